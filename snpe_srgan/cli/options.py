@@ -1,0 +1,62 @@
+"""Options that mean the same on every command, and the decorator that gives a verb its `Output`.
+
+    @click.command()
+    @common                      # --json, -q, -v; the function receives `output`
+    @overwrite_option
+    def command(output, overwrite, ...): ...
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import click
+
+from snpe_srgan.cli.output import Output
+
+
+class Size(click.ParamType):
+    """`HxW` (height first, as everywhere in this project) or one number for a square; gives (height, width)."""
+
+    name = "HxW"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})(?:[xX,](\d{1,5}))?", str(value))
+        if not match or int(match[1]) == 0 or match[2] and int(match[2]) == 0:
+            self.fail(f"'{value}' is not a size like 169x255 (height x width)", param, ctx)
+        return int(match[1]), int(match[2] or match[1])
+
+
+def common(function):
+    """Adds --json, --quiet and --verbose; the command gets them as one `output` argument."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress, no remarks.")
+    @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks.")
+    @functools.wraps(function)
+    def wrapper(*args, as_json, quiet, verbose, **kwargs):
+        return function(*args, output=Output(as_json=as_json, quiet=quiet, verbose=verbose), **kwargs)
+
+    return wrapper
+
+
+def output_option(help_text: str, **kwargs):
+    return click.option("-o", "--output", "out", type=click.Path(), help=help_text, **kwargs)
+
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist already.")
+
+
+def input_size_option(default: str | None = "128x128"):
+    return click.option(
+        "--input-size", type=Size(), default=default, help="Height x width of the fixed LR input of the .dlc."
+    )
+
+
+model_argument = click.argument("model", metavar="MODEL")
+set_option = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change one key of the config, e.g. data.crop=128."
+)

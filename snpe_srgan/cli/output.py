@@ -1,0 +1,90 @@
+"""The one place that prints: results for people or one JSON object on stdout, everything else on stderr.
+
+    output = Output(as_json=True)
+    output.note("loading ...")            # stderr
+    output.result(report, text=lines)     # stdout: the text, or the JSON object
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass
+class Output:
+    """Where a command's words go."""
+
+    as_json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+
+    def note(self, text: str) -> None:
+        """Progress and remarks, on stderr."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """A remark that `-q` does not silence."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def result(self, value: object, *, text: str | Iterable[str]) -> None:
+        """The command's result: `value` (dataclass or plain data) as one JSON object, or `text` for people."""
+        if self.as_json:
+            data = to_plain(value)
+            if not isinstance(data, dict):
+                data = {"result": data}
+            print(json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False), flush=True)
+        else:
+            print(text if isinstance(text, str) else "\n".join(text), flush=True)
+
+    @property
+    def progress(self) -> bool:
+        """Whether a progress bar may be drawn: only for a person at a terminal."""
+        return not self.quiet and sys.stderr.isatty()
+
+
+def to_plain(value: object) -> object:
+    """Dataclasses, paths, numpy values, tuples and enums as what JSON knows; infinities and NaN as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [to_plain(v) for v in value]
+    if isinstance(value, (Path, enum.Enum)):
+        return str(value.value if isinstance(value, enum.Enum) else value)
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A plain text table: the first column to the left, the others to the right."""
+    cells = [[str(c) for c in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        lines.append("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))))
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def fail(output: Output, code: int, lines: Sequence[str], error: BaseException | None = None) -> None:
+    """Prints an error by the contract (at most three lines; a JSON object with --json) and exits with `code`."""
+    if error is not None and (output.verbose or os.environ.get("SNPE_SRGAN_DEBUG") == "1"):
+        traceback.print_exception(error, file=sys.stderr)
+    print("error: " + "\n".join(lines), file=sys.stderr, flush=True)
+    if output.as_json:
+        print(json.dumps({"schema_version": SCHEMA_VERSION, "error": list(lines), "exit_code": code}), flush=True)
+    raise SystemExit(code)

@@ -1,0 +1,97 @@
+"""`snpe-srgan VERB ...`: finds the verb's file, runs it, and turns its outcome into an exit code.
+
+Verbs are imported only when they are typed, so `snpe-srgan --help` answers at once and never loads TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from snpe_srgan import __version__
+from snpe_srgan.cli.output import Output, fail
+from snpe_srgan.errors import SnpeSrganError, nearest
+
+# Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
+VERBS = {
+    "pipeline": ("pipeline", "All stages of a config, resumable: photos -> network -> .dlc -> report."),
+    "data": ("data", "Download DIV2K, decode pictures once, make the sample set."),
+    "train": ("train", "Train a network: pixel stage, then adversarial stage."),
+    "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
+    "import": ("import_", "Foreign weight files into a .npz of ours."),
+    "freeze": ("freeze", "A run or .npz into a TensorFlow .pb with fixed node names."),
+    "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
+    "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
+    "run": ("run", "Enlarge pictures."),
+    "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
+    "inspect": ("inspect", "What is inside a .npz, .pb, .onnx or .dlc file."),
+    "devices": ("devices", "The Snapdragon chips known, with DSP version and SoC id."),
+    "doctor": ("doctor", "What this machine can do, and what to install for the rest."),
+}
+
+
+class LazyVerbs(click.Group):
+    """A group whose commands are imported when they are used; a misspelt one is answered with the nearest."""
+
+    def list_commands(self, ctx):
+        return list(VERBS)
+
+    def get_command(self, ctx, name):
+        if name not in VERBS:
+            return None
+        module = importlib.import_module(f"snpe_srgan.cli.{VERBS[name][0]}")
+        return module.command
+
+    def resolve_command(self, ctx, args):
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            match = nearest(args[0], VERBS)
+            ctx.fail(f"no such command '{args[0]}'" + (f"; did you mean '{match}'?" if match else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(
+    cls=LazyVerbs,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="snpe-srgan")
+def cli():
+    """Train super-resolution networks, compress and quantize them, and put them on Snapdragon chips as .dlc files.
+
+    MODEL is everywhere a shipped model's name, a run folder, or a .npz, .pb, .onnx or .dlc file.
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script. Exit codes: 0 done, 1 expected failure, 2 usage, 3 missing tool, 130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    output = Output(as_json="--json" in arguments, verbose="-v" in arguments or "--verbose" in arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up chatter is not ours to show
+    try:
+        cli.main(args=arguments, prog_name="snpe-srgan", standalone_mode=False)
+    except click.exceptions.Abort:
+        fail(output, 130, ["interrupted"])
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.exceptions.Exit as error:
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        fail(output, 130, ["interrupted"])
+    except SnpeSrganError as error:
+        fail(output, error.exit_code, error.lines(), error)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left (`| head`): nothing to say and nobody to say it to
+        raise SystemExit(1) from None
+    except MemoryError as error:
+        fail(output, 1, ["out of memory", "  try: smaller tiles (--tile), a smaller batch, or fewer pictures"], error)
+    except Exception as error:
+        # An unforeseen failure is a defect of ours: still no traceback in a user's face, but the way to get one.
+        fail(output, 1, [f"{type(error).__name__}: {error}", "  try: again with -v for the traceback"], error)
+    raise SystemExit(0)

@@ -1,0 +1,87 @@
+"""Every failure a user can cause, as one small family of exceptions.
+
+An error answers three questions, one line each: what went wrong, where, and what to type next. The command line
+prints them and exits with `exit_code`; a library caller catches `SnpeSrganError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SnpeSrganError(Exception):
+    """An expected failure (exit code 1).
+
+    Args:
+        what: one line, no full stop needed: what went wrong.
+        where: the file, key, step or tile it happened at; shown on a line of its own.
+        hint: what to type or change next; shown on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: object = None, hint: str | None = None):
+        super().__init__(what)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.hint = hint
+
+    def __reduce__(self):
+        return (_rebuild, (type(self), self.what, self.where, self.hint))  # crosses process boundaries whole
+
+    def lines(self) -> list[str]:
+        """The message as at most three lines."""
+        lines = [" ".join(self.what.split())]
+        if self.where:
+            lines.append(f"  at: {' '.join(self.where.split())}")
+        if self.hint:
+            lines.append(f"  try: {' '.join(self.hint.split())}")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def _rebuild(kind, what, where, hint):
+    return kind(what, where=where, hint=hint)
+
+
+class InputError(SnpeSrganError):
+    """A file, folder or picture that is missing, corrupt or of the wrong kind."""
+
+
+class ConfigError(SnpeSrganError):
+    """A configuration that cannot be used: unknown key, wrong type, contradiction."""
+
+    exit_code = 2
+
+
+class UsageError(SnpeSrganError):
+    """Options that do not go together (what click itself cannot see)."""
+
+    exit_code = 2
+
+
+class MissingToolError(SnpeSrganError):
+    """A package, SDK, tool or device that this machine lacks."""
+
+    exit_code = 3
+
+
+class CheckFailed(SnpeSrganError):
+    """A measured value missed its threshold (a stage's self-check, `--min-psnr`)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to a misspelt one, or None when nothing is close."""
+    matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: the nearest match if there is one, and all known names."""
+    known = sorted(str(k) for k in known)
+    match = nearest(name, known)
+    choices = "known: " + ", ".join(known)
+    return f"did you mean '{match}'? {choices}" if match else choices

@@ -1,0 +1,32 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def shared_folder() -> Path | None:
+    """The optional data folder (Set5, Set14, training photos), or None."""
+    path = Path(os.environ.get("SNPE_SRGAN_SHARED", REPO.parent / "shared"))
+    return path if (path / "data").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """`shared/data`, or a skip that says why."""
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("the shared data folder is absent (set SNPE_SRGAN_SHARED)")
+    return folder / "data"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
