@@ -1,0 +1,1 @@
+"""Reads .dlc files without any SDK, and rebuilds the ONNX graph they were made from."""

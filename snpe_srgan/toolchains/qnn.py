@@ -1,0 +1,282 @@
+"""Qualcomm's libraries from the onnxruntime-qnn wheel: write a .dlc, run the Hexagon emulator, estimate a chip's cost.
+
+    write_dlc("generator.onnx", "generator.dlc")
+    with EmulatorSession("generator_w8a8.onnx") as emulator: sr = emulator.run(lr)
+    estimate_cost("generator_w8a8.onnx").microseconds
+
+All native code runs in a child process (`qnn_process`, `qnn_worker`); nothing here falls back to another engine.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.files import atomic_write, os_error, refuse_overwrite
+from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError
+from snpe_srgan.toolchains import socs
+from snpe_srgan.toolchains.qnn_process import Worker
+
+PACKAGE = "onnxruntime-qnn"
+PREPARE_TIMEOUT = 900.0  # seconds; the paper's network at 270x480 needs 3
+MAX_MODEL_BYTES = 1 << 31  # the protobuf format's own limit
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A graph input or output: its name, shape, and element type in numpy's words."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class DlcInfo:
+    """A written .dlc. `inputs` and `outputs` are those of the ONNX graph it was made from."""
+
+    path: Path
+    bytes: int
+    soc: socs.Soc
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    toolchain: str
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What Qualcomm's cost model says about one inference: accelerator time only, never a measurement."""
+
+    chip: str
+    microseconds: int
+    lower: int
+    upper: int
+    cycles: int
+    input_bytes: int
+    output_bytes: int
+    spill_bytes: int
+    fill_bytes: int
+    uncosted_operators: int
+    source: str
+
+
+def available() -> str | None:
+    """None when the wheel can be used here, else the reason why not. Cheap: starts nothing."""
+    if importlib.util.find_spec("onnxruntime_qnn") is None:
+        if sys.version_info < (3, 11):
+            return f"{PACKAGE} needs Python 3.11 or later; this is {platform.python_version()}"
+        system, machine = platform.system(), platform.machine()
+        if not (system == "Windows" or (system == "Linux" and machine in ("x86_64", "AMD64"))):
+            return f"{PACKAGE} has no wheel for {system} on {machine}: Linux x86-64 and Windows only"
+        return f"{PACKAGE} is not installed"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed"
+    name, glibc = platform.libc_ver()
+    if name == "glibc" and tuple(int(n) for n in glibc.split(".")[:2]) < (2, 35):
+        return f"{PACKAGE} needs glibc 2.35 or later; this system has {glibc}"
+    return None
+
+
+def require() -> None:
+    """Raises MissingToolError, saying what to install, unless `available()`."""
+    if (reason := available()) is not None:
+        hint = "pip install onnxruntime-qnn, on Linux x86-64 (glibc 2.35 or later) or Windows, Python 3.11 or later"
+        raise MissingToolError(f"no .dlc writer and Hexagon emulator: {reason}", hint=hint)
+
+
+def version() -> str | None:
+    """The installed wheel's version, or None."""
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def check_static(model_path: str | Path) -> None:
+    """Raises InputError unless the file is an ONNX model whose inputs all have a fixed shape."""
+    import onnx
+
+    path = Path(model_path)
+    try:
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise InputError("the model is larger than an ONNX file can be", where=path)
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except OSError as error:
+        raise os_error(error, path, "read the model") from error
+    except InputError:
+        raise
+    except Exception as error:  # protobuf's DecodeError has no stable home
+        raise InputError(f"not an ONNX model: {str(error)[:200]}", where=path) from error
+    if not graph.node or not graph.input:
+        raise InputError("not an ONNX model: it has no operators or no inputs", where=path)
+    constants = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        shape = [d.dim_value or d.dim_param or "?" for d in value.type.tensor_type.shape.dim]
+        if value.name not in constants and not all(isinstance(d, int) and d > 0 for d in shape):
+            raise InputError(
+                f"the shape of input '{value.name}' is not fixed: {shape}",
+                where=path,
+                hint="give the size that the chip shall work at: convert --input-size HxW",
+            )
+
+
+def _tensors(rows) -> tuple[TensorInfo, ...]:
+    kinds = {"float": "float32", "double": "float64"}
+    plain = [(name, shape, kind.removeprefix("tensor(").removesuffix(")")) for name, shape, kind in rows]
+    return tuple(TensorInfo(name, tuple(shape), kinds.get(kind, kind)) for name, shape, kind in plain)
+
+
+def write_dlc(
+    onnx_path: str | Path,
+    dlc_path: str | Path,
+    *,
+    soc_model: int | str = socs.DEFAULT,
+    offload_io: bool = False,
+    overwrite: bool = False,
+    timeout: float = PREPARE_TIMEOUT,
+) -> DlcInfo:
+    """Writes an ONNX (float or QDQ) model of fixed shape as a .dlc, each operator checked against the chip's HTP.
+
+    `offload_io` leaves the quantization of the input and the dequantization of the output to the caller, so that both
+    are integer tensors; the output is then named after the graph's last QuantizeLinear. The default keeps float32
+    tensors with the model's own names, which is what SNPE's float .raw files and every tool of this project feed.
+    """
+    require()
+    soc = socs.find(soc_model)
+    refuse_overwrite(dlc_path, overwrite)
+    check_static(onnx_path)
+    with Worker(subject=onnx_path, timeout=timeout) as worker, atomic_write(dlc_path, overwrite=overwrite) as temporary:
+        dump = worker.folder / "dlc"
+        dump.mkdir()
+        options = {"dump_qnn_ir_dlc": "1", "dump_qnn_ir_dlc_dir": str(dump), "soc_model": str(soc.id)}
+        options["offload_graph_io_quantization"] = "1" if offload_io else "0"
+        ports, _ = worker.ask({"do": "open", "model": str(Path(onnx_path).resolve()), "options": options})
+        written = sorted(dump.glob("*.dlc"))
+        if len(written) != 1:
+            raise SnpeSrganError(
+                f"the serializer wrote {len(written)} .dlc files where one was expected",
+                where=onnx_path,
+                hint="the graph must be one connected piece of operators that the HTP has",
+            )
+        _copy(written[0], temporary)
+    return DlcInfo(
+        path=Path(dlc_path),
+        bytes=Path(dlc_path).stat().st_size,
+        soc=soc,
+        inputs=_tensors(ports["inputs"]),
+        outputs=_tensors(ports["outputs"]),
+        toolchain=f"{PACKAGE} {version()}",
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as write:
+        while block := read.read(1 << 20):
+            write.write(block)
+
+
+class EmulatorSession:
+    """A model on the Hexagon emulator: one child process, alive for many calls. The judge of bits, not fast.
+
+    Args:
+        model: path or bytes of an ONNX model of fixed shape, with one input and one output.
+        soc_model: None computes float graphs in true float32; a chip of Hexagon v73 or later, in float16 as it would.
+        timeout: seconds one inference may take; None waits for ever.
+        name: what errors call the model; the path by default.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        *,
+        soc_model: int | str | None = None,
+        timeout: float | None = None,
+        name: str | None = None,
+    ):
+        require()
+        options = {} if soc_model is None else {"soc_model": str(socs.find(soc_model).id)}
+        path = None if isinstance(model, bytes) else Path(model)
+        self._worker = Worker(subject=name or path, timeout=timeout)
+        try:
+            if path is None:
+                path = self._worker.folder / "model.onnx"
+                path.write_bytes(model)
+            check_static(path)
+            ports, _ = self._worker.ask({"do": "open", "model": str(path.resolve()), "options": options})
+            self.inputs, self.outputs = _tensors(ports["inputs"]), _tensors(ports["outputs"])
+            if len(self.inputs) != 1 or len(self.outputs) != 1:
+                raise InputError("the emulator session takes models with one input and one output", where=name or path)
+        except BaseException:
+            self._worker.close()
+            raise
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """One inference: an array of the input's shape and dtype in, the output's out."""
+        port = self.inputs[0]
+        if array.shape != port.shape or array.dtype != port.dtype:
+            raise SnpeSrganError(f"'{port.name}' wants {port.dtype} {port.shape}, not {array.dtype} {array.shape}")
+        return self._worker.ask({"do": "run"}, [array])[1][0]
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def estimate_cost(
+    onnx_path: str | Path, *, chip: int | str = "SA8255P", timeout: float = PREPARE_TIMEOUT
+) -> CostEstimate:
+    """Asks Qualcomm's cost model what one inference takes on a chip: prepares the graph, executes nothing.
+
+    Only some chips have a cost model (`Soc.estimates`). SA8255P is Hexagon v73 with 8 MB VTCM: what the
+    Snapdragon 8 Gen 2 has. The model prices w8a16 below w8a8, which is odd: say so where both are shown.
+    """
+    require()
+    soc = socs.find(chip)
+    if not soc.estimates:
+        known = ", ".join(s.name for s in socs.SOCS if s.estimates)
+        raise SnpeSrganError(f"Qualcomm gives no cost model for {soc}", hint=f"chips that have one: {known}")
+    check_static(onnx_path)
+    with Worker(subject=onnx_path, timeout=timeout) as worker:
+        profile = worker.folder / "profile.csv"
+        options = {"soc_model": str(soc.id), "profiling_level": "detailed", "profiling_file_path": str(profile)}
+        worker.ask({"do": "open", "model": str(Path(onnx_path).resolve()), "options": options})
+        worker.ask({"do": "close"})
+        text = profile.read_text("utf-8", "replace") if profile.exists() else ""
+    return parse_estimate(text, soc, where=onnx_path)
+
+
+def parse_estimate(text: str, soc: socs.Soc, *, where: object = None) -> CostEstimate:
+    """Reads the "Performance Estimates" of a profile CSV (columns: stamp, message, value, unit, ..., identifier)."""
+    rows = [row for row in csv.reader(text.splitlines()) if len(row) >= 7 and row[2].isdigit()]
+    values = {row[6]: int(row[2]) for row in rows}
+
+    def value(name: str) -> int:
+        if name not in values:
+            raise SnpeSrganError(f"the cost model gave no '{name}' for {soc}", where=where)
+        return values[name]
+
+    return CostEstimate(
+        chip=soc.name,
+        microseconds=value("Simulated (Accelerator exec time us)"),
+        lower=value("Simulated (Accelerator exec time us (lower estimate))"),
+        upper=value("Simulated (Accelerator exec time us (upper estimate))"),
+        cycles=value("Simulated (Accelerator exec cycles)"),
+        input_bytes=value("Input Fill"),
+        output_bytes=value("Output Spill"),
+        spill_bytes=value("Intermediate Spill"),
+        fill_bytes=value("Intermediate Fill"),
+        uncosted_operators=value("Missing Ops (Number of Ops with no Costs associated)"),
+        source=f"estimate of Qualcomm's cost model for {soc.name} (Hexagon v{soc.hexagon})",
+    )

@@ -1,0 +1,145 @@
+"""The parent side of `qnn_worker`: starts it, talks to it, and turns whatever befalls it into one plain error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, SnpeSrganError
+from snpe_srgan.toolchains import qnn_worker
+
+NOISE = re.compile(
+    r"LIBNATIVE|GraphHtpSettings option|[Ff]ile mapped weights|EPContext encryption|HTP power config"
+    r"|CPU EP, but fallback|GetCapability\(\) for QNN|^\s*$"
+)
+PREFIX = re.compile(r"\x1b\[[0-9;]*m|^\S+ \S+ \[[A-Z]:onnxruntime:[^\]]*\]\s*|^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+LOG_TAIL = 64 * 1024
+
+
+def meaningful_lines(log: str) -> list[str]:
+    """The log's lines without terminal colours, time stamps, known harmless noise and repetitions, in order."""
+    lines = (PREFIX.sub("", PREFIX.sub("", line)).strip() for line in log.splitlines())
+    return list(dict.fromkeys(line for line in lines if not NOISE.search(line)))
+
+
+class Worker:
+    """One child process and its scratch folder; both end with `close()`, an error, or Ctrl-C.
+
+    Args:
+        subject: what is being worked on (a path): shown in errors.
+        timeout: seconds one answer may take; None waits for ever.
+        command: for tests; the argument list that starts the child.
+    """
+
+    def __init__(self, *, subject: object = None, timeout: float | None = None, command: list[str] | None = None):
+        self.subject, self.timeout = subject, timeout
+        self._scratch = tempfile.TemporaryDirectory(prefix="snpe-srgan-qnn-", ignore_cleanup_errors=True)
+        self.folder = Path(self._scratch.name)
+        package = str(Path(__file__).resolve().parents[2])
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+        self._log = (self.folder / "log.txt").open("wb+")
+        self._answers: queue.Queue = queue.Queue()
+        try:
+            self._process = subprocess.Popen(
+                command or [sys.executable, "-m", qnn_worker.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                cwd=self.folder,  # the libraries drop files where they stand
+                env=environment,
+            )
+        except OSError as error:
+            self._log.close()
+            self._scratch.cleanup()
+            raise SnpeSrganError(f"cannot start the QNN worker process: {error}") from error
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        try:
+            while (message := qnn_worker.receive(self._process.stdout)) is not None:
+                self._answers.put(message)
+        except (OSError, ValueError):
+            pass  # the pipe broke: the same as its end
+        self._answers.put(None)
+
+    def ask(self, request: dict, arrays=()) -> tuple[dict, list[np.ndarray]]:
+        """Sends a request and waits for its answer; every failure ends the child and raises SnpeSrganError."""
+        try:
+            with contextlib.suppress(BrokenPipeError, OSError):  # a dead child is diagnosed below
+                qnn_worker.send(self._process.stdin, request, arrays)
+            answer = self._answers.get(timeout=self.timeout)
+        except queue.Empty:
+            raise self._failed(f"gave no answer within {self.timeout:g} s") from None
+        except BaseException:  # Ctrl-C among them
+            self.close()
+            raise
+        if answer is None:
+            raise self._failed(self._cause_of_death())
+        message, results = answer
+        if not message.pop("ok"):
+            raise self._failed("failed", f"{message['error']}", message["kind"])
+        return message, results
+
+    def _cause_of_death(self) -> str:
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "stopped answering"
+        if code == -9:
+            return "was killed (signal 9), most likely because memory ran out"
+        return f"crashed (signal {-code})" if code < 0 else f"ended early (exit code {code})"
+
+    def _failed(self, how: str, error: str = "", kind: str = "") -> SnpeSrganError:
+        self._stop()
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - LOG_TAIL))
+        log = self._log.read().decode("utf-8", "replace")
+        self.close()
+        said = "; ".join(meaningful_lines(log)[-3:] + meaningful_lines(error))
+        hint = None
+        if "INVALID_CONFIG" in said:
+            hint = "choose another chip: this build of the Hexagon tools does not know the one asked for"
+        elif "memory ran out" in how or "bad_alloc" in said or kind == "MemoryError":
+            hint = "take a smaller input size: smaller tiles need less memory"
+        elif "CPU EP, but fallback" in error:
+            said = said or "some of its operators cannot run on the HTP"
+            hint = "only operators that the HTP has can be used: compare with the exported networks"
+        message = f"the QNN worker {how}" + (f": {said[:600]}" if said else "")
+        return (InputError if kind == "InvalidProtobuf" else SnpeSrganError)(message, where=self.subject, hint=hint)
+
+    def _stop(self):
+        if self._process.poll() is None:
+            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+
+    def close(self) -> None:
+        """Ends the child and removes its scratch folder; harmless when repeated."""
+        self._stop()
+        self._reader.join(timeout=10)
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            with contextlib.suppress(OSError):
+                stream.close()
+        self._scratch.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def __del__(self):
+        process = getattr(self, "_process", None)
+        if process is not None and process.poll() is None:
+            process.kill()

@@ -1,0 +1,137 @@
+"""The child process in which Qualcomm's libraries live; the parent side is `qnn_process.py`.
+
+Native code may print, crash or eat memory: here it can do so without harm. The process reads requests on its standard
+input and answers on what was its standard output; whatever the libraries print goes to standard error, which the parent
+keeps in a file. A message is a 12-byte head (length of the JSON, length of the arrays), the JSON, and the arrays' bytes.
+
+    python -m snpe_srgan.toolchains.qnn_worker       # started by qnn_process.Worker, not by hand
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+
+HEAD = struct.Struct("<IQ")
+MAX_JSON = 1 << 24
+EP_NAME = "QNNExecutionProvider"
+
+
+def send(stream, message: dict, arrays=()) -> None:
+    """Writes one message; the arrays' dtypes and shapes travel in the JSON."""
+    arrays = [np.ascontiguousarray(a) for a in arrays]
+    message = {**message, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}
+    head = json.dumps(message).encode()
+    stream.write(HEAD.pack(len(head), sum(a.nbytes for a in arrays)))
+    stream.write(head)
+    for a in arrays:
+        stream.write(a.reshape(-1).view(np.uint8).data)
+    stream.flush()
+
+
+def receive(stream) -> tuple[dict, list[np.ndarray]] | None:
+    """Reads one message; None when the other side has gone."""
+    head = stream.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return None
+    length, size = HEAD.unpack(head)
+    if length > MAX_JSON:
+        return None
+    message = json.loads(stream.read(length))
+    data = stream.read(size)
+    if len(data) < size:
+        return None
+    arrays, at = [], 0
+    for dtype, shape in message.pop("arrays"):
+        kind = np.dtype(dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays.append(np.frombuffer(data, kind, count, at).reshape(shape))
+        at += count * kind.itemsize
+    return message, arrays
+
+
+class Engine:
+    """One QNN session and what can be asked of it."""
+
+    def __init__(self):
+        import onnxruntime as ort
+        import onnxruntime_qnn as qnn
+
+        ort.set_default_logger_severity(3)
+        ort.register_execution_provider_library(EP_NAME, qnn.get_library_path())
+        self.devices = [d for d in ort.get_ep_devices() if d.ep_name == EP_NAME]
+        if not self.devices:
+            raise RuntimeError("onnxruntime-qnn registered no device")
+        self.ort, self.backend = ort, Path(qnn.get_qnn_htp_path())
+        self.session = None
+
+    def open(self, model: str, options: dict) -> dict:
+        """Prepares `model` for the HTP; strict: an operator the HTP refuses is an error, never run on the CPU."""
+        settings = self.ort.SessionOptions()
+        settings.log_severity_level = 3
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        folder = self.backend.parent
+        provider = {"backend_path": str(self.backend), **options}
+        if provider.get("dump_qnn_ir_dlc") == "1":
+            provider["qnn_ir_backend_path"] = str(folder / self.backend.name.replace("QnnHtp", "QnnIr"))
+        settings.add_provider_for_devices(self.devices, provider)
+        self.session = self.ort.InferenceSession(model, settings)
+        return {
+            "inputs": [[i.name, i.shape, i.type] for i in self.session.get_inputs()],
+            "outputs": [[o.name, o.shape, o.type] for o in self.session.get_outputs()],
+        }
+
+    def close(self) -> dict:
+        """Drops the session: the profile file is complete only then."""
+        self.session = None
+        return {}
+
+    def run(self, arrays) -> list[np.ndarray]:
+        names = [i.name for i in self.session.get_inputs()]
+        return self.session.run(None, dict(zip(names, arrays, strict=True)))
+
+
+def _requests(stream) -> queue.Queue:
+    """Reads ahead in a thread, so that the process ends at once when its parent does, even in mid-inference."""
+    waiting: queue.Queue = queue.Queue()
+
+    def pump():
+        while (message := receive(stream)) is not None:
+            waiting.put(message)
+        os._exit(0)
+
+    threading.Thread(target=pump, daemon=True).start()
+    return waiting
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: go quietly, the parent explains
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what native code prints must not mix with the replies
+    requests = _requests(sys.stdin.buffer)
+    engine = None
+    while True:
+        message, arrays = requests.get()
+        try:
+            engine = engine or Engine()
+            if message["do"] == "open":
+                reply, results = engine.open(message["model"], message["options"]), []
+            elif message["do"] == "run":
+                reply, results = {}, engine.run(arrays)
+            else:
+                reply, results = engine.close(), []
+            send(replies, {"ok": True, **reply}, results)
+        except Exception as error:  # whatever native code throws becomes one reply
+            send(replies, {"ok": False, "kind": type(error).__name__, "error": str(error)})
+
+
+if __name__ == "__main__":
+    main()
