@@ -111,7 +111,9 @@ def read_card(artifact: str | os.PathLike) -> Card | None:
         values["checks"] = tuple(Check(**c) for c in values.get("checks", ()))
         return Card(**values)
     except (TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"the card is damaged ({error})", where=path, hint="delete it, or make the artifact again") from error
+        raise InputError(
+            f"the card is damaged ({error})", where=path, hint="delete it, or make the artifact again"
+        ) from error
 
 
 def source_of(artifact: str | os.PathLike) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`.npz` files: plain named arrays (never pickled objects) and, as JSON text, the layers to rebuild the network from."""
+"""`.npz` files: plain named arrays (never pickled objects) and, as JSON text, the layers to rebuild the network."""
 
 from __future__ import annotations
 

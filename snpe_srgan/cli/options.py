@@ -1,9 +1,9 @@
 """Options that mean the same on every command, and the decorator that gives a verb its `Output`.
 
-    @click.command()
-    @common                      # --json, -q, -v; the function receives `output`
-    @overwrite_option
-    def command(output, overwrite, ...): ...
+@click.command()
+@common                      # --json, -q, -v; the function receives `output`
+@overwrite_option
+def command(output, overwrite, ...): ...
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Size(click.ParamType):
         if isinstance(value, tuple):
             return value
         match = re.fullmatch(r"(\d{1,5})(?:[xX,](\d{1,5}))?", str(value))
-        if not match or int(match[1]) == 0 or match[2] and int(match[2]) == 0:
+        if not match or int(match[1]) == 0 or (match[2] and int(match[2]) == 0):
             self.fail(f"'{value}' is not a size like 169x255 (height x width)", param, ctx)
         return int(match[1]), int(match[2] or match[1])
 

@@ -1,8 +1,8 @@
 """The one place that prints: results for people or one JSON object on stdout, everything else on stderr.
 
-    output = Output(as_json=True)
-    output.note("loading ...")            # stderr
-    output.result(report, text=lines)     # stdout: the text, or the JSON object
+output = Output(as_json=True)
+output.note("loading ...")            # stderr
+output.result(report, text=lines)     # stdout: the text, or the JSON object
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:
-        lines.append("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))))
+        lines.append(
+            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        )
     lines.insert(1, "  ".join("-" * w for w in widths))
     return "\n".join(line.rstrip() for line in lines)
 

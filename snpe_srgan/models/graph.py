@@ -81,7 +81,7 @@ class Graph:
                 raise InputError(f"unknown kind of layer '{layer.kind}'", where=layer.name)
             if layer.name in seen or not layer.name:
                 raise InputError("layer names must be unique", where=layer.name)
-            if wanted is not None and len(layer.inputs) != wanted or wanted is None and len(layer.inputs) < 2:
+            if (wanted is not None and len(layer.inputs) != wanted) or (wanted is None and len(layer.inputs) < 2):
                 raise InputError(f"a {layer.kind} layer cannot have {len(layer.inputs)} inputs", where=layer.name)
             for name in layer.inputs:
                 if name not in seen:

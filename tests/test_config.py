@@ -1,0 +1,58 @@
+"""Configs: the same YAML out as in, and errors that name the nearest key."""
+
+import pytest
+
+from snpe_srgan.config import Config, dump_config, load_config
+from snpe_srgan.errors import ConfigError
+
+
+def load(tmp_path, text, *overrides):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return load_config(path, overrides)
+
+
+def test_round_trip(tmp_path):
+    config = load(tmp_path, "model: {name: mobile, options: {width: 24}}\ntraining: {stages: [{steps: 5}]}")
+    assert load(tmp_path, dump_config(config)) == config
+    assert load(tmp_path, "") == Config()
+
+
+def test_overrides_reach_into_lists(tmp_path):
+    text = "training: {stages: [{name: a, steps: 5}, {name: b, steps: 6}]}"
+    config = load(tmp_path, text, "training.stages.1.steps=9", "data.crop=128", "data.train=[x, y]")
+    assert [s.steps for s in config.training.stages] == [5, 9]
+    assert config.data.crop == 128 and config.data.train == ["x", "y"]
+
+
+def test_exponent_without_point_is_a_number(tmp_path):
+    config = load(tmp_path, "training: {stages: [{learning_rate: 2e-4}]}")
+    assert config.training.stages[0].learning_rate == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("modell: {}", "did you mean 'model'"),
+        ("data: {crops: 3}", "did you mean 'crop'"),
+        ("training: {stages: [{loss: {pixel: l2}}]}", "did you mean 'l1'"),
+        ("data: {crop: big}", "data.crop must be a whole number"),
+        ("data: {crop: true}", "data.crop must be a whole number"),
+        ("data: {crop: 97}", "multiple of the scale"),
+        ("data: {train: sample}", "must be a list"),
+        ("seed: !!python/object:os.system {}", "not valid YAML"),
+        ("[1, 2]", "must be a section"),
+        ("a: [", "not valid YAML"),
+        ("training: {ema: .nan}", "finite"),
+    ],
+)
+def test_errors_say_what_and_where(tmp_path, text, says):
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text)
+    assert says in str(error.value) and error.value.exit_code == 2 and len(error.value.lines()) <= 3
+
+
+@pytest.mark.parametrize("override", ["x", "=1", "training.stages.7.steps=1", "seed.a=1"])
+def test_bad_overrides(tmp_path, override):
+    with pytest.raises(ConfigError):
+        load(tmp_path, "seed: 1\ntraining: {stages: [{steps: 5}]}", override)
