@@ -1,0 +1,67 @@
+"""Colour and range: BT.601 luma, grey <-> RGB, and the two float ranges of a network's ends.
+
+LR enters a network as float32 in [0, 1]; its output (and HR in training) is float32 in [-1, 1]; pictures everywhere
+else are uint8 or uint16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+
+# ITU-R BT.601, the matrix of MATLAB's rgb2ycbcr: R, G, B in [0, 1] -> Y in [16, 235].
+_LUMA_STUDIO = np.array([65.481, 128.553, 24.966])
+_LUMA_FULL = np.array([0.299, 0.587, 0.114])
+
+
+def full_range(dtype: np.dtype) -> int:
+    """The value of white: 255 for uint8, 65535 for uint16."""
+    if dtype not in (np.uint8, np.uint16):
+        raise InputError(f"pixels must be uint8 or uint16, these are {dtype}")
+    return int(np.iinfo(dtype).max)
+
+
+def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 luma of `(..., 3)` pixels in 0..255: float64 `(...)` in 16..235, not rounded."""
+    return 16.0 + rgb.astype(np.float64) @ (_LUMA_STUDIO / 255.0)
+
+
+def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
+    """Full-range BT.601 grey of `(..., 3)` uint8 / uint16 pixels, same dtype, rounded; exact where R = G = B."""
+    full_range(rgb.dtype)
+    return np.floor(rgb.astype(np.float64) @ _LUMA_FULL + 0.5).astype(rgb.dtype)
+
+
+def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """`(h, w) -> (h, w, 3)`, all three channels alike."""
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """uint8 pixels of a uint8 or uint16 picture (65535 becomes 255, rounded)."""
+    if full_range(pixels.dtype) == 255:
+        return pixels
+    return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def to_uint16(pixels: np.ndarray) -> np.ndarray:
+    """uint16 pixels of a uint8 or uint16 picture (255 becomes 65535; `to_uint8` undoes it exactly)."""
+    return pixels if full_range(pixels.dtype) == 65535 else pixels.astype(np.uint16) * np.uint16(257)
+
+
+def pixels_to_lr(pixels: np.ndarray) -> np.ndarray:
+    """A network's input: uint8 / uint16 pixels as float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(full_range(pixels.dtype))
+
+
+def pixels_to_hr(pixels: np.ndarray) -> np.ndarray:
+    """A network's target: uint8 / uint16 pixels as float32 in [-1, 1]."""
+    return pixels.astype(np.float32) / np.float32(full_range(pixels.dtype) / 2) - np.float32(1)
+
+
+def sr_to_pixels(sr: np.ndarray, dtype: type = np.uint8) -> np.ndarray:
+    """A network's output, floats in [-1, 1] (clipped), as uint8 / uint16 pixels, halves rounded up."""
+    white = full_range(np.dtype(dtype))
+    scaled = (sr.astype(np.float32) + np.float32(1)) * np.float32(white / 2) + np.float32(0.5)
+    return np.clip(scaled, 0, white).astype(dtype)

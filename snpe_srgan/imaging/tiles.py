@@ -1,0 +1,131 @@
+"""Cutting a picture in overlapping tiles and putting the enlarged tiles together without seams.
+
+A convolution network's output pixel depends on input pixels no farther than its receptive radius. Tiles lie inside
+the picture, so the picture's own border is a tile's border too (zero padding acts there as on the whole picture),
+and every output pixel is taken from one tile in which it is at least `overlap` away from each artificial border.
+With `overlap` >= the receptive radius the result therefore equals that of the whole picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, SnpeSrganError
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile in LR pixels: what the network sees and which part of its answer is kept.
+
+    The input is rows `y : y + height`, columns `x : x + width` of the picture. Kept are rows `keep_y : keep_y_end`,
+    columns `keep_x : keep_x_end` *of the picture*; the kept boxes of all tiles cover each pixel exactly once.
+    """
+
+    y: int
+    x: int
+    height: int
+    width: int
+    keep_y: int
+    keep_x: int
+    keep_y_end: int
+    keep_x_end: int
+
+    def describe(self) -> str:
+        return f"rows {self.y}..{self.y + self.height - 1}, columns {self.x}..{self.x + self.width - 1} of the input"
+
+
+def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int]]:
+    """`(start, keep_start, keep_end)` along one axis: the fewest tiles, evenly spread, borders cut half way."""
+    if length <= tile:
+        return [(0, 0, length)]
+    step = tile - 2 * overlap
+    if step < 1:
+        raise InputError(
+            f"a tile of {tile} pixels is too small for an overlap of {overlap} on each side",
+            hint=f"use tiles of at least {2 * overlap + 1} pixels, larger ones waste less",
+        )
+    count = 1 + math.ceil((length - tile) / step)
+    starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    cuts = [0, *((a + tile + b) // 2 for a, b in zip(starts, starts[1:], strict=False)), length]
+    return list(zip(starts, cuts[:-1], cuts[1:], strict=True))
+
+
+def plan_tiles(height: int, width: int, *, tile: tuple[int, int], overlap: int) -> list[Tile]:
+    """Tiles of `tile = (height, width)` that cover a picture, row by row.
+
+    A side shorter than the tile gets one tile of just that side (so tiles are then smaller than `tile`).
+    """
+    if overlap < 0 or min(tile) < 1 or min(height, width) < 1:
+        raise InputError(f"cannot tile {height}x{width} by {tile[0]}x{tile[1]} with overlap {overlap}")
+    rows = _spans(height, tile[0], overlap)
+    columns = _spans(width, tile[1], overlap)
+    tall, wide = min(tile[0], height), min(tile[1], width)
+    return [Tile(y, x, tall, wide, top, left, bottom, right) for y, top, bottom in rows for x, left, right in columns]
+
+
+def upscale_tiled(
+    run: Callable[[np.ndarray], np.ndarray],
+    lr: np.ndarray,
+    *,
+    scale: int,
+    tile: tuple[int, int] | None = None,
+    fixed: bool = False,
+    overlap: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Enlarges `lr` `(h, w, 3)` to `(h * scale, w * scale, 3)`, tile by tile.
+
+    Args:
+        run: `(1, th, tw, 3) -> (1, th * scale, tw * scale, 3)`, called once a tile; the result has its dtype.
+        tile: `(height, width)` of a tile in LR pixels; None runs the whole picture at once.
+        fixed: `run` takes no size but `tile`. A smaller picture is then continued by its mirror image and the
+            result cropped; near those two edges it differs from what zero padding would give.
+        overlap: LR pixels between a kept pixel and an artificial border; at least the network's receptive radius.
+        progress: called with (tiles done, tiles in all) after each tile.
+
+    A tile that fails, or gives a wrong shape or a number that is not finite, stops everything with its place.
+    """
+    height, width = lr.shape[:2]
+    if tile is None and fixed:
+        raise InputError("a network of fixed input size needs the tile size")
+    tile = tile or (height, width)
+    if fixed:
+        missing = (max(0, tile[0] - height), max(0, tile[1] - width))
+        lr = np.pad(lr, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    tiles = plan_tiles(lr.shape[0], lr.shape[1], tile=tile, overlap=overlap)
+    out = None
+    for index, part in enumerate(tiles):
+        sr = _run_tile(run, lr, part, scale=scale, place=f"tile {index + 1} of {len(tiles)}: {part.describe()}")
+        if out is None:
+            out = np.empty((height * scale, width * scale, sr.shape[-1]), sr.dtype)
+        bottom, right = min(part.keep_y_end, height), min(part.keep_x_end, width)
+        if part.keep_y < bottom and part.keep_x < right:
+            out[part.keep_y * scale : bottom * scale, part.keep_x * scale : right * scale] = sr[
+                (part.keep_y - part.y) * scale : (bottom - part.y) * scale,
+                (part.keep_x - part.x) * scale : (right - part.x) * scale,
+            ]
+        if progress is not None:
+            progress(index + 1, len(tiles))
+    return out
+
+
+def _run_tile(run, lr: np.ndarray, part: Tile, *, scale: int, place: str) -> np.ndarray:
+    box = np.ascontiguousarray(lr[None, part.y : part.y + part.height, part.x : part.x + part.width])
+    try:
+        sr = np.asarray(run(box))
+    except SnpeSrganError as error:
+        raise type(error)(error.what, where="; ".join(filter(None, (error.where, place))), hint=error.hint) from error
+    except MemoryError as error:
+        raise InputError("not enough memory for this tile", where=place, hint="use smaller tiles") from error
+    except Exception as error:  # whatever an engine throws: the user needs the place, a traceback says nothing to him
+        raise SnpeSrganError(f"the engine failed: {type(error).__name__}: {error}", where=place) from error
+    wanted = (1, part.height * scale, part.width * scale)
+    if sr.shape[:3] != wanted or sr.ndim != 4:
+        raise SnpeSrganError(f"the engine gave shape {sr.shape}, not {(*wanted, 3)}", where=place)
+    if sr.dtype.kind == "f" and not np.isfinite(sr).all():
+        raise SnpeSrganError("the engine gave numbers that are not finite (NaN or infinity)", where=place)
+    return sr[0]

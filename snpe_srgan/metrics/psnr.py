@@ -1,0 +1,24 @@
+"""Peak signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+
+
+def check_alike(a: np.ndarray, b: np.ndarray) -> None:
+    """Raises unless two pictures have the same shape, with at least one pixel."""
+    if a.shape != b.shape:
+        raise InputError(f"pictures of different size cannot be compared: {a.shape} and {b.shape}")
+    if a.size == 0:
+        raise InputError("nothing is left to compare", hint="use larger pictures, or a smaller border")
+
+
+def psnr(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> float:
+    """`10 log10(data_range^2 / mean((a - b)^2))` in dB over all values; infinity for equal pictures."""
+    check_alike(a, b)
+    error = np.mean(np.square(a.astype(np.float64) - b.astype(np.float64)))
+    return math.inf if error == 0 else float(10 * np.log10(data_range**2 / error))

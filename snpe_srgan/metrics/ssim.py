@@ -1,0 +1,58 @@
+"""Structural similarity (Wang, Bovik, Sheikh, Simoncelli: "Image quality assessment", 2004), as its authors' code does.
+
+11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, only where the window lies inside the picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.metrics.psnr import check_alike
+
+WINDOW = 11
+SIGMA = 1.5
+
+
+def gaussian_window(size: int = WINDOW, sigma: float = SIGMA) -> np.ndarray:
+    """The 1-D window `(size,)`; its outer product with itself is the 2-D one. Sums to 1."""
+    x = np.arange(size) - (size - 1) / 2
+    window = np.exp(-(x**2) / (2 * sigma**2))
+    return window / window.sum()
+
+
+def _blur(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Separable correlation of `(h, w)` with `window`, valid region: `(h - 10, w - 10)`."""
+    for axis in (0, 1):
+        length = plane.shape[axis] - len(window) + 1
+        total = None
+        for tap, weight in enumerate(window):
+            shifted = plane[tap : tap + length] if axis == 0 else plane[:, tap : tap + length]
+            total = shifted * weight if total is None else np.add(total, shifted * weight, out=total)
+        plane = total
+    return plane
+
+
+def ssim_map(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> np.ndarray:
+    """SSIM at each place of two planes `(h, w)`: `(h - 10, w - 10)`."""
+    check_alike(a, b)
+    if min(a.shape) < WINDOW:
+        raise InputError(
+            f"SSIM needs at least {WINDOW}x{WINDOW} pixels after the border is cut, here are {a.shape[0]}x{a.shape[1]}"
+        )
+    a, b, window = a.astype(np.float64), b.astype(np.float64), gaussian_window()
+    mean_a, mean_b = _blur(a, window), _blur(b, window)
+    variance_a = _blur(a * a, window) - mean_a**2
+    variance_b = _blur(b * b, window) - mean_b**2
+    covariance = _blur(a * b, window) - mean_a * mean_b
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    numerator = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return numerator / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))
+
+
+def ssim(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> float:
+    """Mean SSIM of two planes `(h, w)`, or the mean over the channels of `(h, w, c)`."""
+    check_alike(a, b)
+    if a.ndim == 2:
+        return float(ssim_map(a, b, data_range=data_range).mean())
+    return float(np.mean([ssim_map(a[..., c], b[..., c], data_range=data_range).mean() for c in range(a.shape[-1])]))
