@@ -8,6 +8,7 @@ With `overlap` >= the receptive radius the result therefore equals that of the w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int]]:
         )
     count = 1 + math.ceil((length - tile) / step)
     starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
-    cuts = [0, *((a + tile + b) // 2 for a, b in zip(starts, starts[1:], strict=False)), length]
+    cuts = [0, *((a + tile + b) // 2 for a, b in itertools.pairwise(starts)), length]
     return list(zip(starts, cuts[:-1], cuts[1:], strict=True))
 
 

@@ -54,9 +54,7 @@ class Score:
     ssim: float
 
 
-def score(
-    sr: np.ndarray, hr: np.ndarray, *, protocol: Protocol | None = None, scale: int, grey: bool = False
-) -> Score:
+def score(sr: np.ndarray, hr: np.ndarray, *, protocol: Protocol | None = None, scale: int, grey: bool = False) -> Score:
     """Compares two uint8 pictures `(h, w, 3)` (or planes `(h, w)`, taken as they are).
 
     Args:

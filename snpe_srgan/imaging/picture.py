@@ -1,0 +1,49 @@
+"""A decoded picture with all that must survive the way through a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An upright picture: pixels, transparency, colour profile.
+
+    Attributes:
+        rgb: `(h, w, 3)`, uint8 or uint16. Grey pictures have three equal channels.
+        alpha: `(h, w)` of the same dtype (0 is transparent), or None. Colours are not multiplied by it.
+        grey: the file was grey, and is written grey again.
+        icc_profile: the embedded colour profile, or None for sRGB.
+        path: where it was read from, for messages.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = field(default=None, kw_only=True)
+    grey: bool = field(default=False, kw_only=True)
+    icc_profile: bytes | None = field(default=None, kw_only=True)
+    path: Path | None = field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        rgb, alpha = self.rgb, self.alpha
+        if rgb.dtype not in (np.uint8, np.uint16) or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+            raise InputError(f"a picture needs uint8 or uint16 pixels (h, w, 3), not {rgb.dtype} {rgb.shape}")
+        if alpha is not None and (alpha.dtype != rgb.dtype or alpha.shape != rgb.shape[:2]):
+            raise InputError(f"alpha {alpha.dtype} {alpha.shape} does not fit the picture's {rgb.dtype} {rgb.shape}")
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[1]
+
+    @property
+    def bits(self) -> int:
+        """8 or 16 bits a channel."""
+        return 8 * self.rgb.dtype.itemsize
