@@ -1,0 +1,115 @@
+"""Reads flatbuffers without their schema: a table is asked for its slots by number and expected type.
+
+https://flatbuffers.dev/internals describes the format. Every read is checked against the buffer's end, and what
+a caller may make from it is limited, so that a hostile buffer can neither crash, hang nor fill the memory.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+
+
+class Buffer:
+    """The bytes of one flatbuffer; `budget` is how many tables may be read from it."""
+
+    def __init__(self, data: memoryview, *, where: object):
+        self.data, self.where = data, where
+        self._budget = min(len(data) // 12 + 64, 4_000_000)  # honest tables take 16 bytes and more, with their reference
+
+    def spend(self, cost: int = 1) -> None:
+        """Counts what is made from the buffer: parts may be shared, so their number is not bounded by its size."""
+        self._budget -= cost
+        if self._budget < 0:
+            raise self.broken("it refers to its own parts too often")
+
+    def text(self, at: int, length: int) -> str:
+        self.spend(length // 16)
+        return bytes(self.data[at : at + length]).decode("utf-8", "replace")
+
+    def broken(self, why: str) -> InputError:
+        return InputError(f"the .dlc is damaged: {why}", where=self.where)
+
+    def number(self, kind: str, at: int):
+        try:
+            if at < 0:
+                raise struct.error
+            return struct.unpack_from("<" + kind, self.data, at)[0]
+        except struct.error:
+            raise self.broken("a value lies outside its record") from None
+
+    def root(self) -> Table:
+        return Table(self, self.number("I", 0))
+
+
+class Table:
+    """One table. Each getter takes a slot number and gives its default when the slot is absent."""
+
+    def __init__(self, buffer: Buffer, at: int):
+        buffer.spend()
+        self._buffer, self._at = buffer, at
+        self._slots = at - buffer.number("i", at)
+        self._count = (buffer.number("H", self._slots) - 4) // 2
+
+    def _field(self, slot: int) -> int | None:
+        if slot >= self._count:
+            return None
+        offset = self._buffer.number("H", self._slots + 4 + 2 * slot)
+        return self._at + offset if offset else None
+
+    def has(self, slot: int) -> bool:
+        return self._field(slot) is not None
+
+    def number(self, slot: int, kind: str = "i", default=0):
+        """A scalar; `kind` is its letter in the `struct` module."""
+        at = self._field(slot)
+        return default if at is None else self._buffer.number(kind, at)
+
+    def _target(self, slot: int) -> int | None:
+        at = self._field(slot)
+        return None if at is None else at + self._buffer.number("I", at)
+
+    def _vector(self, slot: int, width: int) -> tuple[int, int]:
+        """(position, length) of a vector, which is known to lie inside the buffer."""
+        at = self._target(slot)
+        if at is None:
+            return 0, 0
+        count = self._buffer.number("I", at)
+        if at + 4 + count * width > len(self._buffer.data):
+            raise self._buffer.broken("a list reaches beyond the end of its record")
+        return at + 4, count
+
+    def table(self, slot: int) -> Table | None:
+        at = self._target(slot)
+        return None if at is None else Table(self._buffer, at)
+
+    def tables(self, slot: int) -> Iterator[Table]:
+        start, count = self._vector(slot, 4)
+        for at in range(start, start + 4 * count, 4):
+            yield Table(self._buffer, at + self._buffer.number("I", at))
+
+    def text(self, slot: int) -> str:
+        start, count = self._vector(slot, 1)
+        return self._buffer.text(start, count)
+
+    def texts(self, slot: int) -> tuple[str, ...]:
+        start, count = self._vector(slot, 4)
+        found = []
+        for at in range(start, start + 4 * count, 4):
+            self._buffer.spend()
+            text = at + self._buffer.number("I", at)
+            length = self._buffer.number("I", text)
+            if text + 4 + length > len(self._buffer.data):
+                raise self._buffer.broken("a name reaches beyond the end of its record")
+            found.append(self._buffer.text(text + 4, length))
+        return tuple(found)
+
+    def array(self, slot: int, dtype: str) -> np.ndarray:
+        """A vector of scalars, as a view of the buffer."""
+        kind = np.dtype(dtype)
+        start, count = self._vector(slot, kind.itemsize)
+        return np.frombuffer(self._buffer.data[start : start + count * kind.itemsize], kind)
