@@ -1,0 +1,117 @@
+"""Runs stages in order and redoes none whose inputs did not change.
+
+`pipeline.json` in the run folder records, for each finished stage, a fingerprint of everything it depends on (its part
+of the config, the SHA-256 of the files it read, the program's version) and the SHA-256 of the files it made. A stage is
+skipped when its fingerprint and its outputs are as recorded. A stage that was interrupted is recorded as started, so
+one that can resume (training) knows whether what it finds is its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpe_srgan import __version__
+from snpe_srgan.artifacts.files import read_json, sha256, write_json
+from snpe_srgan.cli.output import Output, to_plain
+from snpe_srgan.errors import InputError
+
+STATE = "pipeline.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        settings: plain data or dataclasses that its outcome depends on.
+        inputs / outputs: files it reads and makes.
+        make: does the work; gets True when an interrupted attempt with the same fingerprint can be continued.
+        costly: hours may stand in its outputs: replacing them needs the user's word.
+    """
+
+    name: str
+    title: str
+    settings: object
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    make: Callable[[bool], None]
+    costly: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What happened to a stage: whether it was run now, and the seconds it took when it was."""
+
+    name: str
+    ran: bool
+    seconds: float
+
+
+def fingerprint(stage: Stage) -> str:
+    """SHA-256 over settings, inputs' contents and the program's version."""
+    facts = {
+        "version": __version__,
+        "settings": to_plain(stage.settings),
+        "inputs": {path.name: sha256(path) for path in stage.inputs},
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def run_stages(stages: Iterable[Stage], folder: Path, *, output: Output, overwrite: bool = False) -> list[Done]:
+    """Runs what must be run; a failing stage leaves the finished ones recorded."""
+    state = _load(folder / STATE)
+    stages, done = list(stages), []
+    for number, stage in enumerate(stages, 1):
+        head = f"[{number}/{len(stages)}] {stage.title}"
+        mark, record = fingerprint(stage), state.get(stage.name, {})
+        if record.get("fingerprint") == mark and _intact(record, folder):
+            output.note(f"{head}: up to date")
+            done.append(Done(stage.name, False, record["seconds"]))
+            continue
+        resumable = record.get("started") == mark
+        finished = record.get("fingerprint") is not None and any(path.exists() for path in stage.outputs)
+        if stage.costly and finished and not resumable and not overwrite:
+            raise InputError(
+                f"'{stage.name}' was finished with other settings, doing it again would replace its result",
+                where=folder,
+                hint="another --run-dir, or --overwrite",
+            )
+        output.note(head)
+        state[stage.name] = {"started": mark}
+        write_json(folder / STATE, state, overwrite=True)
+        start = time.perf_counter()
+        stage.make(resumable)
+        seconds = time.perf_counter() - start
+        missing = [path for path in stage.outputs if not path.is_file()]
+        if missing:
+            raise InputError(f"stage '{stage.name}' ended without its output", where=missing[0])
+        state[stage.name] = {
+            "fingerprint": mark,
+            "seconds": round(seconds, 2),
+            "outputs": {path.relative_to(folder).as_posix(): sha256(path) for path in stage.outputs},
+        }
+        write_json(folder / STATE, state, overwrite=True)
+        output.note(f"{head}: {seconds:.1f} s")
+        done.append(Done(stage.name, True, seconds))
+    return done
+
+
+def _load(path: Path) -> dict[str, dict]:
+    if not path.exists():
+        return {}
+    state = read_json(path)
+    if not isinstance(state, dict) or not all(isinstance(record, dict) for record in state.values()):
+        raise InputError(
+            "the pipeline's state is damaged", where=path, hint="delete it; every stage is then done again"
+        )
+    return state
+
+
+def _intact(record: dict, folder: Path) -> bool:
+    outputs = record.get("outputs", {})
+    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in outputs.items())
