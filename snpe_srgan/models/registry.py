@@ -1,9 +1,9 @@
 """The registry of generators. A further network is one file: describe it, register it, name the file in MODULES.
 
-    @register("mobile", Options)
-    def describe(options: Options, scale: int) -> Graph: ...
+@register("mobile", Options)
+def describe(options: Options, scale: int) -> Graph: ...
 
-    graph = describe("mobile", {"width": 32}, scale=4)
+graph = describe("mobile", {"width": 32}, scale=4)
 """
 
 from __future__ import annotations

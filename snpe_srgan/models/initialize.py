@@ -1,0 +1,88 @@
+"""First weights of a network, in numpy: the same seed gives the same arrays on every machine and TensorFlow version.
+
+weights = initial_weights(graph, seed=1)      # {'layer/array': float32}
+
+Each layer draws from a generator of its own, seeded by the run's seed and the layer's name, so a layer added
+somewhere does not change what the others start from.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.models.graph import Graph, Layer
+
+PRELU_SLOPE = 0.25  # He et al. 2015, section 2.1
+
+
+def glorot(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform in +-sqrt(6 / (fan_in + fan_out)); shape (h, w, in, out) or (in, out). Glorot and Bengio 2010."""
+    area = int(np.prod(shape[:-2]))
+    limit = np.sqrt(6.0 / (area * (shape[-2] + shape[-1])))
+    return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def he(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal with variance 2 / fan_in; shape (h, w, in, out) or (in, out). He et al. 2015, eq. 10."""
+    return (rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[:-1]))).astype(np.float32)
+
+
+def icnr(rng: np.random.Generator, shape: tuple[int, ...], block: int) -> np.ndarray:
+    """A kernel (h, w, in, block^2 * C) whose `block^2` groups are equal, so that the depth_to_space (TensorFlow's
+    order) that follows starts as nearest-neighbour upsampling, without a checkerboard. Aitken et al. 2017."""
+    *front, out = shape
+    return np.tile(glorot(rng, (*front, out // block**2)), (1, 1, 1, block**2))
+
+
+def anchor(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (1, 1, 3, 3 * n) and bias (3 * n,) that repeat RGB n times and map [0, 1] to [-1, 1]."""
+    repeats = shape[-1] // 3
+    kernel = np.tile(2.0 * np.eye(3, dtype=np.float32), (1, repeats)).reshape(shape)
+    return kernel, np.full(shape[-1], -1.0, np.float32)
+
+
+def initial_weights(graph: Graph, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Every array of a fresh network, `layer/array` -> float32."""
+    weights = {}
+    for layer in graph.layers:
+        rng = np.random.default_rng([seed, zlib.crc32(layer.name.encode())])
+        for array, value in _layer_weights(graph, layer, rng).items():
+            weights[f"{layer.name}/{array}"] = value
+    return weights
+
+
+def _layer_weights(graph: Graph, layer: Layer, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    shapes = layer.weight_shapes(graph.in_channels(layer))
+    if layer.kind == "conv":
+        return _conv_weights(graph, layer, shapes, rng)
+    fill = {"alpha": PRELU_SLOPE, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+    return {array: np.full(shape, fill[array], np.float32) for array, shape in shapes.items()}
+
+
+def _conv_weights(graph: Graph, layer: Layer, shapes: dict[str, tuple[int, ...]], rng) -> dict[str, np.ndarray]:
+    shape, kind = shapes["kernel"], layer.attributes["init"]
+    bias = np.zeros(layer.channels, np.float32)
+    if kind == "glorot":
+        kernel = glorot(rng, shape)
+    elif kind == "he":
+        kernel = he(rng, shape)
+    elif kind == "zeros":
+        kernel = np.zeros(shape, np.float32)
+    elif kind == "icnr":
+        kernel = icnr(rng, shape, _block_after(graph, layer))
+    elif kind == "anchor":
+        kernel, bias = anchor(shape)
+    else:
+        raise InputError(f"unknown initialization '{kind}'", where=layer.name)
+    return {"kernel": kernel, "bias": bias} if "bias" in shapes else {"kernel": kernel}
+
+
+def _block_after(graph: Graph, layer: Layer) -> int:
+    """The block of the depth_to_space that reads a layer."""
+    for reader in graph.layers:
+        if reader.kind == "depth_to_space" and layer.name in reader.inputs:
+            return int(reader.attributes["block"])
+    raise InputError("icnr needs a depth_to_space right after the convolution", where=layer.name)

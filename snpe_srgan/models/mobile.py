@@ -1,0 +1,40 @@
+"""A plain network for 8-bit DSPs: 3x3 convolutions and ReLU at LR size, an anchor residual, one shuffle at the end.
+
+    describe("mobile", {"width": 32, "depth": 6})
+
+Every choice is for integer arithmetic (Du et al. 2021, "Anchor-based Plain Net for Mobile Image Super-Resolution"):
+no long chain of additions in which rounding noise grows; the residual that is added is the enlarged picture itself, so
+the convolutions carry only small differences; the clip gives the output a fixed range; 32 channels fill the vector
+unit. A fresh network *is* nearest-neighbour upsampling (its last convolution starts at 0), and training improves on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snpe_srgan.errors import ConfigError
+from snpe_srgan.models.graph import Builder, Graph
+from snpe_srgan.models.registry import register
+
+
+@dataclass(frozen=True)
+class Options:
+    width: int = 32
+    depth: int = 6  # 3x3 convolutions, first and last included
+
+
+@register("mobile", Options)
+def describe(options: Options, scale: int) -> Graph:
+    """51,952 parameters at the defaults and scale 4."""
+    if not 1 <= scale <= 8:
+        raise ConfigError(f"mobile has no scale {scale}", where="model.scale", hint="1 to 8")
+    if options.depth < 2 or options.width < 1:
+        raise ConfigError("mobile needs at least two convolutions and one channel", where="model.options")
+    net = Builder(scale=scale)
+    x = net.lr
+    for i in range(1, options.depth):
+        x = net.relu(net.conv(x, options.width, 3, name=f"conv{i}", init="he"), name=f"relu{i}")
+    x = net.conv(x, 3 * scale**2, 3, name=f"conv{options.depth}", init="zeros")
+    anchor = net.conv(net.lr, 3 * scale**2, 1, name="anchor", init="anchor", trainable=False)
+    x = net.clip(net.add(x, anchor, name="residual"), name="clip")
+    return net.graph(net.depth_to_space(x, scale, name="shuffle"), network="mobile", options=vars(options))

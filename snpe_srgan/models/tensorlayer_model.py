@@ -1,0 +1,106 @@
+"""A `Graph` as a TensorLayer model: what trains, and what is frozen to a `.pb`.
+
+    model = build(graph, seed=1)
+    sr = model(lr, is_train=True)           # inside a tf.function; batch-norm statistics are updated
+    weights = get_weights(model, graph)     # {'layer/array': float32}, what `save_npz` takes
+
+Height and width are free. The mode is given with each call; do not mix that with `model.train()` / `model.eval()`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from snpe_srgan.artifacts.npz import check_weights
+from snpe_srgan.models.graph import Graph, Layer
+from snpe_srgan.models.initialize import initial_weights
+from snpe_srgan.models.tensorlayer import BatchNorm2d, FixedConv2d, Function, PReLU, tl
+
+ATTRIBUTES = {
+    # array -> attribute of the TensorLayer layer that holds it
+    "kernel": "W",
+    "bias": "b",
+    "alpha": "alpha",
+    "gamma": "gamma",
+    "beta": "beta",
+    "mean": "moving_mean",
+    "variance": "moving_var",
+}
+_serial = itertools.count()
+
+
+def build(graph: Graph, *, name: str | None = None, seed: int | None = None) -> tl.models.Model:
+    """A static TensorLayer model with fresh weights (the same for the same seed)."""
+    weights = initial_weights(graph, seed=np.random.SeedSequence().entropy if seed is None else seed)
+    tensors: dict[str, object] = {}
+    for layer in graph.layers:
+        if layer.kind == "input":
+            tensors[layer.name] = tl.layers.Input([None, None, None, layer.channels], name=layer.name)
+            continue
+        inputs = [tensors[x] for x in layer.inputs]
+        tensors[layer.name] = _layer(layer, weights)(inputs[0] if len(inputs) == 1 else inputs)
+    # TensorLayer wants model names to be unique in a process.
+    unique = f"{name or graph.network}_{next(_serial)}"
+    return tl.models.Model(inputs=tensors[graph.layers[0].name], outputs=tensors[graph.output], name=unique)
+
+
+def _layer(layer: Layer, weights: Mapping[str, np.ndarray]):
+    def start(array: str):
+        value = weights.get(f"{layer.name}/{array}")
+        return None if value is None else lambda shape: tf.constant(value, shape=shape, dtype=tf.float32)
+
+    attributes, name = layer.attributes, layer.name
+    if layer.kind == "conv":
+        kind = tl.layers.Conv2d if attributes["trainable"] else FixedConv2d
+        return kind(
+            layer.channels, tuple(attributes["kernel"]), W_init=start("kernel"), b_init=start("bias"), name=name
+        )
+    if layer.kind == "batch_norm":
+        return BatchNorm2d(
+            decay=attributes["decay"],
+            epsilon=attributes["epsilon"],
+            gamma_init=start("gamma"),
+            beta_init=start("beta"),
+            moving_mean_init=start("mean"),
+            moving_var_init=start("variance"),
+            name=name,
+        )
+    if layer.kind == "prelu":
+        return PReLU(alpha_init=start("alpha"), name=name)
+    if layer.kind == "add":
+        return tl.layers.Elementwise(tf.add, name=name)
+    if layer.kind == "concat":
+        return tl.layers.Concat(-1, name=name)
+    functions = {
+        "relu": lambda x: tf.nn.relu(x, name=name),
+        "leaky_relu": lambda x: tf.nn.leaky_relu(x, alpha=attributes["slope"], name=name),
+        "tanh": lambda x: tf.math.tanh(x, name=name),
+        "clip": lambda x: tf.clip_by_value(x, attributes["low"], attributes["high"], name=name),
+        "depth_to_space": lambda x: tf.nn.depth_to_space(x, attributes["block"], name=name),
+    }
+    return Function(functions[layer.kind], name=name)
+
+
+def variables(model: tl.models.Model, graph: Graph) -> dict[str, tf.Variable]:
+    """`layer/array` -> the variable that holds it, trained or not, in layer order."""
+    layers = {layer.name: layer for layer in model.all_layers}
+    found = {}
+    for key in graph.weight_shapes():
+        layer, array = key.rsplit("/", 1)
+        found[key] = getattr(layers[layer], ATTRIBUTES[array])
+    return found
+
+
+def get_weights(model: tl.models.Model, graph: Graph) -> dict[str, np.ndarray]:
+    return {key: variable.numpy() for key, variable in variables(model, graph).items()}
+
+
+def set_weights(model: tl.models.Model, graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
+    """Assigns every array; `InputError` when names, shapes or numbers do not fit."""
+    check_weights(graph, weights, where=graph.network)
+    for key, variable in variables(model, graph).items():
+        variable.assign(weights[key])

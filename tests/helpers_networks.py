@@ -1,0 +1,32 @@
+"""Helpers for tests that run networks: tame random weights, and ONNX Runtime as the reference engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def random_weights(graph, rng) -> dict[str, np.ndarray]:
+    """Weights that keep activations near 1, with uneven batch-norm statistics and slopes of either sign."""
+    weights = {}
+    for key, shape in graph.weight_shapes().items():
+        array = key.rsplit("/", 1)[1]
+        if array == "kernel":
+            value = rng.normal(0, np.sqrt(1.0 / np.prod(shape[:-1])), shape)
+        elif array in ("gamma", "variance"):
+            value = rng.uniform(0.5, 1.5, shape)
+        elif array == "alpha":
+            value = rng.uniform(-0.5, 1.5, shape)
+        else:
+            value = rng.normal(0, 0.1, shape)
+        weights[key] = value.astype(np.float32)
+    return weights
+
+
+def run_onnx(model, lr: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    data = model if isinstance(model, (bytes, str)) else model.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: lr})[0]
