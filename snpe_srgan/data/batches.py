@@ -1,0 +1,155 @@
+"""Training batches: random aligned crops of the cached pictures, a pure function of (seed, step).
+
+    batches = Batches(cache, batch_size=16, crop=96, seed=0)
+    lr, hr = batches.batch(1234)                  # uint8 (16, 24, 24, 3) and (16, 96, 96, 3)
+    for lr, hr in prefetch(batches, start=1234, stop=2000): ...
+
+There is no state to save: a checkpoint keeps the step, and a resumed run sees the very same batches. Pictures are
+drawn in proportion to their area, positions uniformly among whole LR pixels, and one of the eight flips and rotations
+is applied to LR and HR alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from snpe_srgan.data.cache import Cache, require_size
+from snpe_srgan.errors import UsageError
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crop:
+    """One training sample: where it is cut (LR pixels of one picture) and how it is turned (0..7)."""
+
+    picture: int
+    top: int
+    left: int
+    turn: int
+
+
+class Batches:
+    """A sampler over a cache.
+
+    Args:
+        batch_size: samples of one step, over all workers.
+        crop: side of the HR crop in pixels, a multiple of the scale.
+        augment: flips and rotations; without it every crop is upright.
+        seed: batches with another seed are independent of these.
+    """
+
+    def __init__(self, cache: Cache, *, batch_size: int, crop: int, augment: bool = True, seed: int = 0):
+        if crop < cache.scale or crop % cache.scale:
+            raise UsageError(f"the crop ({crop}) must be a multiple of the scale ({cache.scale})")
+        if batch_size < 1:
+            raise UsageError(f"the batch size must be at least 1, not {batch_size}")
+        require_size(cache.pictures, crop)
+        self.cache, self.batch_size, self.crop, self.augment, self.seed = cache, batch_size, crop, augment, seed
+        self._rows = slice(None)
+        self._cumulative = np.cumsum([p.height * p.width for p in cache.pictures], dtype=np.float64)
+        self._cumulative /= self._cumulative[-1]
+
+    def shard(self, index: int, count: int) -> Batches:
+        """Worker `index` of `count`: its rows of the same batches, so the workers together see what one would."""
+        if not 0 <= index < count or self.batch_size % count or self._rows != slice(None):
+            raise UsageError(f"a batch of {self.batch_size} cannot be dealt to worker {index} of {count}")
+        part = Batches(self.cache, batch_size=self.batch_size, crop=self.crop, augment=self.augment, seed=self.seed)
+        part._rows = slice(index, None, count)
+        return part
+
+    def batch(self, step: int) -> Batch:
+        """LR uint8 (n, crop / scale, crop / scale, 3) and HR uint8 (n, crop, crop, 3) of one step."""
+        crops, scale, crop = self.crops(step), self.cache.scale, self.crop
+        lr = np.empty((len(crops), crop // scale, crop // scale, 3), np.uint8)
+        hr = np.empty((len(crops), crop, crop, 3), np.uint8)
+        for i, c in enumerate(crops):
+            lr[i] = turn(_cut(self.cache.lr(c.picture), c.top, c.left, crop // scale), c.turn)
+            hr[i] = turn(_cut(self.cache.hr(c.picture), c.top * scale, c.left * scale, crop), c.turn)
+        return lr, hr
+
+    def crops(self, step: int) -> list[Crop]:
+        """What `batch(step)` cuts.
+
+        Philox is a counter-based generator: keyed by (seed, step) it gives independent streams without any history
+        (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+        """
+        if step < 0:
+            raise UsageError(f"the step must be at least 0, not {step}")
+        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, step], np.uint64)))
+        n = self.batch_size
+        # Stratified: one draw from each n-th of the data set's area, dealt in random order. Every pixel is as likely
+        # as with independent draws, and a batch spreads over the whole set.
+        area = (rng.permutation(n) + rng.random(n)) / n
+        pictures = np.minimum(np.searchsorted(self._cumulative, area, side="right"), len(self.cache) - 1)
+        positions = rng.random((n, 2))
+        turns = rng.integers(0, 8, n)
+        size = self.crop // self.cache.scale
+        crops = []
+        for i in range(n)[self._rows]:
+            height, width, _ = self.cache.lr(pictures[i]).shape
+            top, left = (positions[i] * (height - size + 1, width - size + 1)).astype(int).tolist()
+            kind = int(turns[i]) if self.augment else 0
+            crops.append(Crop(picture=int(pictures[i]), top=top, left=left, turn=kind))
+        return crops
+
+
+def turn(picture: np.ndarray, kind: int) -> np.ndarray:
+    """A view of (h, w, c) under one of the eight symmetries of the square; bits: mirror, upside down, transpose."""
+    if kind & 1:
+        picture = picture[:, ::-1]
+    if kind & 2:
+        picture = picture[::-1]
+    if kind & 4:
+        picture = picture.swapaxes(0, 1)
+    return picture
+
+
+def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: int = 4) -> Iterator[Batch]:
+    """Yields `batch(start)`, `batch(start + 1)`, ... before `stop` (None: for ever), made ahead by a thread.
+
+    At most `depth` batches wait. An exception of the thread is raised here. The thread ends with the iterator: when it
+    is exhausted, closed or collected.
+    """
+    ready: queue.Queue = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(item) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        step = start
+        try:
+            while not stopped.is_set() and (stop is None or step < stop):
+                put((batches.batch(step), None))
+                step += 1
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _cut(picture: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
+    return picture[top : top + size, left : left + size]
