@@ -7,6 +7,7 @@ files, 32-bit and float pixels, files of other kinds.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import warnings
@@ -21,7 +22,7 @@ from snpe_srgan.imaging.picture import Picture
 
 MAX_PIXELS = 250_000_000  # 0.75 GB of RGB; a file of a few kB can claim to be far larger
 # Formats whose Pillow decoders keep what the file holds; others (EPS starts Ghostscript) are not even tried.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".tga", ".avif")
 
 _PILLOW_LIMIT = threading.Lock()
@@ -61,15 +62,21 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         raise _damaged(error, path) from error
 
 
+@contextlib.contextmanager
 def _open(path: Path):
     from PIL import Image
 
-    with _PILLOW_LIMIT:  # our own limit is checked on the header, before a pixel is decoded
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(path, formats=FORMATS)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    # A file object, not the path: Pillow maps files that it opens by name, and then reads a turned TIFF wrongly
+    # (13.0: rows of the turned picture's width), and a file cut short meanwhile would kill the process.
+    with open(path, "rb") as file:
+        with _PILLOW_LIMIT:  # our own limit is checked on the header, before a pixel is decoded
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(file, formats=FORMATS)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+        with image:
+            yield image
 
 
 def _damaged(error: Exception, path: Path) -> InputError:

@@ -4,7 +4,7 @@
 |---|---|
 | `Set5/HR` + `Set5/LRx4` (or `Set5/LR_bicubic/X4`) | read from it |
 | DIV2K: `DIV2K_valid_HR/0801.png` + `DIV2K_valid_LR_bicubic/X4/0801x4.png`, the parent or the HR folder named | read |
-| `Set5/HR` alone, or any folder, glob or file of pictures | MATLAB-compatible bicubic of HR, cut to a multiple of scale |
+| `Set5/HR` alone, or any folder, glob or file of pictures | MATLAB-compatible bicubic of HR, cropped to fit |
 
 A set is either read or made as a whole: one missing LR picture is an error, never quietly replaced.
 """
