@@ -244,7 +244,7 @@ def _node(table: Table, index: int, values: _Values, container: Container) -> No
 def _scalar(table: Table) -> int | float | str:
     kind = DTYPES.get(table.number(0, "i"), ("", ""))[0]
     if kind.startswith("float"):
-        return table.number(2, "f", 0.0)
+        return table.number(2, "d", 0.0)
     return table.text(3) if kind == "string" else table.number(1, "i")
 
 

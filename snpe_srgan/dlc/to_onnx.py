@@ -1,0 +1,243 @@
+"""Rebuilds the ONNX graph that a .dlc holds, so that an engine can run the file itself.
+
+    model = rebuild(read("generator_w8a8.dlc"))
+
+A .dlc computes on NHWC images; ONNX on NCHW. Every four-dimensional tensor is therefore kept here as NCHW, with one
+Transpose at each end of the graph, which is what the converter removed. A tensor with an encoding becomes
+QuantizeLinear -> DequantizeLinear, so that the HTP's own converter finds its integer operators again: on the emulator
+the rebuilt graph gives the bits of the graph that the .dlc was made from. Inputs and outputs are float32 under the
+file's names, also where the file wants integers (SNPE's convention: the caller feeds floats, the runtime quantizes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snpe_srgan.dlc.operators import OPERATORS, TO_NCHW, TO_NHWC
+from snpe_srgan.dlc.reader import Dlc, Encoding, Graph, Node, Tensor
+from snpe_srgan.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 21  # the first with 16-bit QuantizeLinear
+IR_VERSION = 10
+FLOATS = {"float32", "float16"}
+MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
+
+
+def rebuild(dlc: Dlc) -> onnx.ModelProto:
+    """The ONNX (QDQ where quantized) graph of a .dlc; InputError names the first operator that is not known."""
+    import onnx
+
+    if len(dlc.graphs) != 1:
+        raise InputError(f"the .dlc holds {len(dlc.graphs)} networks; one is expected", where=dlc.path)
+    builder = Builder(dlc.graphs[0], where=dlc.path)
+    try:
+        model = builder.build()
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"the .dlc does not describe a whole network: {reason}", where=dlc.path) from error
+    return model
+
+
+class Builder:
+    """The ONNX graph as it grows. Operators (`operators.py`) ask it for inputs, constants and nodes."""
+
+    def __init__(self, graph: Graph, *, where: object):
+        self.graph, self.where = graph, where
+        self.nodes: list = []
+        self.constants: list = []
+        self._floats: dict[str, str] = {}  # .dlc name -> ONNX name of its float values, NCHW
+        self._integers: dict[str, str] = {}  # the same for the integers of a quantized tensor
+        self._stored: dict[tuple, str] = {}
+        self._used: set[str] = {t.name for t in graph.of_role("input") + graph.of_role("output")}
+
+    # -- what operators use -------------------------------------------------------------------------------------
+
+    def tensor(self, name: str) -> Tensor:
+        if name not in self.graph.tensors:
+            raise InputError(f"the .dlc is damaged: no tensor '{name}'", where=self.where)
+        return self.graph.tensors[name]
+
+    def name(self, wish: str) -> str:
+        """A name not used before: ONNX wants every value once, a file may say anything."""
+        name, count = wish, 1
+        while not name or name in self._used:
+            name, count = f"{wish}~{count}", count + 1
+        self._used.add(name)
+        return name
+
+    def constant(self, wish: str, values: np.ndarray) -> str:
+        from onnx import numpy_helper
+
+        name = self.name(wish)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def op(self, kind: str, inputs: list[str], wish: str, **attributes) -> str:
+        from onnx import helper
+
+        output = self.name(wish)
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def value(self, name: str) -> str:
+        """The ONNX name of a .dlc tensor's float values; stored tensors become constants on first use."""
+        if name not in self._floats:
+            tensor = self.tensor(name)
+            if tensor.role == "static":
+                self._floats[name] = self.stored(tensor, TO_NCHW if len(tensor.dims) == 4 else None)
+            elif name in self._integers:
+                encoding = tensor.encoding
+                self._floats[name] = self.dequantize(self._integers[name], encoding, tensor.dtype, f"{name}/float")
+            else:
+                raise InputError(f"the .dlc is damaged: '{name}' is used before it is computed", where=self.where)
+        return self._floats[name]
+
+    def stored(self, tensor: Tensor, perm: tuple[int, ...] | None = None, shape: tuple[int, ...] | None = None) -> str:
+        """A constant, first reshaped by leading ones, then with its axes permuted; dequantized if it has to be."""
+        key = (tensor.name, perm, shape)
+        if key not in self._stored:  # a file may use one tensor any number of times
+            self._stored[key] = self._constant(tensor, perm, shape)
+        return self._stored[key]
+
+    def _constant(self, tensor: Tensor, perm: tuple[int, ...] | None, shape: tuple[int, ...] | None) -> str:
+        data, encoding = tensor.data(), tensor.encoding
+        axis = None if encoding is None else encoding.axis
+        if shape is not None:
+            axis = None if axis is None else axis + len(shape) - data.ndim
+            data = data.reshape(shape)
+        if perm is not None:
+            axis = None if axis is None else perm.index(axis)
+            data = data.transpose(perm)
+        if not tensor.quantized:
+            return self.constant(tensor.name, data.astype(np.float32) if tensor.dtype in FLOATS else data)
+        kind = {"sfxp4": "sfxp8", "ufxp4": "ufxp8"}.get(tensor.dtype, tensor.dtype)  # stored a byte each
+        integers = self.constant(tensor.name, data)
+        return self.dequantize(integers, encoding, kind, f"{tensor.name}/float", axis=axis)
+
+    def produce(self, name: str, value: str) -> None:
+        """Says that the float `value` is the .dlc tensor `name`: quantizes it if that tensor is quantized."""
+        tensor = self.tensor(name)
+        if tensor.role == "static" or name in self._floats or name in self._integers:
+            raise InputError(f"the .dlc is damaged: '{name}' is computed twice", where=self.where)
+        if tensor.quantized:
+            self._integers[name] = self._quantize(value, tensor, f"{name}/integer")
+        elif tensor.dtype in FLOATS:
+            self._floats[name] = value
+        else:
+            raise InputError(f"'{name}' is computed as {tensor.dtype}, which is not known", where=self.where)
+
+    # -- quantization -------------------------------------------------------------------------------------------
+
+    def _parameters(self, encoding: Encoding, dtype: str, wish: str) -> tuple[str, str, np.dtype]:
+        """Scale and zero point as constants: value = (q - zero) * scale, zero = -offset."""
+        kinds = {"ufxp8": "u1", "sfxp8": "i1", "ufxp16": "u2", "sfxp16": "i2", "sfxp32": "i4"}
+        if dtype not in kinds:
+            raise InputError(f"integers of type {dtype} ('{wish}') are not known", where=self.where)
+        kind = np.dtype(kinds[dtype])
+        zero, limits = -encoding.offset.astype(np.int64), np.iinfo(kind)
+        if not np.isfinite(encoding.scale).all() or (encoding.scale <= 0).any():
+            raise InputError(f"the .dlc is damaged: '{wish}' has no usable scale", where=self.where)
+        if zero.min() < limits.min or zero.max() > limits.max:
+            raise InputError(f"the .dlc is damaged: the offset of '{wish}' does not fit {dtype}", where=self.where)
+        shape = () if encoding.axis is None else (-1,)
+        scale = self.constant(f"{wish}/scale", encoding.scale.reshape(shape))
+        return scale, self.constant(f"{wish}/zero", zero.astype(kind).reshape(shape)), kind
+
+    def _quantize(self, value: str, tensor: Tensor, wish: str) -> str:
+        if tensor.encoding.axis is not None:
+            raise InputError(f"computed tensor '{tensor.name}' is quantized per channel", where=self.where)
+        scale, zero, _ = self._parameters(tensor.encoding, tensor.dtype, wish)
+        return self.op("QuantizeLinear", [value, scale, zero], wish)
+
+    def dequantize(self, value: str, encoding: Encoding, dtype: str, wish: str, *, axis: int | None = None) -> str:
+        scale, zero, _ = self._parameters(encoding, dtype, wish)
+        attributes = {} if encoding.axis is None else {"axis": axis}
+        return self.op("DequantizeLinear", [value, scale, zero], wish, **attributes)
+
+    # -- the whole graph ----------------------------------------------------------------------------------------
+
+    def build(self) -> onnx.ModelProto:
+        from onnx import TensorProto, helper
+
+        inputs, outputs = self.graph.of_role("input"), self.graph.of_role("output")
+        if not inputs or not outputs:
+            raise InputError("the .dlc names no input or no output", where=self.where)
+        for tensor in self.graph.tensors.values():
+            if tensor.role != "static" and not 0 < np.prod([float(d) for d in tensor.dims]) <= MAX_ELEMENTS:
+                raise InputError(f"tensor '{tensor.name}' has the impossible shape {tensor.dims}", where=self.where)
+        for tensor in inputs:
+            value = tensor.name
+            if len(tensor.dims) == 4:
+                value = self.op("Transpose", [value], f"{tensor.name}/nchw", perm=TO_NCHW)
+            self.produce(tensor.name, value)
+        for node in self.graph.nodes:
+            self._operator(node)
+        for tensor in outputs:
+            kind, extra = ("Transpose", {"perm": TO_NHWC}) if len(tensor.dims) == 4 else ("Identity", {})
+            node = helper.make_node(kind, [self.value(tensor.name)], [tensor.name], name=tensor.name, **extra)
+            self.nodes.append(node)
+        ports = [[helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.dims) for t in p] for p in (inputs, outputs)]
+        graph = helper.make_graph(self.nodes, "dlc", *ports, self.constants)
+        return helper.make_model(
+            graph, producer_name="snpe-srgan", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+        )
+
+    def _operator(self, node: Node) -> None:
+        rule = OPERATORS.get(node.type)
+        if rule is None:
+            raise InputError(
+                f"operator '{node.type}' (node '{node.name}') is not known",
+                where=self.where,
+                hint="only networks of the operators listed in snpe_srgan/dlc/operators.py can be rebuilt",
+            )
+        if len(node.outputs) != 1:
+            raise InputError(f"'{node.name}' ({node.type}) has {len(node.outputs)} outputs", where=self.where)
+        try:
+            value = rule(self, Operation(node, self))
+        except InputError as error:
+            raise InputError(error.what, where=f"{self.where}, node '{node.name}' ({node.type})") from error
+        self.produce(node.outputs[0], value)
+
+
+class Operation:
+    """One .dlc node with readers for its attributes that fail by name."""
+
+    def __init__(self, node: Node, builder: Builder):
+        self.node, self.builder = node, builder
+        self.inputs, self.output = node.inputs, node.outputs[0]
+
+    def dims(self, index: int) -> tuple[int, ...]:
+        return self.builder.tensor(self.input(index)).dims
+
+    def input(self, index: int) -> str:
+        if index >= len(self.inputs):
+            raise InputError(f"input {index} is missing")
+        return self.inputs[index]
+
+    @property
+    def output_dims(self) -> tuple[int, ...]:
+        return self.builder.tensor(self.output).dims
+
+    def scalar(self, name: str, default=None):
+        value = self.node.attributes.get(name, default)
+        if value is None or isinstance(value, Tensor):
+            raise InputError(f"attribute '{name}' is missing")
+        return value
+
+    def ints(self, name: str, count: int | None = None, default: list[int] | None = None) -> list[int]:
+        """A small stored tensor as a flat list of whole numbers."""
+        value = self.node.attributes.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, Tensor) or value.quantized:
+            raise InputError(f"attribute '{name}' is missing")
+        numbers = [int(v) for v in value.data().reshape(-1)[:64]]
+        if count is not None and len(numbers) != count:
+            raise InputError(f"attribute '{name}' has {len(numbers)} values, not {count}")
+        return numbers
