@@ -1,4 +1,4 @@
-"""The stage runner: redoes nothing that did not change, continues what was cut off, asks before it replaces costly work."""
+"""The stage runner: redoes nothing unchanged, continues what was cut off, asks before it replaces costly work."""
 
 import pytest
 
