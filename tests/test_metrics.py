@@ -19,8 +19,8 @@ from snpe_srgan.metrics.ssim import gaussian_window, ssim, ssim_map
 
 @pytest.fixture
 def pair(rng) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth picture and the same with noise, uint8 `(40, 52, 3)`."""
-    y, x = np.mgrid[:40, :52]
+    """A smooth picture and the same with noise, uint8 `(90, 52, 3)`."""
+    y, x = np.mgrid[:90, :52]
     clean = 128 + 90 * np.sin(np.stack([x / 7 + y / 11, x / 5, y / 6], axis=-1))
     noisy = clean + rng.normal(0, 12, clean.shape)
     return clean.clip(0, 255).astype(np.uint8), noisy.clip(0, 255).astype(np.uint8)

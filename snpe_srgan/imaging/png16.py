@@ -34,7 +34,7 @@ def filter_rows(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
     return np.concatenate([best[:, None].astype(np.uint8), candidates[np.arange(len(rows)), best]], axis=1)
 
 
-def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int = 6) -> Iterator[bytes]:
+def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int = 3) -> Iterator[bytes]:
     """The bytes of a PNG file with the pixels `planes`, uint16 `(h, w, 1..4)`, piece by piece."""
     height, width, channels = planes.shape
     yield b"\x89PNG\r\n\x1a\n"

@@ -99,9 +99,9 @@ def _refuse_size(size: tuple[int, int], max_pixels: int, path: Path) -> None:
 
 def _refuse_frames(image, path: Path) -> None:
     # An MPO is a camera's JPEG with a preview or a depth map behind the photo: its first frame is the picture.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+    if image.format != "MPO" and getattr(image, "is_animated", False):
         raise InputError(
-            f"the file holds {image.n_frames} frames or pages, one is needed",
+            "the file holds several frames or pages, one is needed",
             where=path,
             hint="save the frame you want as a PNG",
         )
