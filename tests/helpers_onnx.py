@@ -135,9 +135,8 @@ def quantize(model: onnx.ModelProto, bits: int = 8, per_channel: bool = True) ->
         if kind is not np.int8:  # unsigned, as the activations are
             scale, limit = np.float32(np.abs(data).max() / np.iinfo(kind).max), np.iinfo(kind).max
         elif scale is None:
-            spread = np.abs(data).max(axis=tuple(i for i in range(data.ndim) if i != axis)) if axis is not None else None
-            scale = np.float32((np.abs(data).max() if spread is None else spread) / 127)
-            limit = 127
+            others = None if axis is None else tuple(i for i in range(data.ndim) if i != axis)
+            scale, limit = (np.abs(data).max(axis=others) / 127).astype(np.float32), 127
         else:
             kind, limit = np.int32, 2**31 - 1
         scale = np.asarray(scale, np.float32)
@@ -145,7 +144,8 @@ def quantize(model: onnx.ModelProto, bits: int = 8, per_channel: bool = True) ->
         q = np.clip(np.round(data.astype(np.float64) / wide), -limit, limit).astype(kind)
         s = constant(f"{name}_scale", scale)
         z = constant(f"{name}_zero", np.zeros(scale.shape, kind))
-        node("DequantizeLinear", [constant(f"{name}_q", q), s, z], f"{name}_dq", **({"axis": axis} if scale.ndim else {}))
+        extra_axis = {"axis": axis} if scale.ndim else {}
+        node("DequantizeLinear", [constant(f"{name}_q", q), s, z], f"{name}_dq", **extra_axis)
         return f"{name}_dq", scale
 
     encodings["lr"] = activation_encoding("lr")

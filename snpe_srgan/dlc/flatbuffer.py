@@ -19,7 +19,7 @@ class Buffer:
 
     def __init__(self, data: memoryview, *, where: object):
         self.data, self.where = data, where
-        self._budget = min(len(data) // 12 + 64, 4_000_000)  # honest tables take 16 bytes and more, with their reference
+        self._budget = min(len(data) // 12 + 64, 4_000_000)  # an honest table takes 16 bytes and more
 
     def spend(self, cost: int = 1) -> None:
         """Counts what is made from the buffer: parts may be shared, so their number is not bounded by its size."""

@@ -263,7 +263,7 @@ def _tensor(table: Table, stored: Mapping[str, memoryview], container: Container
         role=role,
         dims=tuple(int(d) for d in dims),
         dtype=DTYPES[code][0],
-        encoding=_encoding(table.table(5), int(len(dims))),
+        encoding=_encoding(table.table(5), len(dims)),
         _bytes=stored.get(name) if role == "static" else None,
         _where=container.path,
     )

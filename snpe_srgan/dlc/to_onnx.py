@@ -75,7 +75,7 @@ class Builder:
         from onnx import numpy_helper
 
         name = self.name(wish)
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.constants.append(numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 
     def op(self, kind: str, inputs: list[str], wish: str, **attributes) -> str:
@@ -182,8 +182,11 @@ class Builder:
             kind, extra = ("Transpose", {"perm": TO_NHWC}) if len(tensor.dims) == 4 else ("Identity", {})
             node = helper.make_node(kind, [self.value(tensor.name)], [tensor.name], name=tensor.name, **extra)
             self.nodes.append(node)
-        ports = [[helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.dims) for t in p] for p in (inputs, outputs)]
-        graph = helper.make_graph(self.nodes, "dlc", *ports, self.constants)
+
+        def port(tensor):
+            return helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims)
+
+        graph = helper.make_graph(self.nodes, "dlc", list(map(port, inputs)), list(map(port, outputs)), self.constants)
         return helper.make_model(
             graph, producer_name="snpe-srgan", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )

@@ -110,6 +110,8 @@ class Worker:
         hint = None
         if "INVALID_CONFIG" in said:
             hint = "choose another chip: this build of the Hexagon tools does not know the one asked for"
+        elif "COMMON_ERROR_MEM_ALLOC" in said:
+            hint = "the HTP has no float32 form of some operators: give the emulator a chip (57), for its float16"
         elif "memory ran out" in how or "bad_alloc" in said or kind == "MemoryError":
             hint = "take a smaller input size: smaller tiles need less memory"
         elif "CPU EP, but fallback" in error:

@@ -1,8 +1,9 @@
 """The child process in which Qualcomm's libraries live; the parent side is `qnn_process.py`.
 
-Native code may print, crash or eat memory: here it can do so without harm. The process reads requests on its standard
-input and answers on what was its standard output; whatever the libraries print goes to standard error, which the parent
-keeps in a file. A message is a 12-byte head (length of the JSON, length of the arrays), the JSON, and the arrays' bytes.
+Native code may print, crash or eat memory: here it can do so without harm. The process reads requests on its
+standard input and answers on what was its standard output; whatever the libraries print goes to standard error, which
+the parent keeps in a file. A message is a 12-byte head (length of the JSON, length of the arrays), the JSON, and the
+arrays' bytes.
 
     python -m snpe_srgan.toolchains.qnn_worker       # started by qnn_process.Worker, not by hand
 """
