@@ -1,6 +1,7 @@
 """Cache and batches: aligned crops, a pure function of (seed, step), and no half-made cache that looks finished."""
 
 import collections
+import concurrent.futures
 import itertools
 import os
 import threading
@@ -12,8 +13,9 @@ from PIL import Image
 
 from snpe_srgan.data import cache as cache_module
 from snpe_srgan.data.batches import Batches, prefetch, turn
-from snpe_srgan.data.cache import INDEX, open_cache, prepare
+from snpe_srgan.data.cache import open_cache, prepare
 from snpe_srgan.data.sources import find_pictures
+from snpe_srgan.data.stored import INDEX
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.imaging.bicubic import downscale
 
@@ -117,6 +119,25 @@ def test_kill_in_the_middle_leaves_nothing_that_looks_finished(photos, tmp_path,
     cache = run(lambda pair, *args: decoded.append(pair.name) or decode(pair, *args))
     assert decoded == ["0.png", "2.png", "3.png"] and [p.name for p in (tmp_path / "cache").iterdir()] == [cache.key]
     np.testing.assert_array_equal(cache.hr(0), Image.open(photos / "0.png"))
+
+
+def test_two_processes_may_prepare_the_same_set(photos, tmp_path, monkeypatch):
+    decode, together, late = cache_module._decode, threading.Barrier(2), threading.Lock()
+
+    def meets(pair, *args):
+        if pair.name == "0.png":
+            together.wait(10)
+        if pair.name == "3.png" and not late.acquire(blocking=False):
+            time.sleep(0.2)  # finds its folder renamed
+        return decode(pair, *args)
+
+    monkeypatch.setattr(cache_module, "_decode", meets)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        args = find_pictures(photos), tmp_path / "cache"
+        first, second = (pool.submit(prepare, *args, scale=SCALE, workers=1) for _ in range(2))
+    assert first.result() == second.result()
+    np.testing.assert_array_equal(second.result().hr(3), Image.open(photos / "3.png"))
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [first.result().key]
 
 
 def test_bad_pictures_are_all_named(photos, tmp_path):

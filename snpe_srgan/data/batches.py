@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from snpe_srgan.data.cache import Cache, require_size
+from snpe_srgan.data.stored import Cache, require_size
 from snpe_srgan.errors import UsageError
 
 Batch = tuple[np.ndarray, np.ndarray]

@@ -1,15 +1,12 @@
 """Decode once: all pictures of a training set in two flat, memory-mapped files.
 
     cache = prepare(find_pictures("sample"), "data/cache", scale=4, min_size=96)
-    cache.hr(0), cache.lr(0)             # views of uint8 (h, w, 3) and (h / scale, w / scale, 3)
 
-    data/cache/<key>/hr.bin  lr.bin      pictures one after the other, rows of RGB bytes
-    data/cache/<key>/index.json          names, sizes, CRC-32; written last
-
-The key is made of the pictures' paths, sizes and times, the scale and the format version: a changed source gets a new
-cache, an unchanged one is opened in milliseconds. Work goes on in `<key>.part`, which is renamed when it is complete.
-A kill leaves that folder; the next run takes over what its CRC confirms and decodes the rest. Two processes that
-prepare the same set at once write the same bytes to the same places, so they need no lock.
+The cache is the folder `data/cache/<key>` (see stored.py). The key is made of the pictures' paths, sizes and times,
+the scale and the format version: a changed source gets a new cache, an unchanged one is opened in milliseconds. Work
+goes on in `<key>.part`, which is renamed when it is complete. A kill leaves that folder; the next run takes over what
+its CRC confirms and decodes the rest. Processes that prepare the same set at once write the same bytes to the same
+places, so they need no lock: the first to finish renames the folder, and the others take it.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
@@ -29,55 +25,26 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import make_folder, os_error, read_json, write_json
+from snpe_srgan.artifacts.files import make_folder, os_error, write_json
 from snpe_srgan.data.headers import read_header
 from snpe_srgan.data.progress import bar
 from snpe_srgan.data.sources import PicturePair
+from snpe_srgan.data.stored import (
+    HR,
+    INDEX,
+    LR,
+    VERSION,
+    Cache,
+    CachedPicture,
+    name_some,
+    open_cache,
+    plane_sizes,
+    require_size,
+)
 from snpe_srgan.errors import InputError, UsageError
 
-VERSION = 1
-INDEX, HR, LR, JOURNAL = "index.json", "hr.bin", "lr.bin", "journal.txt"
-LISTED = 10  # bad pictures an error names
-
-
-@dataclasses.dataclass(frozen=True)
-class CachedPicture:
-    """One picture of the cache. `height` and `width` are HR pixels, cropped to a multiple of the scale."""
-
-    name: str
-    height: int
-    width: int
-    crc: int  # CRC-32 of the HR bytes followed by the LR bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class Cache:
-    """A finished cache. Its pictures are read-only views of the mapped files."""
-
-    folder: Path
-    key: str
-    scale: int
-    pictures: tuple[CachedPicture, ...]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    @property
-    def pixels(self) -> int:
-        """HR pixels of all pictures."""
-        return sum(p.height * p.width for p in self.pictures)
-
-    def hr(self, index: int) -> np.ndarray:
-        """HR picture: uint8 (h, w, 3)."""
-        return self._planes[0][index]
-
-    def lr(self, index: int) -> np.ndarray:
-        """LR picture: uint8 (h / scale, w / scale, 3)."""
-        return self._planes[1][index]
-
-    @functools.cached_property
-    def _planes(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        return _map(self.folder, self.pictures, self.scale)
+JOURNAL = "journal.txt"
+__all__ = ["Cache", "CachedPicture", "find_cache", "open_cache", "prepare", "require_size"]
 
 
 def prepare(
@@ -101,54 +68,30 @@ def prepare(
         raise UsageError(f"the scale must be at least 1, not {scale}")
     key = _key(pairs, scale)
     folder = Path(cache_folder) / key
-    cache = _finished(folder, key)
+    cache = find_cache(pairs, cache_folder, scale=scale)
     if cache is None:
         cache = _build(pairs, folder, key, scale, min_size, workers or os.cpu_count() or 1, progress)
     require_size(cache.pictures, min_size)
     return cache
 
 
-def open_cache(folder: str | os.PathLike) -> Cache:
-    """The finished cache in `folder`; `InputError` when it is damaged or none."""
-    folder = Path(folder)
-    data = read_json(folder / INDEX)
-    try:
-        if data["version"] != VERSION:
-            raise InputError(f"a cache of format {data['version']}, and this program reads {VERSION}", where=folder)
-        pictures = tuple(CachedPicture(str(n), int(h), int(w), int(crc)) for n, h, w, crc in data["pictures"])
-        cache = Cache(folder, str(data["key"]), int(data["scale"]), pictures)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("not the index of a picture cache", where=folder / INDEX) from error
-    hr_bytes, lr_bytes = _sizes(cache.pictures, cache.scale) if cache.scale > 0 else (0, 0)
-    for name, expected in ((HR, hr_bytes), (LR, lr_bytes)):
-        size = (folder / name).stat().st_size if (folder / name).is_file() else 0
-        if size != expected or not expected:
-            raise InputError(
-                f"the cache is damaged: {size:,} bytes where {expected:,} belong",
-                where=folder / name,
-                hint="delete the folder, it is made again",
-            )
-    return cache
+def find_cache(pairs: Sequence[PicturePair], cache_folder: str | os.PathLike, *, scale: int) -> Cache | None:
+    """The finished cache of these pictures as they are now, or None; changes nothing."""
+    return _open_if_whole(Path(cache_folder) / _key(pairs, scale))
 
 
-def require_size(pictures: Sequence[CachedPicture], crop: int) -> None:
-    """Raises unless every picture holds a crop of `crop` HR pixels. Small pictures are named, never skipped."""
-    small = [p for p in pictures if min(p.height, p.width) < crop]
-    if small:
-        names = [f"{p.name} ({p.height}x{p.width})" for p in small]
-        raise InputError(
-            f"{len(small)} of {len(pictures)} pictures are smaller than the {crop}x{crop} crop",
-            where=_some(names),
-            hint=f"a crop of at most {min(min(p.height, p.width) for p in small)}, or leave these pictures out",
-        )
+def _open_if_whole(folder: Path) -> Cache | None:
+    with contextlib.suppress(InputError):
+        return open_cache(folder)
+    return None
 
 
 def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: int, progress: bool) -> Cache:
-    pictures = _read_headers(pairs, scale)
+    pictures = read_headers(pairs, scale)
     require_size(pictures, min_size)
     part = make_folder(folder.with_name(folder.name + ".part"))
     try:
-        sizes = _sizes(pictures, scale)
+        sizes = plane_sizes(pictures, scale)
         _require_space(part, sum(sizes))
         for name, size in zip((HR, LR), sizes, strict=True):
             with open(part / name, "ab") as file:  # keeps what an earlier run has written
@@ -156,12 +99,18 @@ def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: in
         pictures = _decode_all(pairs, pictures, part, scale, workers, progress)
         rows = [[p.name, p.height, p.width, p.crc] for p in pictures]
         write_json(part / INDEX, {"version": VERSION, "key": key, "scale": scale, "pictures": rows}, overwrite=True)
-        with contextlib.suppress(FileNotFoundError):
-            (part / JOURNAL).unlink()
-        with contextlib.suppress(OSError):  # another process may have finished the same cache first
-            os.replace(part, folder)
-    except OSError as error:
-        raise os_error(error, part, "write the picture cache") from error
+        if folder.exists() and _open_if_whole(folder) is None:
+            shutil.rmtree(folder)  # damaged; it holds nothing that is not in the pictures
+        os.replace(part, folder)
+    except (OSError, InputError) as error:
+        cache = _open_if_whole(folder)
+        if cache is not None:  # another process has finished the same cache, and renamed the folder we worked in
+            shutil.rmtree(part, ignore_errors=True)
+            return cache
+        if isinstance(error, OSError):
+            raise os_error(error, part, "write the picture cache") from error
+        raise
+    (folder / JOURNAL).unlink(missing_ok=True)
     return open_cache(folder)
 
 
@@ -236,7 +185,7 @@ def _read(path: Path) -> np.ndarray:
     return rgb
 
 
-def _read_headers(pairs: Sequence[PicturePair], scale: int) -> list[CachedPicture]:
+def read_headers(pairs: Sequence[PicturePair], scale: int) -> list[CachedPicture]:
     """Sizes without decoding, so that a hopeless set fails in a second and the files can be laid out."""
     pictures, bad = [], []
     for pair in pairs:
@@ -257,13 +206,9 @@ def _refuse(bad: list[str], total: int) -> None:
     if bad:
         raise InputError(
             f"{len(bad)} of {total} pictures cannot be used",
-            where=_some(sorted(bad)),
+            where=name_some(sorted(bad)),
             hint="mend or remove them, then run the same command again",
         )
-
-
-def _some(names: list[str]) -> str:
-    return "; ".join(names[:LISTED]) + (f"; and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def _key(pairs: Sequence[PicturePair], scale: int) -> str:
@@ -276,40 +221,6 @@ def _key(pairs: Sequence[PicturePair], scale: int) -> str:
             raise os_error(error, path, "read the picture") from error
         facts.append(state and [str(path.resolve()), state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _finished(folder: Path, key: str) -> Cache | None:
-    """The cache if it is complete; a damaged one is removed (it holds nothing that is not in the pictures)."""
-    if not folder.exists():
-        return None
-    try:
-        cache = open_cache(folder)
-        if cache.key == key:
-            return cache
-    except InputError:
-        pass
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise os_error(error, folder, "replace the damaged cache") from error
-    return None
-
-
-def _sizes(pictures: Sequence[CachedPicture], scale: int) -> tuple[int, int]:
-    hr = sum(p.height * p.width * 3 for p in pictures)
-    return hr, hr // scale**2
-
-
-def _map(folder: Path, pictures, scale: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The two files as one array a picture: HR uint8 (h, w, 3) and LR uint8 (h / scale, w / scale, 3)."""
-    planes = []
-    for name, divisor in ((HR, 1), (LR, scale)):
-        # A plain array over the mapping: slicing np.memmap itself costs several microseconds a crop.
-        flat = np.asarray(np.memmap(folder / name, np.uint8, "r"))
-        shapes = [(p.height // divisor, p.width // divisor, 3) for p in pictures]
-        ends = np.cumsum([np.prod(shape) for shape in shapes])
-        planes.append([flat[e - np.prod(s) : e].reshape(s) for s, e in zip(shapes, ends, strict=True)])
-    return planes[0], planes[1]
 
 
 def _crc(hr: np.ndarray, lr: np.ndarray) -> int:

@@ -1,0 +1,123 @@
+"""The format of a picture cache: two flat files of RGB bytes and an index, mapped into memory.
+
+cache = open_cache("data/cache/0123456789abcdef")
+cache.hr(0), cache.lr(0)             # views of uint8 (h, w, 3) and (h / scale, w / scale, 3)
+
+hr.bin  lr.bin      pictures one after the other
+index.json          names, sizes, CRC-32; written last
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.files import read_json
+from snpe_srgan.errors import InputError
+
+VERSION = 1
+INDEX, HR, LR = "index.json", "hr.bin", "lr.bin"
+LISTED = 10  # pictures an error names
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedPicture:
+    """One picture of the cache. `height` and `width` are HR pixels, cropped to a multiple of the scale."""
+
+    name: str
+    height: int
+    width: int
+    crc: int  # CRC-32 of the HR bytes followed by the LR bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """A finished cache. Its pictures are read-only views of the mapped files."""
+
+    folder: Path
+    key: str
+    scale: int
+    pictures: tuple[CachedPicture, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def pixels(self) -> int:
+        """HR pixels of all pictures."""
+        return sum(p.height * p.width for p in self.pictures)
+
+    def hr(self, index: int) -> np.ndarray:
+        """HR picture: uint8 (h, w, 3)."""
+        return self._planes[0][index]
+
+    def lr(self, index: int) -> np.ndarray:
+        """LR picture: uint8 (h / scale, w / scale, 3)."""
+        return self._planes[1][index]
+
+    @functools.cached_property
+    def _planes(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return _map(self.folder, self.pictures, self.scale)
+
+
+def open_cache(folder: str | os.PathLike) -> Cache:
+    """The finished cache in `folder`; `InputError` when it is damaged or none."""
+    folder = Path(folder)
+    data = read_json(folder / INDEX)
+    try:
+        if data["version"] != VERSION:
+            raise InputError(f"a cache of format {data['version']}, and this program reads {VERSION}", where=folder)
+        pictures = tuple(CachedPicture(str(n), int(h), int(w), int(crc)) for n, h, w, crc in data["pictures"])
+        cache = Cache(folder, str(data["key"]), int(data["scale"]), pictures)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("not the index of a picture cache", where=folder / INDEX) from error
+    hr_bytes, lr_bytes = plane_sizes(cache.pictures, cache.scale) if cache.scale > 0 else (0, 0)
+    for name, expected in ((HR, hr_bytes), (LR, lr_bytes)):
+        size = (folder / name).stat().st_size if (folder / name).is_file() else 0
+        if size != expected or not expected:
+            raise InputError(
+                f"the cache is damaged: {size:,} bytes where {expected:,} belong",
+                where=folder / name,
+                hint="delete the folder, it is made again",
+            )
+    return cache
+
+
+def require_size(pictures: Sequence[CachedPicture], crop: int) -> None:
+    """Raises unless every picture holds a crop of `crop` HR pixels. Small pictures are named, never skipped."""
+    small = [p for p in pictures if min(p.height, p.width) < crop]
+    if small:
+        names = [f"{p.name} ({p.height}x{p.width})" for p in small]
+        raise InputError(
+            f"{len(small)} of {len(pictures)} pictures are smaller than the {crop}x{crop} crop",
+            where=name_some(names),
+            hint=f"a crop of at most {min(min(p.height, p.width) for p in small)}, or leave these pictures out",
+        )
+
+
+def plane_sizes(pictures: Sequence[CachedPicture], scale: int) -> tuple[int, int]:
+    """Bytes of hr.bin and lr.bin."""
+    hr = sum(p.height * p.width * 3 for p in pictures)
+    return hr, hr // scale**2
+
+
+def _map(folder: Path, pictures, scale: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The two files as one array a picture: HR uint8 (h, w, 3) and LR uint8 (h / scale, w / scale, 3)."""
+    planes = []
+    for name, divisor in ((HR, 1), (LR, scale)):
+        # A plain array over the mapping: slicing np.memmap itself costs several microseconds a crop.
+        flat = np.asarray(np.memmap(folder / name, np.uint8, "r"))
+        shapes = [(p.height // divisor, p.width // divisor, 3) for p in pictures]
+        ends = np.cumsum([np.prod(shape) for shape in shapes])
+        planes.append([flat[e - np.prod(s) : e].reshape(s) for s, e in zip(shapes, ends, strict=True)])
+    return planes[0], planes[1]
+
+
+def name_some(names: list[str]) -> str:
+    """The first few of a list of names, and how many more there are."""
+    return "; ".join(names[:LISTED]) + (f"; and {len(names) - LISTED} more" if len(names) > LISTED else "")
