@@ -153,12 +153,10 @@ def write_dlc(
     refuse_overwrite(dlc_path, overwrite)
     check_static(onnx_path)
     with Worker(subject=onnx_path, timeout=timeout) as worker, atomic_write(dlc_path, overwrite=overwrite) as temporary:
-        dump = worker.folder / "dlc"
-        dump.mkdir()
-        options = {"dump_qnn_ir_dlc": "1", "dump_qnn_ir_dlc_dir": str(dump), "soc_model": str(soc.id)}
-        options["offload_graph_io_quantization"] = "1" if offload_io else "0"
-        ports, _ = worker.ask({"do": "open", "model": str(Path(onnx_path).resolve()), "options": options})
-        written = sorted(dump.glob("*.dlc"))
+        ports = _dump(worker, onnx_path, soc, "0", "dlc")
+        if offload_io:  # leaves operators at the ends to the caller, so that only the run above could be strict
+            _dump(worker, onnx_path, soc, "1", "offloaded")
+        written = sorted((worker.folder / ("offloaded" if offload_io else "dlc")).glob("*.dlc"))
         if len(written) != 1:
             raise SnpeSrganError(
                 f"the serializer wrote {len(written)} .dlc files where one was expected",
@@ -174,6 +172,15 @@ def write_dlc(
         outputs=_tensors(ports["outputs"]),
         toolchain=f"{PACKAGE} {version()}",
     )
+
+
+def _dump(worker: Worker, onnx_path: str | Path, soc: socs.Soc, offload: str, folder: str) -> dict:
+    """Prepares the model and has the serializer write its .dlc into a sub-folder of the worker's."""
+    target = worker.folder / folder
+    target.mkdir()
+    options = {"dump_qnn_ir_dlc": "1", "dump_qnn_ir_dlc_dir": str(target), "soc_model": str(soc.id)}
+    options["offload_graph_io_quantization"] = offload
+    return worker.open(onnx_path, options, strict=offload == "0")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -209,7 +216,7 @@ class EmulatorSession:
                 path = self._worker.folder / "model.onnx"
                 path.write_bytes(model)
             check_static(path)
-            ports, _ = self._worker.ask({"do": "open", "model": str(path.resolve()), "options": options})
+            ports = self._worker.open(path, options)
             self.inputs, self.outputs = _tensors(ports["inputs"]), _tensors(ports["outputs"])
             if len(self.inputs) != 1 or len(self.outputs) != 1:
                 raise InputError("the emulator session takes models with one input and one output", where=name or path)
@@ -251,7 +258,7 @@ def estimate_cost(
     with Worker(subject=onnx_path, timeout=timeout) as worker:
         profile = worker.folder / "profile.csv"
         options = {"soc_model": str(soc.id), "profiling_level": "detailed", "profiling_file_path": str(profile)}
-        worker.ask({"do": "open", "model": str(Path(onnx_path).resolve()), "options": options})
+        worker.open(onnx_path, options)
         worker.ask({"do": "close"})
         text = profile.read_text("utf-8", "replace") if profile.exists() else ""
     return parse_estimate(text, soc, where=onnx_path)

@@ -19,7 +19,7 @@ from snpe_srgan.toolchains import qnn_worker
 
 NOISE = re.compile(
     r"LIBNATIVE|GraphHtpSettings option|[Ff]ile mapped weights|EPContext encryption|HTP power config"
-    r"|CPU EP, but fallback|GetCapability\(\) for QNN|^\s*$"
+    r"|was inserted using the NHWC format|CPU EP, but fallback|GetCapability\(\) for QNN|^\s*$"
 )
 PREFIX = re.compile(r"\x1b\[[0-9;]*m|^\S+ \S+ \[[A-Z]:onnxruntime:[^\]]*\]\s*|^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 LOG_TAIL = 64 * 1024
@@ -90,6 +90,11 @@ class Worker:
         if not message.pop("ok"):
             raise self._failed("failed", f"{message['error']}", message["kind"])
         return message, results
+
+    def open(self, model: str | Path, options: dict[str, str], *, strict: bool = True) -> dict:
+        """Has the child prepare a model; its inputs and outputs."""
+        request = {"do": "open", "model": str(Path(model).resolve()), "options": options, "strict": strict}
+        return self.ask(request)[0]
 
     def _cause_of_death(self) -> str:
         try:

@@ -74,11 +74,11 @@ class Engine:
         self.ort, self.backend = ort, Path(qnn.get_qnn_htp_path())
         self.session = None
 
-    def open(self, model: str, options: dict) -> dict:
-        """Prepares `model` for the HTP; strict: an operator the HTP refuses is an error, never run on the CPU."""
+    def open(self, model: str, options: dict, strict: bool = True) -> dict:
+        """Prepares `model` for the HTP; `strict`: an operator the HTP refuses is an error, never run on the CPU."""
         settings = self.ort.SessionOptions()
         settings.log_severity_level = 3
-        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1" if strict else "0")
         folder = self.backend.parent
         provider = {"backend_path": str(self.backend), **options}
         if provider.get("dump_qnn_ir_dlc") == "1":
@@ -124,7 +124,7 @@ def main() -> None:
         try:
             engine = engine or Engine()
             if message["do"] == "open":
-                reply, results = engine.open(message["model"], message["options"]), []
+                reply, results = engine.open(message["model"], message["options"], message["strict"]), []
             elif message["do"] == "run":
                 reply, results = {}, engine.run(arrays)
             else:
