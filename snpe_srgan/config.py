@@ -34,9 +34,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """SRGAN's discriminator; `width` is the channels of its first layer."""
+    """SRGAN's discriminator; `width` is the channels of its first layer, `dense` the units of its hidden dense layer."""
 
     width: int = 64
+    dense: int = 1024
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the networks are trained on: pixel, feature and adversarial losses, each a pure function of tensors."""

@@ -1,0 +1,1 @@
+"""Training: stages, schedules, checkpoints that survive any kill, validation, logs."""

@@ -1,0 +1,127 @@
+"""Checkpoints: one file each, whole or recognisably not.
+
+    line 1   snpe-srgan checkpoint 1
+    line 2   SHA-256 of all that follows, in hexadecimal
+    rest     a .npz: `__meta__` (JSON text) and the arrays of `StageState.arrays()`
+
+Written to a temporary name, flushed, renamed; the last two are kept. A kill at any moment therefore leaves a whole one,
+and one that a failing disk has torn is recognised by its digest and the one before it is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.files import atomic_write, os_error
+from snpe_srgan.errors import InputError
+
+MAGIC = b"snpe-srgan checkpoint 1\n"
+SUFFIX = ".ckpt"
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands. All randomness (crops, initial weights) is a function of the seed, stage and step, so
+    these numbers are the random state and the data position as well.
+
+    Attributes:
+        stage: index; `step`: steps done in it.
+        seconds: training time, over all resumes; `stage_began`: what it was when the stage began.
+        plan: (step, progress, end), see plan.py.
+        metrics_bytes: length of metrics.jsonl at this moment; what stands after it is cut off on resume.
+        logged: steps whose losses are in the running sums.
+        best: best validation PSNR of the stage so far.
+        history: one entry a finished stage: its last losses and scores.
+        config: what the weights depend on, as plain data.
+    """
+
+    stage: int
+    step: int
+    seed: int
+    seconds: float
+    stage_began: float
+    plan: tuple[int, float, int]
+    metrics_bytes: int
+    logged: int
+    best: float | None
+    history: list[dict] = field(default_factory=list)
+    config: dict = field(default_factory=dict)
+    config_hash: str = ""
+    data_key: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read, or the one a stage ended with."""
+
+    path: Path
+    progress: Progress
+    arrays: Mapping[str, np.ndarray]
+
+
+def config_hash(config: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_checkpoint(folder: str | os.PathLike, progress: Progress, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Writes `<stage>-<step>.ckpt`, then removes all but the last two."""
+    path = Path(folder) / f"{progress.stage:02d}-{progress.step:09d}{SUFFIX}"
+    buffer = io.BytesIO()
+    np.savez(buffer, __meta__=np.array(json.dumps(dataclasses.asdict(progress))), **arrays)
+    payload = buffer.getbuffer()
+    with atomic_write(path, overwrite=True) as temporary, open(temporary, "wb") as file:
+        file.write(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n")
+        file.write(payload)
+    for old in checkpoint_paths(folder)[:-KEEP]:
+        try:
+            old.unlink()
+        except OSError as error:
+            raise os_error(error, old, "remove an old checkpoint") from error
+    return path
+
+
+def checkpoint_paths(folder: str | os.PathLike) -> list[Path]:
+    """Oldest first: names sort by stage and step."""
+    return sorted(p for p in Path(folder).glob(f"*{SUFFIX}") if not p.name.startswith("."))
+
+
+def read_checkpoint(path: str | os.PathLike) -> tuple[Progress, dict[str, np.ndarray]]:
+    """One checkpoint; `InputError` when it is torn or none."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise os_error(error, path, "read the checkpoint") from error
+    head, digest, payload = data[: len(MAGIC)], data[len(MAGIC) : len(MAGIC) + 64], data[len(MAGIC) + 65 :]
+    if head != MAGIC or hashlib.sha256(payload).hexdigest().encode() != digest:
+        raise InputError("the checkpoint is damaged", where=path)
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        meta = json.loads(str(arrays.pop("__meta__")))
+        return Progress(**{**meta, "plan": tuple(meta["plan"])}), arrays
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"the checkpoint cannot be read ({error})", where=path) from error
+
+
+def last_checkpoint(folder: str | os.PathLike, *, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint, or None when there is none at all."""
+    paths = checkpoint_paths(folder)
+    for path in reversed(paths):
+        try:
+            return Checkpoint(path, *read_checkpoint(path))
+        except InputError as error:
+            warn(f"{path.name}: {error.what}; using the one before it")
+    if paths:
+        raise InputError("all checkpoints are damaged", where=folder, hint="--overwrite starts anew")
+    return None

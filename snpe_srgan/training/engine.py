@@ -1,0 +1,134 @@
+"""How TensorFlow computes: precision, determinism, and over how many devices or machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from snpe_srgan.config import TrainingConfig
+from snpe_srgan.errors import ConfigError
+
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def cpu_has_bf16(cpuinfo: str | None = None) -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX512_BF16 or AMX); False where nothing says so."""
+    if cpuinfo is None:
+        try:
+            cpuinfo = CPU_INFO.read_text()
+        except OSError:
+            return False
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
+    return bool(BF16_FLAGS & set(flags.split()))
+
+
+def set_precision(precision: str) -> str:
+    """Switches the oneDNN bfloat16 rewrite on or off for graphs traced from now on; returns what is in force.
+
+    Weights stay float32: only the multiplications inside the graph become bfloat16. Without the instructions the
+    rewrite would be emulated and slow, so asking for it there is an error.
+    """
+    if precision == "bfloat16" and not cpu_has_bf16():
+        raise ConfigError(
+            "this CPU has no bfloat16 instructions (AVX512_BF16 or AMX)", where="training.precision", hint="auto"
+        )
+    rewrite = precision != "float32" and cpu_has_bf16()
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
+    return "bfloat16" if rewrite else "float32"
+
+
+def set_determinism(deterministic: bool) -> None:
+    """The same numbers in every run: deterministic kernels, operations one after another."""
+    if deterministic:
+        with contextlib.suppress(RuntimeError):  # a process that has computed already keeps its threads
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Where replicas run. `strategy` is None for one replica in this process.
+
+    Attributes:
+        replicas: all of them, over all workers; a batch is dealt out among them.
+        worker, workers: which process this is, of how many.
+    """
+
+    strategy: tf.distribute.Strategy | None = None
+    replicas: int = 1
+    worker: int = 0
+    workers: int = 1
+
+    @property
+    def is_chief(self) -> bool:
+        """The one worker that writes files."""
+        return self.worker == 0
+
+    def scope(self):
+        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+
+    def run(self, function, arguments: tuple):
+        """`function(*arguments)` on every replica; results are all-reduced already, so one of them stands for all."""
+        if self.strategy is None:
+            return function(*arguments)
+        return self.strategy.experimental_local_results(self.strategy.run(function, args=arguments))[0]
+
+    def deal(self, batch: tuple) -> tuple:
+        """This worker's arrays (n, ...) as values for its replicas: row i goes to replica i modulo their number."""
+        if self.strategy is None or self.replicas == self.workers:
+            return batch
+        local = self.replicas // self.workers
+        return tuple(
+            self.strategy.experimental_distribute_values_from_function(
+                lambda context, array=array: tf.constant(array[context.replica_id_in_sync_group % local :: local])
+            )
+            for array in batch
+        )
+
+
+def mean_over_replicas(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Inside `Distribution.run`: each tensor's mean over all replicas."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+
+def make_distribution(training: TrainingConfig) -> Distribution:
+    """The distribution a config asks for. `multi_worker` must be made before TensorFlow has computed anything."""
+    if training.distribution == "mirrored":
+        devices = None if tf.config.list_logical_devices("GPU") else tf.config.list_logical_devices("CPU")
+        strategy = tf.distribute.MirroredStrategy(devices and [device.name for device in devices])
+        return Distribution(strategy=strategy, replicas=strategy.num_replicas_in_sync)
+    if training.distribution == "multi_worker":
+        workers, index = _read_tf_config()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        return Distribution(strategy=strategy, replicas=strategy.num_replicas_in_sync, worker=index, workers=workers)
+    return Distribution()
+
+
+def _read_tf_config() -> tuple[int, int]:
+    """Number of workers and this one's index, from TF_CONFIG."""
+    example = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        raise ConfigError(
+            "training.distribution multi_worker needs the variable TF_CONFIG on every machine",
+            where="TF_CONFIG", hint=f"TF_CONFIG='{example}'",
+        )  # fmt: skip
+    try:
+        data = json.loads(text)
+        workers, index = list(data["cluster"]["worker"]), int(data["task"]["index"])
+        if data["task"]["type"] != "worker" or not 0 <= index < len(workers):
+            raise ValueError("the task is no worker of the cluster")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"TF_CONFIG cannot be used ({error!r})", where="TF_CONFIG", hint=f"TF_CONFIG='{example}'"
+        ) from error
+    return len(workers), index

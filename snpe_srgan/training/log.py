@@ -1,0 +1,122 @@
+"""What a run writes while it trains: `metrics.jsonl`, TensorBoard events, `log.txt`, and a bar or plain lines."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from snpe_srgan.artifacts.files import make_folder, os_error
+from snpe_srgan.cli.output import Output
+
+
+class RunLog:
+    """The chief's log; the other workers of a distributed run have one that writes nothing (`folder` None)."""
+
+    def __init__(self, folder: Path | None, output: Output, *, metrics_bytes: int = 0):
+        self.folder, self.output, self._bar = folder, output, None
+        self._metrics = self._text = self._board = None
+        if folder is None:
+            return
+        try:
+            make_folder(folder)
+            self._metrics = open(folder / "metrics.jsonl", "ab")  # noqa: SIM115 (closed by close())
+            # Lines behind the checkpoint belong to steps that will be done again.
+            self._metrics.truncate(metrics_bytes)
+            self._metrics.seek(0, 2)
+            self._text = open(folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise os_error(error, folder, "write the logs") from error
+        import tensorflow as tf
+
+        self._board = tf.summary.create_file_writer(str(folder / "tb"))
+
+    @property
+    def metrics_bytes(self) -> int:
+        """Length of `metrics.jsonl`, everything written out."""
+        if self._metrics is None:
+            return 0
+        self._guarded(self._metrics.flush)
+        return self._metrics.tell()
+
+    def say(self, text: str) -> None:
+        """A line for people: stderr and log.txt."""
+        if self._text is None:
+            return
+        self._note(text)
+        if self._bar is not None:
+            self._bar.write(text, file=self._bar.fp)
+        else:
+            self.output.note(text)
+
+    def _note(self, text: str) -> None:
+        now = datetime.datetime.now().isoformat(" ", "seconds")
+        self._guarded(lambda: print(f"{now}  {text}", file=self._text, flush=True))
+
+    def progress(self, text: str) -> None:
+        """A regular line: log.txt, and stderr where there is no bar that says the same."""
+        if self._bar is None:
+            self.say(text)
+        else:
+            self._note(text)
+
+    def metrics(self, kind: str, stage: str, step: int, total_step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl, and the same values for TensorBoard (on the axis of all stages' steps)."""
+        if self._metrics is None:
+            return
+        plain = {k: (v if math.isfinite(v) else None) for k, v in values.items()}
+        line = json.dumps({"kind": kind, "stage": stage, "step": step, **plain}) + "\n"
+        self._guarded(lambda: self._metrics.write(line.encode()))
+        self._guarded(self._metrics.flush)
+        import tensorflow as tf
+
+        # tf.summary.scalar wants the TensorBoard package installed; writing its events does not.
+        scalars = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
+        with self._board.as_default(step=total_step):
+            for key, value in plain.items():
+                if value is not None:
+                    tf.summary.write(f"{stage}/{kind}/{key}", tf.constant(value, tf.float32), metadata=scalars)
+
+    def bar(self, *, stage: str, total: int, done: int) -> None:
+        """Starts a stage's bar, counted in pictures; nothing where no person watches."""
+        self.close_bar()
+        if self._text is not None and self.output.progress:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, desc=stage, unit="img", dynamic_ncols=True, smoothing=0.05)
+
+    def advance(self, pictures: int) -> None:
+        if self._bar is not None:
+            self._bar.update(pictures)
+
+    def retarget(self, total: int, text: str) -> None:
+        """A corrected total (see plan.py) and what stands behind the bar."""
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def close(self) -> None:
+        self.close_bar()
+        for file in (self._metrics, self._text, self._board):
+            if file is not None:
+                self._guarded(file.close)
+        self._metrics = self._text = self._board = None
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def _guarded(self, write) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise os_error(error, self.folder, "write the logs") from error

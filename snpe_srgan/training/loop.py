@@ -1,0 +1,177 @@
+"""The loop of one stage: batches in, log lines, validations and checkpoints out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from snpe_srgan.config import StageConfig
+from snpe_srgan.data.batches import Batches, prefetch
+from snpe_srgan.errors import CheckFailed
+from snpe_srgan.training.plan import Plan
+from snpe_srgan.training.schedule import averaging_decay, learning_rate
+from snpe_srgan.training.state import StageState
+from snpe_srgan.training.steps import metric_names
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM as a flag, looked at between steps: the state that is saved is then a whole step's.
+
+    A second Ctrl-C ends at once.
+    """
+
+    def __init__(self):
+        self.requested = False
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[Interrupt]:
+        if threading.current_thread() is not threading.main_thread():
+            yield self  # signals reach only the main thread; whoever trains elsewhere handles them
+            return
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number, frame) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@dataclass
+class Position:
+    """Where the stage stands; the loop moves it, checkpoints copy it."""
+
+    step: int
+    plan: Plan
+    logged: int = 0  # steps in the running sums
+
+
+@dataclass(frozen=True)
+class Report:
+    """Means over the steps since the last report. `waiting`: share of the time in which the step waited for input."""
+
+    step: int
+    losses: dict[str, float]
+    learning_rate: float
+    images_per_second: float
+    waiting: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop calls: at a report, for a validation, to save the state, and for the time that is left."""
+
+    report: Callable[[Report], None]
+    validate: Callable[[], None]
+    save: Callable[[], None]
+    advance: Callable[[], None]
+    seconds_left: Callable[[], float] | None  # of the stage's time budget; None without one
+
+
+@dataclass(frozen=True)
+class Every:
+    """Steps between reports, validations and checkpoints."""
+
+    report: int
+    validate: int
+    save: int
+
+
+def run_stage(
+    stage: StageConfig,
+    state: StageState,
+    step_function,
+    batches: Batches,
+    position: Position,
+    *,
+    deal: Callable,
+    ema: float,
+    every: Every,
+    hooks: Hooks,
+    interrupt: Interrupt,
+) -> bool:
+    """Trains from `position` to the end of its plan; returns whether it got there (False: interrupted)."""
+    names = metric_names(stage)
+    speed: deque = deque(maxlen=20)  # (time, step) of the last reports: the speed a plan is made of
+    images = batches.batch_size
+    clock, waited = time.perf_counter(), 0.0
+    source = prefetch(batches, start=position.step)
+    try:
+        while position.step < position.plan.end:
+            before = time.perf_counter()
+            lr, hr = deal(next(source))
+            waited += time.perf_counter() - before
+            step, progress = position.step, position.plan.at(position.step)
+            rate = learning_rate(stage.schedule, stage.learning_rate, step, progress)
+            vector = np.array(
+                [rate, *state.generator_adam.powers(step), averaging_decay(ema, step)], np.float32
+            )
+            step_function(lr, hr, tf.constant(vector), tf.constant(step, tf.int64))
+            position.step, position.logged = step + 1, position.logged + 1
+            hooks.advance()
+            if interrupt.requested:
+                guard(state, stage, batches)
+                return False
+            done = position.step
+            if done % every.report == 0 or done >= position.plan.end:
+                guard(state, stage, batches)
+                now, count = time.perf_counter(), position.logged
+                speed.append((now, done))
+                pace = _pace(speed, (now - clock) / count)
+                if hooks.seconds_left is not None:
+                    position.plan = position.plan.corrected(
+                        done, seconds_left=hooks.seconds_left(), seconds_per_step=pace, steps=stage.steps
+                    )
+                means = dict(zip(names, (state.take_sums() / count).tolist(), strict=True))
+                position.logged = 0
+                left = (position.plan.end - done) * pace
+                span = max(now - clock, 1e-9)
+                hooks.report(Report(done, means, rate, count * images / span, waited / span, left))
+                clock, waited = time.perf_counter(), 0.0
+            last = done >= position.plan.end
+            if done % every.validate == 0 or last:
+                guard(state, stage, batches)
+                hooks.validate()
+            if done % every.save == 0 and not last:  # the last state is saved with the stage's results
+                guard(state, stage, batches)
+                hooks.save()
+    finally:
+        source.close()
+    return True
+
+
+def _pace(speed: deque, latest: float) -> float:
+    """Seconds a step, validations and checkpoints included, over the last reports."""
+    if len(speed) < 2:
+        return latest
+    (t0, s0), (t1, s1) = speed[0], speed[-1]
+    return (t1 - t0) / (s1 - s0)
+
+
+def guard(state: StageState, stage: StageConfig, batches: Batches) -> None:
+    """Stops when a loss or gradient was not finite, naming the first such step and the batch it saw."""
+    step = state.first_bad_step()
+    if step is None:
+        return
+    crops = batches.crops(step)
+    shown = ", ".join(f"{batches.cache.pictures[c.picture].name}@{c.top},{c.left}/{c.turn}" for c in crops[:4])
+    raise CheckFailed(
+        f"a loss or gradient became NaN or infinite in stage '{stage.name}' at step {step}; "
+        "the checkpoint before it is kept",
+        where=f"batch of seed {batches.seed}, step {step} (picture@top,left/turn): {shown}"
+        + (f" and {len(crops) - 4} more" if len(crops) > 4 else ""),
+        hint="a lower learning_rate, or training.gradient_clip: 1.0, and --overwrite",
+    )

@@ -1,0 +1,101 @@
+"""What a training leaves behind: the numbers, and the `.npz` files with their cards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.card import Card, Metric, TensorInfo, write_card
+from snpe_srgan.artifacts.npz import save_npz
+from snpe_srgan.config import Config
+from snpe_srgan.export.cost import graph_cost
+from snpe_srgan.models.graph import Graph
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One finished stage. Scores are those of the averaged weights; None without validation pictures."""
+
+    name: str
+    steps: int
+    seconds: float
+    images_per_second: float
+    waiting: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    psnr: float | None = None
+    ssim: float | None = None
+    budget: tuple[int, float] = (0, 0.0)  # configured steps and minutes when it ended
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, object]) -> StageResult:
+        return cls(**{**entry, "budget": tuple(entry["budget"])})
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `train` returns; `protocol` says how PSNR and SSIM were measured, on which pictures."""
+
+    run_dir: Path
+    generator: Path
+    stages: tuple[StageResult, ...]
+    seconds: float
+    precision: str
+    validation: str
+    protocol: str
+    bicubic_psnr: float | None
+    bicubic_ssim: float | None
+
+
+def save_generator(
+    path: Path,
+    config: Config,
+    graph: Graph,
+    weights: Mapping[str, np.ndarray],
+    *,
+    stages: list[StageResult],
+    precision: str,
+    protocol: str,
+) -> Path:
+    """Writes `path` (replacing it) and the card that says how the weights came to be."""
+    save_npz(path, graph, weights, overwrite=True)
+    cost, last = graph_cost(graph), stages[-1]
+    metrics = ()
+    if last.psnr is not None:
+        metrics = (Metric(validation_name(config), protocol, last.psnr, last.ssim, engine="tensorflow"),)
+    card = Card(
+        artifact=path.name,
+        kind="npz",
+        network=graph.network,
+        scale=graph.scale,
+        parameters=cost.parameters,
+        macs_per_lr_pixel=cost.macs_per_lr_pixel,
+        receptive_radius=cost.receptive_radius,
+        input=TensorInfo("lr", (None, None, None, 3)),
+        output=TensorInfo(graph.output, (None, None, None, 3), range=(-1.0, 1.0)),
+        options=dict(graph.options),
+        training={
+            "data": [short(spec) for spec in config.data.train],
+            "seed": config.seed,
+            "weights": f"averaged, decay {config.training.ema}" if config.training.ema else "of the last step",
+            "precision": precision,
+            "initial": config.model.initial,
+            "stages": [dataclasses.asdict(stage) for stage in stages],
+        },
+        metrics=metrics,
+    )
+    write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))
+    return path
+
+
+def validation_name(config: Config) -> str:
+    limit = f", first {config.data.valid_limit}"
+    return " + ".join(short(spec) for spec in config.data.valid) + limit
+
+
+def short(spec: str) -> str:
+    """A source's name without the machine's folders: the last two parts of a path."""
+    return "/".join(Path(spec).parts[-2:])

@@ -1,0 +1,146 @@
+"""The run folder: who may write into it, what a resume may change, what it says about the machine.
+
+    runs/<name>/  config.yaml  env.json  log.txt  metrics.jsonl  tb/  checkpoints/  samples/
+                  generator_<stage>.npz  generator.npz     (each with its card)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from snpe_srgan import __version__
+from snpe_srgan.artifacts.card import version_of
+from snpe_srgan.artifacts.files import make_folder, os_error, write_json, write_text
+from snpe_srgan.config import Config, dump_config
+from snpe_srgan.errors import ConfigError, InputError
+
+OURS = ("config.yaml", "env.json", "log.txt", "metrics.jsonl", "tb", "checkpoints", "samples")
+FREE = ("training.minutes", "training.log_every", "training.checkpoint_every", "training.validate_every")
+
+
+def claim(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Makes the run folder ready, or says why not. `overwrite` removes an earlier run's files and nothing else."""
+    if folder.is_file():
+        raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
+    existing = [folder / name for name in OURS if (folder / name).exists()] + sorted(folder.glob("generator*.npz*"))
+    if existing and overwrite:
+        for path in existing:
+            try:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except OSError as error:
+                raise os_error(error, path, "remove the earlier run") from error
+    elif existing and not resume:
+        raise InputError(
+            "the run folder holds a run already",
+            where=folder,
+            hint="--resume goes on with it, --overwrite starts anew, --run-dir chooses another",
+        )
+    make_folder(folder)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keeps a second training out of the folder; the system drops the lock with the process, however it ends."""
+    path = folder / ".lock"
+    try:
+        file = open(path, "w")  # noqa: SIM115 (used as a context below)
+    except OSError as error:
+        raise os_error(error, path, "write into the run folder") from error
+    with file:
+        if os.name == "nt":  # no flock there; two trainings in one folder are then the user's to avoid
+            yield
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                "another training is at work in this run folder", where=folder, hint="choose another --run-dir"
+            ) from error
+        yield
+
+
+def describe_run(folder: Path, config: Config, *, precision: str) -> None:
+    """Writes config.yaml (everything resolved) and env.json."""
+    write_text(folder / "config.yaml", dump_config(config), overwrite=True)
+    write_json(folder / "env.json", environment(precision), overwrite=True)
+
+
+def environment(precision: str) -> dict[str, object]:
+    packages = ("tensorflow-cpu", "tensorflow", "tensorlayer", "numpy", "keras", "pillow")
+    return {
+        "snpe-srgan": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "precision": precision,
+        "packages": {name: version_of(name) for name in packages if version_of(name) != "absent"},
+    }
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def relevant(config: Config) -> dict[str, object]:
+    """The part of a config that the trained weights depend on, as plain data."""
+    plain = dataclasses.asdict(config)
+    data = {k: plain["data"][k] for k in ("train", "crop", "batch_size", "augment")}
+    return {
+        "seed": plain["seed"], "model": plain["model"], "discriminator": plain["discriminator"], "data": data,
+        "training": plain["training"],
+    }  # fmt: skip
+
+
+def check_resume(old: Mapping[str, object], new: Mapping[str, object], stage: int, step: int, where: Path) -> None:
+    """Raises a `ConfigError` that lists what changed, unless only budgets did.
+
+    Free to change: minutes, the intervals of logs and checkpoints, the steps of stages that are not finished (to no
+    fewer than are done), and stages added at the end.
+    """
+    before, after = _flat(old), _flat(new)
+    stages = len(old["training"]["stages"])
+    changed = []
+    for key in sorted(before.keys() | after.keys()):
+        a, b = before.get(key), after.get(key)
+        if a == b or key in FREE:
+            continue
+        if key.startswith("training.stages."):
+            index, name = key.split(".")[2:4]
+            if int(index) >= stages:
+                continue
+            if name == "steps" and (int(index) > stage or (int(index) == stage and b is not None and b >= step)):
+                continue
+        changed.append(f"{key} {a!r} -> {b!r}")
+    if changed:
+        more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+        raise ConfigError(
+            f"the config is not the run's: {'; '.join(changed[:8])}{more}",
+            where=where,
+            hint="undo these changes, or start anew with --overwrite or another --run-dir",
+        )
+
+
+def _flat(value: object, key: str = "") -> dict[str, object]:
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return {key: value}
+    flat: dict[str, object] = {}
+    for name, item in items:
+        flat |= _flat(item, f"{key}.{name}" if key else str(name))
+    return flat

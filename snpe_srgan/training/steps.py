@@ -1,0 +1,118 @@
+"""One training step as one graph: forward, losses, gradients, both optimizers, averaging, the NaN guard.
+
+Nothing is read back from the graph in a step. Losses are added up in a variable that is read every `log_every` steps,
+and the number of the first step that was not finite is kept in another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from snpe_srgan.config import StageConfig
+from snpe_srgan.losses.adversarial import discriminator_loss, generator_adversarial, perceptual
+from snpe_srgan.losses.feature_networks import FeatureNetwork
+from snpe_srgan.losses.perceptual import feature_mse
+from snpe_srgan.losses.pixel import PIXEL_LOSSES
+from snpe_srgan.training.adam import clip_by_global_norm
+from snpe_srgan.training.engine import Distribution, mean_over_replicas
+from snpe_srgan.training.state import StageState
+
+PIXEL_METRICS = ("loss", "gradient_norm", "pixel")
+ADVERSARIAL_METRICS = ("adversarial", "d_loss", "d_real", "d_fake", "d_gradient_norm")
+
+
+def metric_names(stage: StageConfig) -> tuple[str, ...]:
+    """What a step of this stage adds up, in order."""
+    names = PIXEL_METRICS + (("feature",) if stage.loss.feature_weight else ())
+    return names + (ADVERSARIAL_METRICS if stage.loss.adversarial_weight else ())
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What changes from step to step, as the graph's input."""
+
+    learning_rate: tf.Tensor
+    beta1_power: tf.Tensor
+    beta2_power: tf.Tensor
+    averaging_decay: tf.Tensor
+
+
+def to_lr(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 -> float32 in [0, 1]."""
+    return tf.cast(pixels, tf.float32) / 255.0
+
+
+def to_hr(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 -> float32 in [-1, 1]."""
+    return tf.cast(pixels, tf.float32) / 127.5 - 1.0
+
+
+def make_step(
+    state: StageState,
+    stage: StageConfig,
+    distribution: Distribution,
+    *,
+    gradient_clip: float = 0.0,
+    features: FeatureNetwork | None = None,
+):
+    """`step(lr, hr, numbers, step_number)`: uint8 batches (n, h, w, 3) and (n, 4h, 4w, 3), float32 (4,), int64."""
+    weights = stage.loss
+
+    def update_discriminator(hr, sr, numbers: Numbers) -> list[tf.Tensor]:
+        discriminator, adam = state.discriminator, state.discriminator_adam
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(adam.variables)
+            real, fake = discriminator(hr, is_train=True), discriminator(sr, is_train=True)
+            loss = discriminator_loss(real, fake)
+        gradients = mean_over_replicas(tape.gradient(loss, adam.variables))
+        gradients, norm = clip_by_global_norm(gradients, gradient_clip)
+        adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
+        return [loss, tf.reduce_mean(tf.sigmoid(real)), tf.reduce_mean(tf.sigmoid(fake)), norm]
+
+    def on_replica(lr_pixels, hr_pixels, vector, number):
+        numbers = Numbers(*tf.unstack(vector))
+        lr, hr = to_lr(lr_pixels), to_hr(hr_pixels)
+        adam = state.generator_adam
+        with tf.GradientTape(watch_accessed_variables=False) as through_generator:
+            through_generator.watch(adam.variables)
+            sr = state.generator(lr, is_train=True)
+        # The discriminator first; the generator then answers to the updated one (Goodfellow et al., algorithm 1).
+        # Both use the same sr, so the generator runs once.
+        d_metrics = update_discriminator(hr, sr, numbers) if weights.adversarial_weight else []
+        with tf.GradientTape(watch_accessed_variables=False) as at_sr:
+            at_sr.watch(sr)
+            pixel = PIXEL_LOSSES[weights.pixel](hr, sr)
+            content, metrics = weights.pixel_weight * pixel, [pixel]
+            if features is not None:
+                feature = feature_mse(features(hr), features(sr))
+                content += weights.feature_weight * feature
+                metrics.append(feature)
+            loss = content
+            if weights.adversarial_weight:
+                adversarial = generator_adversarial(state.discriminator(sr, is_train=True))
+                loss = perceptual(content, adversarial, adversarial_weight=weights.adversarial_weight)
+                metrics.append(adversarial)
+        gradients = through_generator.gradient(sr, adam.variables, output_gradients=at_sr.gradient(loss, sr))
+        gradients, norm = clip_by_global_norm(mean_over_replicas(gradients), gradient_clip)
+        adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
+
+        (values,) = mean_over_replicas([tf.stack([loss, norm, *metrics, *d_metrics])])
+        _guard(state, values, number)
+        return values
+
+    @tf.function(reduce_retracing=True)
+    def step(lr_pixels, hr_pixels, vector, number):
+        distribution.run(on_replica, (lr_pixels, hr_pixels, vector, number))
+        state.move_average(vector[3])
+
+    return step
+
+
+def _guard(state: StageState, values: tf.Tensor, number: tf.Tensor) -> None:
+    """Adds the step's values to the running sums and remembers the first step with one that is not finite."""
+    tf.raw_ops.AssignAddVariableOp(resource=state.sums.handle, value=values)
+    first = tf.raw_ops.ReadVariableOp(resource=state.first_bad.handle, dtype=tf.int64)
+    bad = (first < 0) & ~tf.reduce_all(tf.math.is_finite(values))
+    tf.raw_ops.AssignVariableOp(resource=state.first_bad.handle, value=tf.where(bad, number, first))

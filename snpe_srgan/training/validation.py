@@ -1,0 +1,72 @@
+"""Validation during training: PSNR and SSIM of the averaged network on whole pictures, and strips to look at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.files import make_folder
+from snpe_srgan.imaging.bicubic import upscale
+from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
+from snpe_srgan.imaging.pictures import Picture, write_picture
+from snpe_srgan.metrics.dataset import Pair
+from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
+
+PROTOCOL = Protocol("y")
+Enlarge = Callable[[np.ndarray], np.ndarray]  # float32 (1, h, w, 3) in [0, 1] -> (1, h * s, w * s, 3) in [-1, 1]
+STRIPS = 4  # pictures shown in samples/
+STRIP_SIDE = 256  # HR pixels of a picture that a strip shows, from its middle
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """Mean over the validation pictures, by `PROTOCOL`."""
+
+    psnr: float
+    ssim: float
+    seconds: float
+
+
+class Validator:
+    """Holds the validation pictures, decoded once."""
+
+    def __init__(self, pairs: Sequence[Pair], *, scale: int):
+        self.pairs, self.scale = list(pairs), scale
+        self._bicubic = [upscale(pair.lr, scale) for pair in self.pairs]
+
+    def bicubic(self) -> Score:
+        """The score of bicubic enlargement, to compare with."""
+        return self._score(self._bicubic)
+
+    def validate(self, enlarge: Enlarge, *, strips: Path, name: str) -> ValidationResult:
+        """Scores all pictures, and writes `<strips>/<name>-<picture>.png`: LR (bicubic) | SR | HR."""
+        start = time.perf_counter()
+        pictures = [sr_to_pixels(enlarge(pixels_to_lr(pair.lr)[None])[0]) for pair in self.pairs]
+        result = self._score(pictures)
+        make_folder(strips)
+        for pair, bicubic, sr in list(zip(self.pairs, self._bicubic, pictures, strict=True))[:STRIPS]:
+            write_picture(strips / f"{name}-{pair.name}.png", Picture(strip([bicubic, sr, pair.hr])), overwrite=True)
+        return ValidationResult(result.psnr, result.ssim, time.perf_counter() - start)
+
+    def _score(self, pictures: Sequence[np.ndarray]) -> Score:
+        return mean_score(
+            [
+                score(sr, pair.hr, protocol=PROTOCOL, scale=self.scale, grey=pair.grey)
+                for sr, pair in zip(pictures, self.pairs, strict=True)
+            ]
+        )
+
+
+def strip(pictures: Sequence[np.ndarray], *, side: int = STRIP_SIDE, gap: int = 4) -> np.ndarray:
+    """The middles of pictures of one size (h, w, 3), next to each other with white between: uint8."""
+    height, width = (min(side, n) for n in pictures[0].shape[:2])
+    top, left = (pictures[0].shape[0] - height) // 2, (pictures[0].shape[1] - width) // 2
+    white = np.full((height, gap, 3), 255, np.uint8)
+    parts = []
+    for picture in pictures:
+        parts += [picture[top : top + height, left : left + width], white]
+    return np.concatenate(parts[:-1], axis=1)
