@@ -1,0 +1,86 @@
+"""What all engines share: the facts of the model as the session's attributes, checks of what goes in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError
+from snpe_srgan.runtimes.reach import Facts
+
+
+class EngineSession:
+    """Base of the engines' sessions; a subclass gives `_infer` and may give `close`.
+
+    `overlap` is the receptive radius; `overlap_unknown` names the operator that keeps it from being known, in which
+    case `overlap` is 0 and tiles must not be used. `bytes_per_pixel` estimates the memory of one LR pixel.
+    """
+
+    engine = ""
+    version = ""
+
+    def __init__(self, path: Path, facts: Facts):
+        self.path = path
+        self.scale = facts.scale
+        self.input_size = facts.input_size
+        self.overlap = facts.overlap or 0
+        self.overlap_unknown = facts.because or ("an unknown path" if facts.overlap is None else None)
+        self.bytes_per_pixel = facts.bytes_per_pixel
+
+    def run(self, lr: np.ndarray) -> np.ndarray:
+        """(1, h, w, 3) float32 in [0, 1] -> (1, h*scale, w*scale, 3) float32 in [-1, 1]."""
+        if lr.ndim != 4 or lr.shape[0] != 1 or lr.shape[3] != 3 or lr.dtype != np.float32:
+            raise InputError(f"the model takes float32 (1, h, w, 3), not {lr.dtype} {lr.shape}", where=self.path)
+        if self.input_size not in (None, lr.shape[1:3]):
+            raise InputError(
+                f"the model's input is fixed to {self.input_size[0]}x{self.input_size[1]}, not "
+                f"{lr.shape[1]}x{lr.shape[2]}",
+                where=self.path,
+            )
+        sr = self._infer(np.ascontiguousarray(lr))
+        wanted = (1, lr.shape[1] * self.scale, lr.shape[2] * self.scale, 3)
+        if sr.shape != wanted:
+            raise SnpeSrganError(f"{self.engine} gave shape {sr.shape}, not {wanted}", where=self.path)
+        return sr
+
+    def _infer(self, lr: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Frees the engine; harmless when repeated."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def installed(package: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    import importlib.util
+    import sys
+
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return importlib.util.find_spec(package) is not None
+
+
+def require(package: str, *, what: str, pip: str | None = None) -> None:
+    if not installed(package):
+        raise MissingToolError(f"{what} needs the package {pip or package}", hint=f"pip install {pip or package}")
+
+
+def usable_threads() -> int:
+    """The processors this process may use (a container's or taskset's share, not the whole machine's)."""
+    import os
+
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]

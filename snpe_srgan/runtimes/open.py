@@ -1,0 +1,75 @@
+"""Opens a model file on an engine.
+
+    with open_session(resolve("generator.npz")) as session: sr = session.run(lr)
+    with open_session(resolve("generator_w8a8.dlc"), on="emulator") as session: sr = session.run(lr)
+
+On the host that is OpenVINO where it is installed, else ONNX Runtime; TensorFlow only when asked for by name.
+"""
+
+from __future__ import annotations
+
+from snpe_srgan.artifacts.resolve import ModelFile
+from snpe_srgan.errors import MissingToolError, UsageError, did_you_mean
+from snpe_srgan.runtimes.base import EngineSession, installed
+from snpe_srgan.runtimes.source import load_source
+
+PLACES = ("host", "emulator", "sdk", "device")
+ENGINES = ("auto", "openvino", "onnxruntime")
+PRECISIONS = ("f32", "bf16")
+
+
+def open_session(
+    file: ModelFile,
+    *,
+    on: str = "host",
+    engine: str = "auto",
+    threads: int | None = None,
+    precision: str = "f32",
+    chip: int | str | None = None,
+) -> EngineSession:
+    """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
+
+    Args:
+        on: `host` (this machine's CPU) or `emulator` (the Hexagon emulator of onnxruntime-qnn).
+        engine: the host engine: `auto`, `openvino`, `onnxruntime`, or `tensorflow` for a `.pb`.
+        threads: of the host engine; None for all processors this process may use.
+        precision: `f32`, or `bf16` (OpenVINO only).
+        chip: for the emulator: None computes float graphs in float32, a chip as that chip would.
+    """
+    for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow"), "--engine")):
+        if value not in known:
+            raise UsageError(f"unknown {option} '{value}'", hint=did_you_mean(value, known))
+    if on in ("sdk", "device"):
+        raise MissingToolError(
+            f"running on the {'SDK' if on == 'sdk' else 'device'} needs the SNPE SDK, which this version cannot drive",
+            hint="--on emulator computes with the DSP's arithmetic without an SDK",
+        )
+    if on == "emulator":
+        if engine != "auto" or precision != "f32":
+            raise UsageError("--engine and --precision choose the host's arithmetic: leave them out with --on emulator")
+        from snpe_srgan.runtimes.emulator import EmulatorEngineSession
+
+        return EmulatorEngineSession(load_source(file), chip=chip)
+    return _open_host(file, engine=engine, threads=threads, precision=precision)
+
+
+def _open_host(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> EngineSession:
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown --precision '{precision}'", hint=did_you_mean(precision, PRECISIONS))
+    if engine == "auto":
+        engine = "openvino" if file.kind == "pb" or precision == "bf16" or installed("openvino") else "onnxruntime"
+    if precision != "f32" and engine != "openvino":
+        raise UsageError(f"--precision {precision} is for the engine openvino, not {engine}")
+    if engine == "onnxruntime" and file.kind == "pb":
+        raise UsageError("ONNX Runtime reads no .pb", where=file.path, hint="--engine openvino, or run the .onnx")
+    if engine == "tensorflow":
+        from snpe_srgan.runtimes.tensorflow import TensorFlowSession
+
+        return TensorFlowSession(load_source(file), threads=threads)
+    if engine == "openvino":
+        from snpe_srgan.runtimes.openvino import OpenVinoSession
+
+        return OpenVinoSession(load_source(file), threads=threads, precision=precision)
+    from snpe_srgan.runtimes.onnxruntime import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(load_source(file), threads=threads)

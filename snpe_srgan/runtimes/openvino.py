@@ -1,0 +1,145 @@
+"""OpenVINO on the CPU: the fastest host engine, and the reader of frozen TensorFlow graphs.
+
+The model is compiled for each picture size it meets (0.1 to 0.3 s, kept while the size stays): a fixed shape runs
+faster than a free one and its memory is planned.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, SnpeSrganError
+from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
+from snpe_srgan.runtimes.onnx_model import PROBE
+from snpe_srgan.runtimes.reach import Facts, Step, walk
+from snpe_srgan.runtimes.source import Source
+
+PRECISIONS = ("f32", "bf16")
+
+
+class OpenVinoSession(EngineSession):
+    """Args:
+    precision: `f32`, or `bf16`: faster where the CPU has AVX512_BF16 or AMX, at a small cost in accuracy.
+    """
+
+    engine = "openvino"
+
+    def __init__(self, source: Source, *, threads: int | None = None, precision: str = "f32"):
+        require("openvino", what="this engine" if source.kind != "pb" else "running a .pb on the host")
+        import openvino as ov
+
+        self.version = ov.__version__.split("-")[0]
+        self._core = ov.Core()
+        try:
+            if source.model is None:
+                self._model = self._core.read_model(str(source.path))
+            else:
+                self._model = self._core.read_model(io.BytesIO(source.model.SerializeToString()))
+        except Exception as error:  # OpenVINO throws plain RuntimeError
+            kind = "a frozen TensorFlow graph" if source.kind == "pb" else "the model"
+            raise InputError(f"OpenVINO cannot read {kind}: {first_line(error)}", where=source.path) from error
+        super().__init__(source.path, source.facts or openvino_facts(self._model, where=source.path))
+        self._config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads or usable_threads(),
+        }
+        self._compiled, self._size = None, None
+
+    def _infer(self, lr: np.ndarray) -> np.ndarray:
+        try:
+            if self._size != lr.shape:
+                self._compiled = None  # frees the old one's memory first
+                self._model.reshape(list(lr.shape))
+                self._compiled = self._core.compile_model(self._model, "CPU", self._config).create_infer_request()
+                self._size = lr.shape
+            return self._compiled.infer([lr], share_inputs=True).to_tuple()[0].copy()
+        except Exception as error:
+            self._size = None
+            raise SnpeSrganError(f"OpenVINO failed: {first_line(error)}", where=self.path) from error
+
+    def close(self) -> None:
+        self._compiled = self._model = self._core = None
+
+
+def openvino_facts(model, *, where: object) -> Facts:
+    """The facts of a graph that OpenVINO has read (a `.pb`): see `onnx_model.onnx_facts`."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise InputError(
+            f"not a super-resolution model: it has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
+            where=where,
+        )
+    shape = model.inputs[0].get_partial_shape()
+    dims = [d.get_length() if d.is_static else None for d in shape] if shape.rank.is_static else []
+    kind = model.inputs[0].get_element_type().get_type_name()
+    if len(dims) != 4 or dims[0] not in (None, 1) or dims[3] not in (None, 3) or kind != "f32":
+        raise InputError(f"the model's input is {kind} {shape}, not float32 [1, height, width, 3]", where=where)
+    fixed = None if None in dims[1:3] else (dims[1], dims[2])
+    size = fixed or PROBE
+    probe = model.clone()
+    try:
+        probe.reshape([1, *size, 3])
+        out = tuple(probe.outputs[0].get_shape())
+    except Exception as error:
+        raise InputError(f"the model does not work at {size[0]}x{size[1]}: {first_line(error)}", where=where) from error
+    if len(out) != 4:
+        raise InputError(f"the model's output {list(out)} is no picture", where=where)
+    lr = probe.inputs[0].get_node()
+    steps = _steps(probe, lr)
+    scale, overlap, memory, because = walk(
+        steps, lr=_key(lr.output(0)), sr="result", lr_size=size, sr_size=tuple(out[1:]), where=where
+    )
+    names = [sorted(p.get_names()) or [p.get_node().get_friendly_name()] for p in (model.inputs[0], model.outputs[0])]
+    return Facts(names[0][0], names[1][0], scale, fixed, overlap, memory, because)
+
+
+SAME = {
+    "Abs", "Add", "BatchNormInference", "Clamp", "Concat", "Convert", "Divide", "Elu", "Exp", "FakeQuantize", "Gelu",
+    "HSwish", "HardSigmoid", "Maximum", "Minimum", "Multiply", "Negative", "PRelu", "Power", "Relu", "Result", "Selu",
+    "Sigmoid", "Sqrt", "Subtract", "Swish", "Tanh", "Transpose",
+}  # fmt: skip
+
+
+def _key(output) -> str:
+    return f"{output.get_node().get_name()}:{output.get_index()}"
+
+
+def _steps(model, lr):
+    flat = {_key(lr.output(0))}
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind in ("Parameter", "Constant") or len(node.get_output_shape(0)) != 4:
+            continue
+        sources = tuple(_key(port.get_source_output()) for port in node.inputs())
+        turned = None
+        if kind == "Transpose":
+            order = node.input_value(1).get_node()
+            turned = list(order.get_data()) if order.get_type_name() == "Constant" else []
+        nhwc = turned == [0, 2, 3, 1] or (turned is None and any(name in flat for name in sources))
+        window, repeat = ((0, 0, 0, 0), 1) if kind in SAME else (None, 1)
+        if kind in ("Convolution", "GroupConvolution") and not nhwc:
+            window = _window(node)
+        elif kind == "DepthToSpace" and not nhwc:
+            window, repeat = (0, 0, 0, 0), int(node.get_attributes()["block_size"])
+        shape = list(node.get_output_shape(0))
+        height, width, channels = shape[1:] if nhwc else (shape[2], shape[3], shape[1])
+        output = "result" if kind == "Result" else _key(node.output(0))
+        if nhwc:
+            flat.add(output)
+        yield Step(kind, output, sources, (height, width, channels), window, repeat)
+
+
+def _window(node) -> tuple[int, int, int, int] | None:
+    attributes = node.get_attributes()
+    kernel = list(node.get_input_shape(1))[-2:]
+    if list(attributes["strides"]) != [1, 1]:
+        return None
+    reach = [(k - 1) * d for k, d in zip(kernel, attributes["dilations"], strict=True)]
+    low = [int(p) for p in attributes["pads_begin"]]
+    if str(attributes.get("auto_pad", "explicit")).lower().endswith("same_upper"):
+        low = [r // 2 for r in reach]
+    elif str(attributes.get("auto_pad", "explicit")).lower().endswith("same_lower"):
+        low = [(r + 1) // 2 for r in reach]
+    return low[0], reach[0] - low[0], low[1], reach[1] - low[1]

@@ -1,0 +1,48 @@
+"""Any model file as what the engines open: an ONNX graph (or, for a `.pb`, the path), and its facts.
+
+| file | becomes |
+|---|---|
+| `.npz` | the ONNX graph of its layers, in memory, any input size |
+| `.onnx` | itself |
+| `.dlc` | the graph that the file holds, rebuilt by `dlc/`: the file's own operators, weights and encodings |
+| `.pb` | itself; OpenVINO reads frozen TensorFlow graphs |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpe_srgan.artifacts.resolve import ModelFile
+from snpe_srgan.runtimes.reach import Facts
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """`model` is an ONNX ModelProto, or None for a `.pb`; `facts` likewise (OpenVINO finds them)."""
+
+    path: Path
+    kind: str
+    model: object
+    facts: Facts | None
+
+
+def load_source(file: ModelFile) -> Source:
+    """Reads a model file; `InputError` for whatever is not a whole super-resolution model."""
+    if file.kind == "pb":
+        return Source(file.path, file.kind, None, None)
+    from snpe_srgan.runtimes.onnx_model import onnx_facts, read_onnx
+
+    if file.kind == "npz":
+        from snpe_srgan.artifacts.npz import load_npz
+        from snpe_srgan.export.onnx_graph import to_onnx
+
+        model = to_onnx(*load_npz(file.path))
+    elif file.kind == "dlc":
+        from snpe_srgan.dlc.reader import read
+        from snpe_srgan.dlc.to_onnx import rebuild
+
+        model = rebuild(read(file.path))
+    else:
+        model = read_onnx(file.path)
+    return Source(file.path, file.kind, model, onnx_facts(model, where=file.path))

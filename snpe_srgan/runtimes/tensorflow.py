@@ -1,0 +1,47 @@
+"""TensorFlow on a frozen graph: the baseline of `benchmark`. `run` and `evaluate` never load it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
+from snpe_srgan.runtimes.reach import Facts
+from snpe_srgan.runtimes.source import Source
+
+
+class TensorFlowSession(EngineSession):
+    engine = "tensorflow"
+
+    def __init__(self, source: Source, *, threads: int | None = None):
+        if source.kind != "pb":
+            raise InputError("TensorFlow runs frozen graphs (.pb) here", where=source.path)
+        require("tensorflow", what="this engine")
+        import tensorflow as tf
+
+        from snpe_srgan.export.freeze import INPUT, OUTPUT, read_graph_def
+
+        self.version = tf.__version__
+        graph_def = read_graph_def(source.path)
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads or usable_threads(), inter_op_parallelism_threads=1
+        )
+        self._graph = tf.Graph()
+        try:
+            with self._graph.as_default():
+                tf.import_graph_def(graph_def, name="")
+                self._lr, self._sr = (self._graph.get_tensor_by_name(f"{name}:0") for name in (INPUT, OUTPUT))
+        except (ValueError, KeyError) as error:
+            raise InputError(f"TensorFlow cannot open the graph: {first_line(error)}", where=source.path) from error
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        size = self._lr.shape.as_list()[1:3] if self._lr.shape.rank == 4 else [None, None]
+        fixed = None if None in size else (size[0], size[1])
+        probe = np.zeros((1, *(fixed or (8, 8)), 3), np.float32)
+        scale = self._session.run(self._sr, {self._lr: probe}).shape[1] // probe.shape[1]
+        super().__init__(source.path, Facts(INPUT, OUTPUT, scale, fixed, None, 0, "TensorFlow's graph is not walked"))
+
+    def _infer(self, lr: np.ndarray) -> np.ndarray:
+        return self._session.run(self._sr, {self._lr: lr})
+
+    def close(self) -> None:
+        self._session.close()
