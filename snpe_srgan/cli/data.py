@@ -1,0 +1,124 @@
+"""Pictures to train on: the sample set, DIV2K, or your own; decoded once.
+
+snpe-srgan data sample                        # nine training pictures, four for validation, no network needed
+snpe-srgan data download --split train        # DIV2K, resumed when interrupted
+snpe-srgan data prepare sample ~/photos       # decode now what `train` would decode first
+snpe-srgan data info ~/photos
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from snpe_srgan.cli.options import common, output_option, overwrite_option
+from snpe_srgan.cli.output import table
+
+SPLITS = ("train", "valid")
+DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
+
+
+@click.group("data")
+def command():
+    """Download DIV2K, decode pictures once, make the sample set.
+
+    A SOURCE is 'sample', 'div2k' or a folder of pictures (searched with the folders in it).
+    """
+
+
+@command.command("sample")
+@output_option("Folder to write.", default="data/sample")
+@overwrite_option
+@common
+def sample(output, out, overwrite):
+    """A tiny set in DIV2K's layout, from the photographs that scikit-image ships."""
+    from snpe_srgan.data.sample import make_sample
+
+    made = make_sample(out, overwrite=overwrite)
+    output.result(made, text=f"{made.root}: {made.train} training and {made.valid} validation pictures")
+
+
+@command.command("download")
+@click.option("--split", type=click.Choice([*SPLITS, "all"]), default="all", help="Half of the data set to get.")
+@click.option(
+    "--scale",
+    "scales",
+    type=click.Choice(["2", "3", "4", "none"]),
+    multiple=True,
+    default=["4"],
+    help="LR pictures to get as well; may be repeated. With 'none', LR is made from HR by the same bicubic.",
+)
+@click.option("--mirror", default=DIV2K_URL, help="Folder on a web server that holds the zip files.")
+@click.option("--keep-archives", is_flag=True, help="Keep the zip files.")
+@output_option("Folder to write.", default="data/DIV2K")
+@overwrite_option
+@common
+def download(output, split, scales, mirror, keep_archives, out, overwrite):
+    """DIV2K, resumed when interrupted, checked against its SHA-256 sums. About 4.3 GB; for academic research."""
+    from snpe_srgan.data.catalogue import TERMS, select
+    from snpe_srgan.data.div2k import fetch
+    from snpe_srgan.errors import UsageError
+
+    if "none" in scales and len(scales) > 1:
+        raise UsageError("--scale none cannot be joined with other scales")
+    output.note(TERMS)
+    wanted = select(SPLITS if split == "all" else [split], [int(s) for s in scales if s != "none"])
+    fetched = fetch(
+        wanted,
+        out,
+        mirror=mirror,
+        keep_archives=keep_archives,
+        overwrite=overwrite,
+        progress=output.progress,
+        say=output.note,
+    )
+    lines = [
+        f"{f.folder}: {f.pictures} pictures, " + (f"verified by {f.verified}" if f.downloaded else "there already")
+        for f in fetched
+    ]
+    output.result({"root": Path(out), "archives": fetched}, text=lines)
+
+
+@command.command("prepare")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels to an LR pixel.")
+@click.option(
+    "--crop", type=click.IntRange(min=1), default=96, help="Training crop that each picture must hold, in HR pixels."
+)
+@click.option("--root", type=click.Path(), default="data", help="Folder that holds 'sample' and 'div2k'.")
+@output_option("Folder of the caches.", default="data/cache")
+@common
+def prepare(output, sources, split, scale, crop, root, out):
+    """Decode pictures once into a memory-mapped cache. `train` does this by itself; here you can do it beforehand."""
+    from snpe_srgan.data.cache import prepare as prepare_cache
+    from snpe_srgan.data.sources import find_pictures
+
+    pairs = find_pictures(list(sources), root=root, split=split, scale=int(scale))
+    cache = prepare_cache(pairs, out, scale=int(scale), min_size=crop, progress=output.progress)
+    result = {"folder": cache.folder, "pictures": len(cache), "scale": cache.scale, "hr_pixels": cache.pixels}
+    text = f"{cache.folder}: {len(cache)} pictures, {cache.pixels / 1e6:.1f} megapixels, x{cache.scale}"
+    output.result(result, text=text)
+
+
+@command.command("info")
+@click.argument("source", metavar="SOURCE")
+@click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels to an LR pixel.")
+@click.option("--root", type=click.Path(), default="data", help="Folder that holds 'sample', 'div2k' and the caches.")
+@common
+def info(output, source, split, scale, root):
+    """How many pictures a source or a cache holds, how large and how deep they are, and whether they are decoded."""
+    from snpe_srgan.data.info import describe
+
+    found = describe(source, root=root, split=split, scale=int(scale))
+    rows = [(name.replace("_", " "), _show(value)) for name, value in dataclasses.asdict(found).items()]
+    output.result(found, text=table(("", found.source), rows[1:]))
+
+
+def _show(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} x {name}" for name, count in value.items())
+    return "-" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
