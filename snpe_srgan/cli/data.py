@@ -8,13 +8,11 @@ snpe-srgan data info ~/photos
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
 
 from snpe_srgan.cli.options import common, output_option, overwrite_option
-from snpe_srgan.cli.output import table
 
 SPLITS = ("train", "valid")
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
@@ -114,11 +112,12 @@ def info(output, source, split, scale, root):
     from snpe_srgan.data.info import describe
 
     found = describe(source, root=root, split=split, scale=int(scale))
-    rows = [(name.replace("_", " "), _show(value)) for name, value in dataclasses.asdict(found).items()]
-    output.result(found, text=table(("", found.source), rows[1:]))
-
-
-def _show(value) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{count} x {name}" for name, count in value.items())
-    return "-" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+    kinds = ", ".join(f"{count} x {name}" for name, count in found.kinds.items())
+    lines = [
+        f"{found.source}: {found.pictures} pictures, {found.megapixels:.1f} megapixels ({kinds})",
+        f"smallest {found.smallest}, largest {found.largest} (height x width)",
+        f"LR pictures: {found.with_lr} from files, {found.pictures - found.with_lr} to be made by bicubic",
+        f"cache: {found.cache or 'not made yet'}",
+        *(f"unreadable: {name}" for name in found.unreadable),
+    ]
+    output.result(found, text=lines)

@@ -85,6 +85,8 @@ def download(
         return job.run(retries, progress, say, sleep)
     except OSError as error:
         raise os_error(error, job.part, "write the download") from error
+    finally:
+        job.tidy()
 
 
 class _Job:
@@ -127,8 +129,6 @@ class _Job:
             file.flush()
             os.fsync(file.fileno())
         os.replace(self.part, self.path)
-        with contextlib.suppress(FileNotFoundError):
-            self.note.unlink()
         return Download(self.path, self.received, digest, self.resumed_from)
 
     def _fetch(self, file, shown) -> None:
@@ -175,6 +175,13 @@ class _Job:
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise InputError(f"the server's certificate is not trusted: {reason}", where=self.url) from error
             raise _Broken(f"cannot connect: {reason}") from error
+
+    def tidy(self) -> None:
+        """Leaves nothing behind from which nothing can be resumed."""
+        with contextlib.suppress(OSError):
+            if not self.part.exists() or not self.part.stat().st_size:
+                self.part.unlink(missing_ok=True)
+                self.note.unlink(missing_ok=True)
 
     def _begin(self, response, file) -> None:
         """Takes the answer's headers in: does it go on where we are, or begin the file anew?"""
