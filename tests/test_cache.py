@@ -154,7 +154,7 @@ def test_bad_pictures_are_all_named(photos, tmp_path):
 
 def test_small_picture_is_named_with_the_crop(photos, tmp_path):
     for _ in range(2):  # before the cache is made, and when a finished one meets a larger crop
-        with pytest.raises(InputError, match="2 of 4 pictures are smaller than the 56x56 crop") as caught:
+        with pytest.raises(InputError, match="2 of 4 pictures: smaller than the 56x56 crop") as caught:
             prepare(find_pictures(photos), tmp_path / "cache", scale=SCALE, min_size=56)
         assert "1.png (48x68); 3.png (48x48)" in caught.value.where and "48" in caught.value.hint
         prepare(find_pictures(photos), tmp_path / "cache", scale=SCALE)

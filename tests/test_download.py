@@ -231,7 +231,7 @@ def broken_crc(data):
 EVIL = {
     "parent folder": zipped({"../a.png": b"x"}),
     "inner parent": zipped({"D/../../a.png": b"x"}),
-    "absolute": zipped({"/tmp/a.png": b"x"}),
+    "absolute": zipped({"/etc/a.png": b"x"}),
     "drive": zipped({"C:\\a.png": b"x"}),
     "backslash": zipped({"..\\a.png": b"x"}),
     "link": zipped({"D/a.png": b"/etc/passwd"}, mode=stat.S_IFLNK | 0o777),

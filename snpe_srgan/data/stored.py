@@ -94,7 +94,7 @@ def require_size(pictures: Sequence[CachedPicture], crop: int) -> None:
     if small:
         names = [f"{p.name} ({p.height}x{p.width})" for p in small]
         raise InputError(
-            f"{len(small)} of {len(pictures)} pictures are smaller than the {crop}x{crop} crop",
+            f"{len(small)} of {len(pictures)} pictures: smaller than the {crop}x{crop} crop",
             where=name_some(names),
             hint=f"a crop of at most {min(min(p.height, p.width) for p in small)}, or leave these pictures out",
         )
