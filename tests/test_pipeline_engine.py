@@ -13,9 +13,9 @@ class Recorder:
     def __init__(self, folder):
         self.folder, self.calls, self.broken = folder, [], None
 
-    def stages(self, a=1, b=1, costly=False):
+    def stages(self, a=1, b=1, costly=False, always=False):
         return [
-            Stage("a", "A", {"a": a}, (), (self.folder / "a",), self.make("a", f"{a}"), costly),
+            Stage("a", "A", {"a": a}, (), (self.folder / "a",), self.make("a", f"{a}"), costly, always),
             Stage("b", "B", {"b": b}, (self.folder / "a",), (self.folder / "b",), self.make("b", f"{b}")),
         ]
 
@@ -87,3 +87,9 @@ def test_damaged_state_is_an_error(pipeline):
     (pipeline.folder / "pipeline.json").write_text("[1]")
     with pytest.raises(InputError, match="damaged"):
         pipeline.run()
+
+
+def test_a_stage_that_always_looks_redoes_others_only_when_it_sees_a_change(pipeline):
+    pipeline.run(always=True)
+    assert pipeline.run(always=True) == ["a"]
+    assert pipeline.run(always=True, a=2) == ["a", "b"]

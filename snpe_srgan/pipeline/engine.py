@@ -32,6 +32,8 @@ class Stage:
         inputs / outputs: files it reads and makes.
         make: does the work; gets True when an interrupted attempt with the same fingerprint can be continued.
         costly: hours may stand in its outputs: replacing them needs the user's word.
+        always: it looks at things no fingerprint holds (pictures on disk): run every time, it must be quick when
+            nothing changed. What depends on it is redone only when its outputs' contents changed.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     outputs: tuple[Path, ...]
     make: Callable[[bool], None]
     costly: bool = False
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def run_stages(stages: Iterable[Stage], folder: Path, *, output: Output, overwri
     for number, stage in enumerate(stages, 1):
         head = f"[{number}/{len(stages)}] {stage.title}"
         mark, record = fingerprint(stage), state.get(stage.name, {})
-        if record.get("fingerprint") == mark and _intact(record, folder):
+        if not stage.always and record.get("fingerprint") == mark and _intact(record, folder):
             output.note(f"{head}: up to date")
             done.append(Done(stage.name, False, record["seconds"]))
             continue
