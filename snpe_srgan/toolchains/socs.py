@@ -53,5 +53,6 @@ def find(chip: int | str) -> Soc:
     for soc in SOCS:
         if wanted and wanted in (str(soc.id), _plain(soc.name), _plain(soc.marketing)):
             return soc
-    names = [soc.name for soc in SOCS] + [soc.marketing for soc in SOCS if soc.marketing]
-    raise UsageError(f"the chip '{chip}' is not known to the Hexagon tools", hint=did_you_mean(str(chip), names))
+    names = [soc.name for soc in SOCS] + [soc.marketing.removeprefix("Snapdragon ") for soc in SOCS if soc.marketing]
+    wanted = str(chip).removeprefix("Snapdragon ")
+    raise UsageError(f"the chip '{chip}' is not known to the Hexagon tools", hint=did_you_mean(wanted, names))
