@@ -36,6 +36,10 @@ class Output:
         """A remark that `-q` does not silence."""
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
+    def error(self, lines: Sequence[str]) -> None:
+        """An error beside a result that is still printed (one picture of many); the caller exits with its code."""
+        print("error: " + "\n".join(lines), file=sys.stderr, flush=True)
+
     def result(self, value: object, *, text: str | Iterable[str]) -> None:
         """The command's result: `value` (dataclass or plain data) as one JSON object, or `text` for people."""
         if self.as_json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpe_srgan.errors import MissingToolError
+from snpe_srgan.errors import MissingToolError, SnpeSrganError
 from snpe_srgan.runtimes.base import EngineSession
 from snpe_srgan.runtimes.source import Source
 
@@ -34,9 +34,13 @@ class EmulatorEngineSession(EngineSession):
         self._emulator, self._size = None, None
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
-        if self._size != lr.shape:
-            self._open(lr.shape)
-        return self._emulator.run(lr)
+        try:
+            if self._size != lr.shape:
+                self._open(lr.shape)
+            return self._emulator.run(lr)
+        except SnpeSrganError:
+            self.close()  # its process has ended: the next picture gets a new one
+            raise
 
     def _open(self, shape: tuple[int, ...]) -> None:
         from snpe_srgan.runtimes.onnx_model import fix_size

@@ -156,7 +156,9 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
         for length in shape:
             elements *= length or 1
         if elements > MAX_ELEMENTS:
-            raise InputError(f"tensor '{name}' would have {elements:.1e} values: not a network for pictures", where=where)
+            raise InputError(
+                f"tensor '{name}' would have {elements:.1e} values: not a network for pictures", where=where
+            )
     out = shapes.get(sr.name, [])
     if len(out) != 4 or None in out:
         raise InputError("the size of the model's output cannot be told", where=where)

@@ -1,7 +1,7 @@
 """How far a network sees, how much it enlarges and how much memory it takes, read from its operators.
 
-For a model of ours the `.npz` or the card says it; a `.dlc`, `.onnx` or `.pb` from elsewhere has to be asked. An engine's
-graph is told as a list of `Step`s, in executing order; the arithmetic of reaches is that of `export/cost.py`.
+For a network of ours its layers say it; a `.dlc`, `.onnx` or `.pb`, whoever made it, has to be asked. An engine's graph
+is told as a list of `Step`s, in executing order; the arithmetic of reaches is that of `export/cost.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one protocol every engine speaks, whatever file it opened.
 
-    with open_session(resolve("model.dlc"), on="emulator") as session:
-        sr = session.run(lr)
+with open_session(resolve("model.dlc"), on="emulator") as session:
+    sr = session.run(lr)
 """
 
 from __future__ import annotations

@@ -1,0 +1,112 @@
+"""snpe-srgan evaluate generator.npz path/to/Set5 path/to/Set14
+snpe-srgan evaluate generator_w8a8.dlc Set5 --on emulator --limit 1
+snpe-srgan evaluate generator.npz Set5 --min-psnr 31.0        # exit code 1 when it is less
+snpe-srgan evaluate bicubic Set5
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import click
+
+from snpe_srgan.cli.options import Size, common, overwrite_option
+from snpe_srgan.cli.sessions import open_model, session_options
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.option("--protocol", type=click.Choice(["y", "rgb"]), default="y", help="Compare luma, or all three channels.")
+@click.option("--border", type=click.IntRange(0, 256), help="Pixels cut from each side; the scale if left out.")
+@session_options
+@click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
+@click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set.")
+@click.option("--save-images", type=click.Path(), metavar="DIR", help="Write the model's pictures to DIR/<dataset>/.")
+@click.option("--min-psnr", type=float, help="Exit with 1 when the mean PSNR of any set is less.")
+@overwrite_option
+@common
+def command(
+    model, datasets, protocol, border, on, engine, threads, precision, chip, tile, scale, limit, save_images,
+    min_psnr, overwrite, output,
+):  # fmt: skip
+    """PSNR and SSIM of a model against bicubic.
+
+    MODEL may also be 'bicubic'. DATASET is a folder: HR beside LRx4 (LR is read), DIV2K's layout, or pictures (LR is
+    made by MATLAB-compatible bicubic).
+    """
+    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.errors import CheckFailed
+    from snpe_srgan.metrics.dataset import find_evaluation_set
+    from snpe_srgan.metrics.evaluate import evaluate
+    from snpe_srgan.metrics.protocol import Protocol
+
+    chosen = Protocol(protocol, border)
+    with contextlib.ExitStack() as stack:
+        session = None
+        if model != "bicubic":
+            file = resolve(model)
+            session = stack.enter_context(
+                open_model(file, on=on, engine=engine, threads=threads, precision=precision, chip=chip)
+            )
+            scale = session.scale
+        sets = [find_evaluation_set(path, scale=scale) for path in datasets]
+        results = []
+        for data in sets:
+            output.note(data.describe())
+            saver = Saver(save_images, data, overwrite) if save_images else None
+            results.append(
+                evaluate(
+                    session, data, protocol=chosen, limit=limit, tile=tile, save=saver,
+                    progress=lambda i, n, name: output.note(f"({i + 1}/{n}) {name}") if output.progress else None,
+                )
+            )  # fmt: skip
+    missed = [r for r in results if min_psnr is not None and r.mean.psnr < min_psnr]
+    output.result(
+        {"model": model, "passed": not missed, "min_psnr": min_psnr, "datasets": results}, text=_text(results)
+    )
+    if missed:
+        for r in missed:
+            error = CheckFailed(
+                f"{r.mean.psnr:.2f} dB is less than --min-psnr {min_psnr:g}", where=f"{model} on {r.dataset}"
+            )
+            output.error(error.lines())
+        raise SystemExit(CheckFailed.exit_code)
+
+
+class Saver:
+    """Writes the model's pictures to `DIR/<dataset>/<name>.png`; names that exist are refused before any work."""
+
+    def __init__(self, folder: str, data, overwrite: bool):
+        from pathlib import Path
+
+        from snpe_srgan.artifacts.files import refuse_overwrite
+
+        self.folder, self.overwrite = Path(folder) / data.name, overwrite
+        for files in data.files:
+            refuse_overwrite(self.folder / f"{files.name}.png", overwrite)
+
+    def __call__(self, name, rgb, grey) -> None:
+        from snpe_srgan.imaging.pictures import Picture, write_picture
+
+        write_picture(self.folder / f"{name}.png", Picture(rgb, grey=grey), overwrite=self.overwrite)
+
+
+def _text(results) -> list[str]:
+    from snpe_srgan.cli.output import table
+
+    lines = []
+    for r in results:
+        rows = [[p.name, *_cells(p.score, p.bicubic), f"{p.seconds:.2f}"] for p in r.pictures]
+        rows.append([f"mean of {len(r.pictures)}", *_cells(r.mean, r.bicubic), ""])
+        header = [r.dataset, "PSNR", "SSIM", "bicubic", "SSIM", "gain", "seconds"]
+        lines += [table(header, rows), f"{r.engine}, x{r.scale}, {r.origin}", ""]
+    return [*lines, results[0].protocol]
+
+
+def _cells(score, bicubic) -> list[str]:
+    return [
+        f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{bicubic.psnr:.2f}", f"{bicubic.ssim:.4f}",
+        "0.00" if score.psnr == bicubic.psnr else f"{score.psnr - bicubic.psnr:+.2f}",
+    ]  # fmt: skip

@@ -1,0 +1,103 @@
+"""PSNR and SSIM of a model, or of bicubic, on a data set, picture by picture, beside bicubic.
+
+evaluation = evaluate(session, find_evaluation_set("Set5", scale=4))
+evaluation.mean.psnr, evaluation.bicubic.psnr
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, SnpeSrganError
+from snpe_srgan.imaging.bicubic import upscale as bicubic_upscale
+from snpe_srgan.imaging.colour import grey_to_rgb, rgb_to_grey
+from snpe_srgan.metrics.dataset import EvaluationSet
+from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
+from snpe_srgan.runtimes.session import Session
+from snpe_srgan.runtimes.upscale import upscale_pixels
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """One picture: the model's score, bicubic's, and the seconds the model took."""
+
+    name: str
+    score: Score
+    bicubic: Score
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One data set. `protocol` and `origin` (of LR) are one line each and belong beside every number."""
+
+    dataset: str
+    engine: str
+    protocol: str
+    origin: str
+    scale: int
+    pictures: tuple[PictureScore, ...]
+    mean: Score
+    bicubic: Score
+
+    @property
+    def gain(self) -> float:
+        """dB over bicubic."""
+        return self.mean.psnr - self.bicubic.psnr
+
+
+def evaluate(
+    session: Session | None,
+    dataset: EvaluationSet,
+    *,
+    protocol: Protocol | None = None,
+    limit: int | None = None,
+    tile: tuple[int, int] | None = None,
+    save: Callable[[str, np.ndarray, bool], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Evaluation:
+    """Scores `session` on the pictures of `dataset`; None scores bicubic itself.
+
+    Args:
+        limit: only the first so many pictures.
+        save: called with (name, the model's picture, whether it is grey).
+        progress: called with (pictures done, pictures in all, name) before each picture.
+    """
+    protocol = protocol or Protocol()
+    if session is not None and session.scale != dataset.scale:
+        raise InputError(f"a x{session.scale} model cannot be scored on x{dataset.scale} pairs", where=dataset.name)
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+    rows = []
+    for index, files in enumerate(dataset.files[:total]):
+        if progress is not None:
+            progress(index, total, files.name)
+        pair = files.load()
+        baseline = bicubic_upscale(pair.lr, dataset.scale)
+        start = time.perf_counter()
+        try:
+            sr = baseline if session is None else upscale_pixels(session, pair.lr, tile=tile)
+        except SnpeSrganError as error:
+            where = "; ".join(filter(None, (str(files.lr_path or files.hr_path), error.where)))
+            raise type(error)(error.what, where=where, hint=error.hint) from error
+        seconds = time.perf_counter() - start
+        scores = [
+            score(picture, pair.hr, protocol=protocol, scale=dataset.scale, grey=pair.grey)
+            for picture in (sr, baseline)
+        ]
+        rows.append(PictureScore(files.name, *scores, seconds))
+        if save is not None:
+            save(files.name, grey_to_rgb(rgb_to_grey(sr)) if pair.grey else sr, pair.grey)
+    return Evaluation(
+        dataset=dataset.name,
+        engine="bicubic" if session is None else session.engine,
+        protocol=protocol.describe(),
+        origin=dataset.origin,
+        scale=dataset.scale,
+        pictures=tuple(rows),
+        mean=mean_score([row.score for row in rows]),
+        bicubic=mean_score([row.bicubic for row in rows]),
+    )

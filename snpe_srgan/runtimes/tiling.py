@@ -1,0 +1,109 @@
+"""Which tiles a picture is cut in: none when it fits, else those that compute the fewest pixels twice.
+
+Any choice gives the same picture (tiles overlap by the receptive radius); they differ in memory and in time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.runtimes.base import EngineSession
+
+BUDGET = 2 << 30  # bytes of activations that one tile may take, at most; more gains little speed
+SMALLEST = 32  # LR pixels: where even that is over the budget, the estimate is not what fails
+
+
+def available_memory() -> int | None:
+    """Bytes this process may still take (the machine's or the container's, whichever is less), None if unknown."""
+    found = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit.isdecimal():
+            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(found)) if found else None
+
+
+def choose_tile(height: int, width: int, *, overlap: int, pixels: int) -> tuple[int, int] | None:
+    """The tile (height, width) of at most `pixels` LR pixels with which the least is computed; None: no tiles needed.
+
+    Tries all grids of rows x columns; n tiles along a side of length l are (l + 2 * overlap * (n - 1)) / n long.
+    """
+    if height * width <= pixels:
+        return None
+    best = None
+    for rows in range(1, height + 1):
+        tall = _length(height, rows, overlap)
+        wide = pixels // tall
+        step = wide - 2 * overlap
+        if wide >= width:
+            columns = 1
+        elif step < 1:
+            columns = None
+        else:
+            columns = math.ceil((width - 2 * overlap) / step)
+        if columns is not None:
+            work = rows * tall * columns * _length(width, columns, overlap)
+            if best is None or work < best[0]:
+                best = (work, tall, _length(width, columns, overlap))
+        if tall <= 2 * overlap + 1:
+            break
+    if best is None:  # even the smallest useful tile is over the budget: take that
+        side = max(2 * overlap + SMALLEST, SMALLEST)
+        return min(side, height), min(side, width)
+    return best[1], best[2]
+
+
+def _length(side: int, count: int, overlap: int) -> int:
+    return math.ceil((side + 2 * overlap * (count - 1)) / count)
+
+
+def tile_for(
+    session: EngineSession, height: int, width: int, *, tile: tuple[int, int] | None = None
+) -> tuple[int, int] | None:
+    """The tile for one picture: the model's fixed size, the caller's wish, or what memory allows."""
+    fixed = session.input_size
+    if fixed is not None:
+        if tile not in (None, fixed):
+            raise InputError(
+                f"the model's input is fixed to {fixed[0]}x{fixed[1]}: --tile cannot change it", where=session.path
+            )
+        tile = fixed
+    elif tile is None:
+        if session.overlap_unknown:
+            return None
+        memory = available_memory()
+        budget = BUDGET if memory is None else min(BUDGET, memory // 4)
+        return choose_tile(height, width, overlap=session.overlap, pixels=budget // max(session.bytes_per_pixel, 1))
+    if height <= tile[0] and width <= tile[1]:
+        return tile
+    if session.overlap_unknown:
+        raise InputError(
+            f"a {height}x{width} picture needs tiles, and the model's receptive field is not known "
+            f"(operator {session.overlap_unknown})",
+            where=session.path,
+            hint=f"use pictures of at most {tile[0]}x{tile[1]} pixels, or a model of larger --input-size",
+        )
+    for length, side in ((height, tile[0]), (width, tile[1])):
+        if length > side and side <= 2 * session.overlap:
+            least = 2 * session.overlap + SMALLEST
+            option = "convert the model with --input-size" if fixed else "--tile"
+            raise InputError(
+                f"tiles of {tile[0]}x{tile[1]} are too small for a {height}x{width} picture: the network sees "
+                f"{session.overlap} pixels far",
+                where=session.path,
+                hint=f"{option} {least}x{least} or larger",
+            )
+    return tile

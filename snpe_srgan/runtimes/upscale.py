@@ -1,0 +1,94 @@
+"""One picture of any kind through a session: colours by the network, transparency by bicubic, depth and profile kept.
+
+with open_session(resolve("generator.npz")) as session:
+    sr = upscale_picture(session, read_picture("photo.jpg"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, SnpeSrganError
+from snpe_srgan.imaging.bicubic import upscale as bicubic
+from snpe_srgan.imaging.colour import grey_to_rgb, pixels_to_lr, rgb_to_grey, sr_to_pixels
+from snpe_srgan.imaging.picture import Picture
+from snpe_srgan.imaging.tiles import plan_tiles, upscale_tiled
+from snpe_srgan.runtimes.session import Session
+from snpe_srgan.runtimes.tiling import available_memory, tile_for
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a picture was cut: `tile` None means whole."""
+
+    tile: tuple[int, int] | None
+    tiles: int
+
+
+def plan(session: Session, height: int, width: int, *, tile: tuple[int, int] | None = None) -> Tiling:
+    """The tiles a picture of this size will be run in; errors come here, before any work."""
+    chosen = tile_for(session, height, width, tile=tile)
+    if chosen is None:
+        return Tiling(None, 1)
+    padded = (height, width) if session.input_size is None else (max(height, chosen[0]), max(width, chosen[1]))
+    return Tiling(chosen, len(plan_tiles(*padded, tile=chosen, overlap=session.overlap)))
+
+
+def upscale_pixels(
+    session: Session,
+    pixels: np.ndarray,
+    *,
+    tile: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """uint8 / uint16 `(h, w, 3)` to `(h * scale, w * scale, 3)` of the same dtype.
+
+    Each tile is rounded to pixels as it comes, so that memory is bounded by the result and one tile.
+    """
+    height, width = pixels.shape[:2]
+    _refuse_memory(height, width, session.scale, pixels.dtype.itemsize)
+    tile = tile_for(session, height, width, tile=tile)
+
+    def run(box: np.ndarray) -> np.ndarray:
+        sr = session.run(pixels_to_lr(box))
+        if not np.isfinite(sr).all():
+            raise SnpeSrganError("the network gave numbers that are not finite (NaN or infinity)")
+        return sr_to_pixels(sr, pixels.dtype)
+
+    return upscale_tiled(
+        run,
+        pixels,
+        scale=session.scale,
+        tile=tile,
+        fixed=session.input_size is not None,
+        overlap=session.overlap,
+        progress=progress,
+    )
+
+
+def upscale_picture(
+    session: Session,
+    picture: Picture,
+    *,
+    tile: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Picture:
+    """Enlarges a picture: grey stays grey, 16 bits stay 16, alpha is enlarged by bicubic, the ICC profile is kept."""
+    rgb = upscale_pixels(session, picture.rgb, tile=tile, progress=progress)
+    if picture.grey:
+        rgb = grey_to_rgb(rgb_to_grey(rgb))
+    alpha = None if picture.alpha is None else bicubic(picture.alpha, session.scale)
+    return Picture(rgb, alpha=alpha, grey=picture.grey, icc_profile=picture.icc_profile, path=picture.path)
+
+
+def _refuse_memory(height: int, width: int, scale: int, itemsize: int) -> None:
+    needed, there = height * width * scale**2 * 3 * itemsize, available_memory()
+    if there is not None and needed > there:
+        raise InputError(
+            f"the enlarged picture, {height * scale}x{width * scale}, needs {needed / 1e9:.1f} GB and "
+            f"{there / 1e9:.1f} GB are free",
+            hint="cut the picture in parts first",
+        )
