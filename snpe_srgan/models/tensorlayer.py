@@ -9,7 +9,9 @@ TensorLayer 2.2.5 is its last release. Four things need care, and all of them ar
 4. every layer walks the interpreter's stack, source lines included, to record its arguments for TensorLayer's own
    file format, which is not used here: switched off, a 16-block network is built in a tenth of the time.
 
-    from snpe_srgan.models.tensorlayer import tl, BatchNorm2d, PReLU, Function, FixedConv2d
+    from snpe_srgan.models.tensorlayer import tl, BatchNorm2d, Conv2d, FixedConv2d, Function, PReLU
+
+Each layer's last operator carries the layer's name, so that frozen graphs and what is converted from them can be read.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import tensorlayer as tl  # noqa: E402
 tl.logging.set_verbosity(tl.logging.ERROR)
 tl.layers.Layer._get_init_args = lambda self, skip=3: {}
 
-__all__ = ["BatchNorm2d", "FixedConv2d", "Function", "PReLU", "tl"]
+__all__ = ["BatchNorm2d", "Conv2d", "FixedConv2d", "Function", "PReLU", "tl"]
 
 
 class BatchNorm2d(tl.layers.BatchNorm2d):
@@ -72,11 +74,22 @@ class BatchNorm2d(tl.layers.BatchNorm2d):
                 variance=self.moving_var,
                 epsilon=self.epsilon,
                 is_training=False,
+                name=self.name,
             )
         return outputs
 
 
-class FixedConv2d(tl.layers.Conv2d):
+class Conv2d(tl.layers.Conv2d):
+    """TensorLayer's convolution, its two operators named after the layer."""
+
+    def forward(self, inputs):
+        operands = {"input": inputs, "filters": self.W, "strides": self._strides, "padding": self.padding}
+        if not self.b_init:
+            return tf.nn.conv2d(**operands, name=self.name)
+        return tf.nn.bias_add(tf.nn.conv2d(**operands, name=f"{self.name}/conv"), self.b, name=self.name)
+
+
+class FixedConv2d(Conv2d):
     """A convolution whose weights are part of the design and never trained."""
 
     def _get_weights(self, var_name, shape, init, trainable=False):
@@ -97,7 +110,9 @@ class PReLU(tl.layers.Layer):
         self.alpha = self._get_weights("alpha", shape=(inputs_shape[-1],), init=self.alpha_init)
 
     def forward(self, inputs):
-        return tf.nn.relu(inputs) + (-self.alpha) * tf.nn.relu(-inputs)
+        above = tf.nn.relu(inputs, name=f"{self.name}/above")
+        below = tf.nn.relu(tf.negative(inputs, name=f"{self.name}/mirrored"), name=f"{self.name}/below")
+        return tf.add(above, tf.multiply(-self.alpha, below, name=f"{self.name}/sloped"), name=self.name)
 
 
 class Function(tl.layers.Layer):

@@ -18,7 +18,7 @@ import tensorflow as tf
 from snpe_srgan.artifacts.npz import check_weights
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
-from snpe_srgan.models.tensorlayer import BatchNorm2d, FixedConv2d, Function, PReLU, tl
+from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, FixedConv2d, Function, PReLU, tl
 
 ATTRIBUTES = {
     # array -> attribute of the TensorLayer layer that holds it
@@ -55,7 +55,7 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray]):
 
     attributes, name = layer.attributes, layer.name
     if layer.kind == "conv":
-        kind = tl.layers.Conv2d if attributes["trainable"] else FixedConv2d
+        kind = Conv2d if attributes["trainable"] else FixedConv2d
         return kind(
             layer.channels, tuple(attributes["kernel"]), W_init=start("kernel"), b_init=start("bias"), name=name
         )
