@@ -1,23 +1,41 @@
 """The ZIP around a .dlc: finds its records and gives their bytes.
 
-The entries are stored with CRC 0 and an impossible date, so `zipfile` lists them but refuses to read them. Nothing a
-file says about itself is trusted: every offset and size is checked against the bytes that are really there.
+The entries are stored with CRC 0 and an impossible date, so Python's `zipfile` refuses to read them; and it builds an
+object for each of as many entries as a file claims. This reader takes what a .dlc needs (stored or deflated entries,
+64-bit sizes). Nothing a file says about itself is trusted: each offset and size is checked against the bytes there are.
+
+Source: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 16, 4.5.3.
 """
 
 from __future__ import annotations
 
 import struct
-import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError
 
-LOCAL_HEAD = struct.Struct("<4s5H3I2H")
+LOCAL = struct.Struct("<4s5H3I2H")
+CENTRAL = struct.Struct("<4s6H3I5H2I")
+END = struct.Struct("<4s4H2IH")
+END64_PLACE = struct.Struct("<4sIQI")
+END64 = struct.Struct("<4sQ2H2I4Q")
+STORED, DEFLATED = 0, 8
+FILLED_IN_64 = 0xFFFFFFFF  # a 32-bit field whose value stands in the 64-bit extra field
 MAX_FILE = 2 << 30  # bytes: a model of this size fits no phone
 MAX_ENTRIES = 4096
-MAX_INFLATED = 1 << 30
+MAX_INFLATED = 1 << 28
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record: where its local header is, and how its bytes are packed."""
+
+    offset: int
+    size: int
+    method: int
 
 
 class Container:
@@ -26,21 +44,20 @@ class Container:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         try:
+            size = self.path.stat().st_size
+            if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+                raise InputError("not a file", where=path)
+            if size > MAX_FILE:
+                raise InputError("too large for a .dlc file", where=path)
             with self.path.open("rb") as file:
-                if self.path.stat().st_size > MAX_FILE:
-                    raise InputError("too large for a .dlc file", where=path)
-                self._data = file.read(MAX_FILE + 1)
-                file.seek(0)
-                with zipfile.ZipFile(file) as archive:
-                    entries = archive.infolist()
+                self._data = file.read(size)
         except OSError as error:
             raise os_error(error, path, "read the .dlc") from error
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise InputError(f"not a .dlc file, or a truncated one: {error}", where=path) from error
         self.total = len(self._data)
-        if len(entries) > MAX_ENTRIES:
-            raise InputError(f"not a .dlc file: it has {len(entries)} records", where=path)
-        self._entries = {entry.filename: entry for entry in reversed(entries)}  # the first of a name wins
+        try:
+            self._entries = self._directory()
+        except struct.error:
+            raise self._broken("its list of records is cut short") from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,39 +65,85 @@ class Container:
 
     def size(self, name: str) -> int:
         """The bytes that a record takes in the file."""
-        return self._entries[name].compress_size
+        return self._entries[name].size
 
     def read(self, name: str) -> memoryview:
-        """One record's bytes, without a copy when the entry is stored (it always is)."""
+        """One record's bytes, without a copy when the entry is stored (the usual case)."""
         if name not in self._entries:
             raise InputError(f"the .dlc has no record '{name}'", where=self.path)
         entry = self._entries[name]
-        start = entry.header_offset
-        if not 0 <= start <= len(self._data) - LOCAL_HEAD.size:
-            raise self._broken(name)
-        head = LOCAL_HEAD.unpack_from(self._data, start)
-        if head[0] != b"PK\x03\x04":
-            raise self._broken(name)
-        start += LOCAL_HEAD.size + head[9] + head[10]
-        end = start + entry.compress_size
-        if end > len(self._data):
-            raise self._broken(name)
-        data = memoryview(self._data)[start:end]
-        if entry.compress_type == zipfile.ZIP_STORED:
+        if entry.offset + LOCAL.size > self.total or not self._data.startswith(b"PK\x03\x04", entry.offset):
+            raise self._broken(f"record '{name}' is not where it should be")
+        head = LOCAL.unpack_from(self._data, entry.offset)
+        start = entry.offset + LOCAL.size + head[9] + head[10]
+        if start + entry.size > self.total:
+            raise self._broken(f"record '{name}' reaches beyond the end of the file")
+        data = memoryview(self._data)[start : start + entry.size]
+        if entry.method == STORED:
             return data
-        if entry.compress_type != zipfile.ZIP_DEFLATED:
+        if entry.method != DEFLATED:
             raise InputError(f"record '{name}' is packed in a way no .dlc uses", where=self.path)
         return memoryview(self._inflate(name, data))
 
     def _inflate(self, name: str, data: memoryview) -> bytes:
-        unpacker = zlib.decompressobj(-15)
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             plain = unpacker.decompress(data, MAX_INFLATED)
         except zlib.error as error:
-            raise self._broken(name) from error
+            raise self._broken(f"record '{name}' cannot be unpacked") from error
         if not unpacker.eof:
-            raise self._broken(name)
+            raise self._broken(f"record '{name}' cannot be unpacked")
         return plain
 
-    def _broken(self, name: str) -> InputError:
-        return InputError(f"the .dlc is damaged: record '{name}' is not where it should be", where=self.path)
+    def _directory(self) -> dict[str, Entry]:
+        """The central directory; the first entry of a name wins."""
+        at, count = self._end()
+        if count > MAX_ENTRIES:
+            raise InputError(f"not a .dlc file: it claims {count} records", where=self.path)
+        entries: dict[str, Entry] = {}
+        for _ in range(count):
+            head = CENTRAL.unpack_from(self._data, at)
+            if head[0] != b"PK\x01\x02":
+                raise self._broken("its list of records is not where it should be")
+            name_end = at + CENTRAL.size + head[10]
+            name = self._data[at + CENTRAL.size : name_end].decode("utf-8", "replace")
+            extra = self._data[name_end : name_end + head[11]]
+            entries.setdefault(name, self._entry(head, extra))
+            at = name_end + head[11] + head[12]
+        return entries
+
+    def _entry(self, head: tuple, extra: bytes) -> Entry:
+        """Sizes and offset, from the 64-bit extra field (id 1) where the 32-bit ones say so."""
+        packed, plain, offset = head[8], head[9], head[16]
+        if FILLED_IN_64 in (packed, plain, offset):
+            at = 0
+            while at + 4 <= len(extra):
+                kind, length = struct.unpack_from("<2H", extra, at)
+                if kind == 1:
+                    numbers = iter(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
+                    plain, packed, offset = (
+                        next(numbers, value) if value == FILLED_IN_64 else value for value in (plain, packed, offset)
+                    )
+                    break
+                at += 4 + length
+        return Entry(offset, packed, head[4])
+
+    def _end(self) -> tuple[int, int]:
+        """(position of the central directory, number of its entries)."""
+        found = self._data.rfind(b"PK\x05\x06", max(0, self.total - END.size - 0xFFFF))
+        if found < 0:
+            raise InputError("not a .dlc file, or a truncated one", where=self.path)
+        end = END.unpack_from(self._data, found)
+        count, at = end[4], end[6]
+        place = found - END64_PLACE.size
+        if place >= 0 and self._data.startswith(b"PK\x06\x07", place):
+            end64_at = END64_PLACE.unpack_from(self._data, place)[2]
+            if end64_at + END64.size <= self.total and self._data.startswith(b"PK\x06\x06", end64_at):
+                end64 = END64.unpack_from(self._data, end64_at)
+                count, at = end64[7], end64[9]
+        if at > self.total:
+            raise self._broken("its list of records lies beyond its end")
+        return at, count
+
+    def _broken(self, why: str) -> InputError:
+        return InputError(f"the .dlc is damaged: {why}", where=self.path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.dlc.reader import Dlc, Encoding, Graph, Tensor
+from snpe_srgan.dlc.model import Dlc, Encoding, Graph, Tensor
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snpe_srgan.dlc.operators import OPERATORS, TO_NCHW, TO_NHWC
-from snpe_srgan.dlc.reader import Dlc, Encoding, Graph, Node, Tensor
+from snpe_srgan.dlc.model import Dlc, Encoding, Graph, Node, Tensor
+from snpe_srgan.dlc.operators import OPERATORS
+from snpe_srgan.dlc.operators_layout import TO_NCHW, TO_NHWC
 from snpe_srgan.errors import InputError
 
 if TYPE_CHECKING:

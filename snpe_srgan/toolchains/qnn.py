@@ -10,23 +10,31 @@ All native code runs in a child process (`qnn_process`, `qnn_worker`); nothing h
 from __future__ import annotations
 
 import csv
-import importlib.metadata
-import importlib.util
-import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import atomic_write, os_error, refuse_overwrite
-from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError
+from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite
+from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.toolchains import socs
 from snpe_srgan.toolchains.qnn_process import Worker
+from snpe_srgan.toolchains.qnn_wheel import PACKAGE, available, check_static, require, version
 
-PACKAGE = "onnxruntime-qnn"
+__all__ = [
+    "CostEstimate",
+    "DlcInfo",
+    "EmulatorSession",
+    "TensorInfo",
+    "available",
+    "estimate_cost",
+    "parse_estimate",
+    "require",
+    "version",
+    "write_dlc",
+]
+
 PREPARE_TIMEOUT = 900.0  # seconds; the paper's network at 270x480 needs 3
-MAX_MODEL_BYTES = 1 << 31  # the protobuf format's own limit
 
 
 @dataclass(frozen=True)
@@ -65,66 +73,6 @@ class CostEstimate:
     fill_bytes: int
     uncosted_operators: int
     source: str
-
-
-def available() -> str | None:
-    """None when the wheel can be used here, else the reason why not. Cheap: starts nothing."""
-    if importlib.util.find_spec("onnxruntime_qnn") is None:
-        if sys.version_info < (3, 11):
-            return f"{PACKAGE} needs Python 3.11 or later; this is {platform.python_version()}"
-        system, machine = platform.system(), platform.machine()
-        if not (system == "Windows" or (system == "Linux" and machine in ("x86_64", "AMD64"))):
-            return f"{PACKAGE} has no wheel for {system} on {machine}: Linux x86-64 and Windows only"
-        return f"{PACKAGE} is not installed"
-    if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed"
-    name, glibc = platform.libc_ver()
-    if name == "glibc" and tuple(int(n) for n in glibc.split(".")[:2]) < (2, 35):
-        return f"{PACKAGE} needs glibc 2.35 or later; this system has {glibc}"
-    return None
-
-
-def require() -> None:
-    """Raises MissingToolError, saying what to install, unless `available()`."""
-    if (reason := available()) is not None:
-        hint = "pip install onnxruntime-qnn, on Linux x86-64 (glibc 2.35 or later) or Windows, Python 3.11 or later"
-        raise MissingToolError(f"no .dlc writer and Hexagon emulator: {reason}", hint=hint)
-
-
-def version() -> str | None:
-    """The installed wheel's version, or None."""
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def check_static(model_path: str | Path) -> None:
-    """Raises InputError unless the file is an ONNX model whose inputs all have a fixed shape."""
-    import onnx
-
-    path = Path(model_path)
-    try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise InputError("the model is larger than an ONNX file can be", where=path)
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except OSError as error:
-        raise os_error(error, path, "read the model") from error
-    except InputError:
-        raise
-    except Exception as error:  # protobuf's DecodeError has no stable home
-        raise InputError(f"not an ONNX model: {str(error)[:200]}", where=path) from error
-    if not graph.node or not graph.input:
-        raise InputError("not an ONNX model: it has no operators or no inputs", where=path)
-    constants = {tensor.name for tensor in graph.initializer}
-    for value in graph.input:
-        shape = [d.dim_value or d.dim_param or "?" for d in value.type.tensor_type.shape.dim]
-        if value.name not in constants and not all(isinstance(d, int) and d > 0 for d in shape):
-            raise InputError(
-                f"the shape of input '{value.name}' is not fixed: {shape}",
-                where=path,
-                hint="give the size that the chip shall work at: convert --input-size HxW",
-            )
 
 
 def _tensors(rows) -> tuple[TensorInfo, ...]:
