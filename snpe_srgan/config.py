@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -34,7 +35,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """SRGAN's discriminator; `width` is the channels of its first layer, `dense` the units of its hidden dense layer."""
+    """SRGAN's discriminator; `width` is the channels of its first layer, `dense` the units of its hidden layer."""
 
     width: int = 64
     dense: int = 1024
@@ -133,6 +134,10 @@ class ConvertConfig:
     input_size: str = "128x128"
     soc: str = "SM8650"
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return parse_size(self.input_size)
+
 
 @dataclass(frozen=True)
 class QuantizeConfig:
@@ -159,6 +164,10 @@ class BenchmarkConfig:
     runs: int = 10
     chip: str = "SA8255P"
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return parse_size(self.input_size)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -183,6 +192,8 @@ class Config:
         names = [stage.name for stage in stages]
         _require(len(set(names)) == len(names), "training.stages", "stage names must be unique")
         _require(0 <= self.training.ema < 1, "training.ema", "must lie in [0, 1)")
+        for key in ("convert", "benchmark"):
+            parse_size(getattr(self, key).input_size, where=f"{key}.input_size")
         for key in ("log_every", "checkpoint_every", "validate_every"):
             _require(getattr(self.training, key) > 0, f"training.{key}", "must be at least 1")
         for i, stage in enumerate(stages):
@@ -202,6 +213,14 @@ class Config:
 def _require(condition: bool, where: str, what: str) -> None:
     if not condition:
         raise ConfigError(f"{where} {what}", where=where)
+
+
+def parse_size(text: str, *, where: str = "size") -> tuple[int, int]:
+    """`HxW` (height first, as everywhere in this project) or one number for a square, as (height, width)."""
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:[xX]([1-9]\d{0,4}))?", text)
+    if not match:
+        raise ConfigError(f"'{text}' is not a size like 169x255 (height x width)", where=where)
+    return int(match[1]), int(match[2] or match[1])
 
 
 def load_config(path: str | os.PathLike, overrides: Iterable[str] = ()) -> Config:

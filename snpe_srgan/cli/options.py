@@ -9,7 +9,6 @@ def command(output, overwrite, ...): ...
 from __future__ import annotations
 
 import functools
-import re
 
 import click
 
@@ -24,10 +23,13 @@ class Size(click.ParamType):
     def convert(self, value, param, ctx):
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"(\d{1,5})(?:[xX,](\d{1,5}))?", str(value))
-        if not match or int(match[1]) == 0 or (match[2] and int(match[2]) == 0):
-            self.fail(f"'{value}' is not a size like 169x255 (height x width)", param, ctx)
-        return int(match[1]), int(match[2] or match[1])
+        from snpe_srgan.config import parse_size
+        from snpe_srgan.errors import ConfigError
+
+        try:
+            return parse_size(str(value))
+        except ConfigError as error:
+            self.fail(error.what, param, ctx)
 
 
 def common(function):

@@ -8,13 +8,13 @@ output.result(report, text=lines)     # stdout: the text, or the JSON object
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+
+from snpe_srgan.artifacts.plain import to_plain
 
 SCHEMA_VERSION = 1
 
@@ -54,23 +54,6 @@ class Output:
     def progress(self) -> bool:
         """Whether a progress bar may be drawn: only for a person at a terminal."""
         return not self.quiet and sys.stderr.isatty()
-
-
-def to_plain(value: object) -> object:
-    """Dataclasses, paths, numpy values, tuples and enums as what JSON knows; infinities and NaN as None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): to_plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [to_plain(v) for v in value]
-    if isinstance(value, (Path, enum.Enum)):
-        return str(value.value if isinstance(value, enum.Enum) else value)
-    if hasattr(value, "tolist"):
-        return to_plain(value.tolist())
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

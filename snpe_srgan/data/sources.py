@@ -49,7 +49,7 @@ def find_pictures(
             raise UsageError("no picture source is named", hint="name 'sample', 'div2k' or a folder of pictures")
         pairs = [pair for one in spec for pair in find_pictures(one, root=root, split=split, scale=scale)]
         return _once(pairs)
-    folder = _folder(spec, Path(root))
+    folder = source_folder(spec, root)
     pairs = _div2k_layout(folder, split, scale) or _hr_layout(folder, scale)
     if pairs is None:
         pairs = [PicturePair(path) for path in _pictures(folder)]
@@ -58,10 +58,10 @@ def find_pictures(
     return pairs
 
 
-def _folder(spec: str | os.PathLike, root: Path) -> Path:
-    """The folder that a spec means, known to exist."""
+def source_folder(spec: str | os.PathLike, root: str | os.PathLike) -> Path:
+    """The folder that a spec means, known to exist: 'sample' and 'div2k' lie below `root`."""
     if str(spec) in NAMED:
-        folder = root / NAMED[str(spec)]
+        folder = Path(root) / NAMED[str(spec)]
         if not folder.is_dir():
             verb = "sample" if spec == "sample" else "download"
             raise InputError(

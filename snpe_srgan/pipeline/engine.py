@@ -14,11 +14,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.files import read_json, sha256, write_json
-from snpe_srgan.cli.output import Output, to_plain
+from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.errors import InputError
+
+if TYPE_CHECKING:
+    from snpe_srgan.cli.output import Output
 
 STATE = "pipeline.json"
 
