@@ -1,0 +1,56 @@
+"""Damaged .dlc files: what any file from a stranger may look like. Used by the tests and by `scripts/fuzz_dlc.py`."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+TINY = Path(__file__).parent / "data" / "tiny_w8a8.dlc"  # write_dlc of quantize(mobile((6, 8), blocks=0, width=4))
+EDGES = (0, 1, 2, 3, 4, 0x7F, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF)
+
+
+def mutate(data: bytes, rng: np.random.Generator) -> bytes:
+    """One to four random injuries: bits, edge numbers, lost, repeated or added bytes."""
+    damaged = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        if not damaged:
+            break
+        kind, at = rng.integers(0, 7), int(rng.integers(0, len(damaged)))
+        if kind <= 1:
+            damaged[at] ^= 1 << int(rng.integers(0, 8))
+        elif kind <= 4:
+            number = EDGES[rng.integers(0, len(EDGES))] if kind < 4 else len(data) + int(rng.integers(-64, 64))
+            at -= at % 4
+            damaged[at : at + 4] = struct.pack("<I", number % 2**32)
+        elif kind == 5:
+            del damaged[at : at + int(rng.integers(1, 400))]
+        else:
+            damaged[at:at] = damaged[at : at + int(rng.integers(1, 400))]
+    return bytes(damaged)
+
+
+def repack(path: Path, target: Path, change: dict[str, bytes | None]) -> Path:
+    """The same archive with some records replaced, or left out (None)."""
+    from snpe_srgan.dlc.container import Container
+
+    container = Container(path)
+    records = {name: bytes(container.read(name)) for name in container.names} | change
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in records.items():
+            if content is not None:
+                archive.writestr(name, content)
+    return target
+
+
+def read_all(path: Path) -> None:
+    """Everything the program does with a stranger's file before it runs it."""
+    from snpe_srgan.dlc.describe import describe
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.dlc.to_onnx import rebuild
+
+    dlc = read(path)
+    describe(dlc)
+    rebuild(dlc)
