@@ -72,7 +72,7 @@ def to_onnx(
     initializers, nodes = [], []
 
     def constant(name: str, value: np.ndarray) -> str:
-        initializers.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        initializers.append(numpy_helper.from_array(np.array(value, np.float32, order="C"), name))
         return name
 
     source = graph.layers[0].name

@@ -61,7 +61,7 @@ class Net:
                         names[i] = new
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        self.constants[name] = np.ascontiguousarray(value, np.float32)
+        self.constants[name] = np.array(value, np.float32, order="C")
         return name
 
     def drop_unused(self) -> None:

@@ -28,7 +28,7 @@ EP_NAME = "QNNExecutionProvider"
 
 def send(stream, message: dict, arrays=()) -> None:
     """Writes one message; the arrays' dtypes and shapes travel in the JSON."""
-    arrays = [np.ascontiguousarray(a) for a in arrays]
+    arrays = [np.asarray(a, order="C") for a in arrays]
     message = {**message, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}
     head = json.dumps(message).encode()
     stream.write(HEAD.pack(len(head), sum(a.nbytes for a in arrays)))
