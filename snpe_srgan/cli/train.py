@@ -24,11 +24,13 @@ from snpe_srgan.cli.options import common, overwrite_option, set_option
 def command(output, config_path, overrides, run_dir, resume, overwrite):
     from snpe_srgan.config import load_config
     from snpe_srgan.errors import UsageError
+    from snpe_srgan.quiet import import_tensorflow
 
     if resume and overwrite:
         raise UsageError("--resume keeps the earlier run and --overwrite removes it", hint="choose one of them")
     config = load_config(config_path, overrides)
     output.note("starting TensorFlow ...")
+    import_tensorflow()
     from snpe_srgan.training.run import train
 
     result = train(config, run_dir or f"runs/{config.name}", resume=resume, overwrite=overwrite, output=output)

@@ -131,7 +131,7 @@ def run_stage(
                 now, count = time.perf_counter(), position.logged
                 speed.append((now, done))
                 pace = _pace(speed, (now - clock) / count)
-                if hooks.seconds_left is not None:
+                if hooks.seconds_left is not None and done < position.plan.end:
                     position.plan = position.plan.corrected(
                         done, seconds_left=hooks.seconds_left(), seconds_per_step=pace, steps=stage.steps
                     )

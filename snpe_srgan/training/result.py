@@ -18,7 +18,12 @@ from snpe_srgan.models.graph import Graph
 
 @dataclass(frozen=True)
 class StageResult:
-    """One finished stage. Scores are those of the averaged weights; None without validation pictures."""
+    """One finished stage. Scores are those of the averaged weights; None without validation pictures.
+
+    Attributes:
+        seconds: from the stage's beginning to its end, validation included, over all resumes.
+        images_per_second, waiting: medians over the log lines; `waiting` is the share of time spent on input.
+    """
 
     name: str
     steps: int

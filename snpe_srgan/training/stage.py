@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from snpe_srgan.config import Config
 from snpe_srgan.data.batches import Batches
 from snpe_srgan.data.cache import Cache
-from snpe_srgan.errors import InputError
+from snpe_srgan.errors import CheckFailed, InputError
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.training.checkpoint import Checkpoint, Progress, config_hash, save_checkpoint
@@ -104,6 +105,8 @@ class StageRun:
             self._restore(own)
         self.enlarge = self.state.enlarger()
         self.last_report: Report | None = None
+        self.speeds: list[float] = []  # of the reports of this process
+        self.waits: list[float] = []
         self.last_validation: ValidationResult | None = None
         steps = [stage.steps for stage in config.training.stages]
         minutes = config.training.minutes
@@ -142,7 +145,7 @@ class StageRun:
             validate=self._validate,
             save=self._save,
             advance=lambda: self.log.advance(images),
-            seconds_left=(lambda: self._deadline - run.clock.seconds) if self._deadline else None,
+            seconds_left=self._seconds_left if self._deadline else None,
         )
         every = Every(training.log_every, training.validate_every, training.checkpoint_every)
         try:
@@ -158,11 +161,18 @@ class StageRun:
             return None
         return self._finish()
 
+    def _seconds_left(self) -> float:
+        """Until the last step, so that the final validation still fits into the budget."""
+        last = self.last_validation.seconds if self.last_validation else 0.0
+        return self._deadline - self.shared.clock.seconds - last
+
     def _total_step(self) -> int:
         return sum(stage.steps for stage in self.history) + self.position.step
 
     def _report(self, report: Report) -> None:
         self.last_report = report
+        self.speeds.append(report.images_per_second)
+        self.waits.append(report.waiting)
         values = {
             **report.losses,
             "learning_rate": report.learning_rate,
@@ -205,8 +215,8 @@ class StageRun:
             name=self.stage.name,
             steps=self.position.step,
             seconds=self.shared.clock.seconds - self.seconds_before,
-            images_per_second=report.images_per_second if report else 0.0,
-            waiting=report.waiting if report else 0.0,
+            images_per_second=statistics.median(self.speeds) if self.speeds else 0.0,
+            waiting=statistics.median(self.waits) if self.waits else 0.0,
             losses=report.losses if report else {},
             psnr=validation.psnr if validation else None,
             ssim=validation.ssim if validation else None,
@@ -242,6 +252,12 @@ class StageRun:
     def _save(self, history: list[StageResult] | None = None) -> Checkpoint:
         run = self.shared
         arrays = self.state.arrays()
+        broken = next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
+        if broken:  # the loss that would show it comes one step later
+            raise CheckFailed(
+                f"{broken} holds NaN or infinity after step {self.position.step}; the checkpoint before is kept",
+                where=f"stage '{self.stage.name}'", hint="a lower learning_rate, or training.gradient_clip: 1.0",
+            )  # fmt: skip
         progress = self._progress(self.history if history is None else history)
         folder = run.folder / "checkpoints"
         if not run.distribution.is_chief:
