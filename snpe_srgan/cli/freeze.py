@@ -1,0 +1,34 @@
+"""snpe-srgan freeze runs/mobile                          # runs/mobile/generator.pb
+snpe-srgan freeze gan.npz -o gan.pb --input-size 169x255
+"""
+
+from __future__ import annotations
+
+import click
+
+from snpe_srgan.cli.options import Size, common, model_argument, output_option, overwrite_option
+
+
+@click.command()
+@model_argument
+@output_option("The .pb to write; beside the model by default.")
+@click.option("--input-size", type=Size(), help="Fix the LR height x width; any size by default.")
+@overwrite_option
+@common
+def command(model, out, input_size, overwrite, output):
+    """A run or .npz into a TensorFlow .pb with fixed node names.
+
+    Input `lr` is [1, height, width, 3], RGB in [0, 1]; output `sr` is RGB in [-1, 1]. The .pb is checked against the
+    network it was made from.
+    """
+    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.export.stages import freeze_model
+
+    file = resolve(model, kinds=("npz",))
+    path = out or file.path.with_suffix(".pb")
+    card = freeze_model(file, path, input_size=input_size, overwrite=overwrite, say=output.note)
+    check = card.checks[0]
+    output.result(
+        {"path": str(path), "card": card},
+        text=f"{path}: {card.bytes:,} bytes, input lr, output sr, {check.value:.1e} from {check.against}",
+    )

@@ -1,0 +1,246 @@
+"""The stages freeze and convert: a model file in, the next files with their cards and self-checks out.
+
+card = freeze_model("runs/mobile", "generator.pb")
+result = convert_model("generator.pb", "out", input_size=(128, 128))     # out/generator.onnx, out/generator.dlc
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.card import Card, Check, source_of, version_of, write_card
+from snpe_srgan.artifacts.files import refuse_overwrite, write_bytes
+from snpe_srgan.artifacts.npz import load_npz
+from snpe_srgan.artifacts.resolve import ModelFile, resolve
+from snpe_srgan.errors import InputError
+from snpe_srgan.export.compare import check_decibel, check_equal, probe_picture, run_onnx
+from snpe_srgan.export.model_card import model_card, ports
+
+PROBE = (40, 36)  # LR size of the picture that free-size checks run on
+FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
+
+
+def freeze_model(
+    model: str | os.PathLike | ModelFile,
+    out: str | os.PathLike,
+    *,
+    input_size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Card:
+    """Writes a `.pb` from a run folder or `.npz` and checks it against the network's ONNX graph; returns its card."""
+    from snpe_srgan.export.freeze import freeze, run_graph_def
+    from snpe_srgan.export.onnx_graph import to_onnx
+
+    refuse_overwrite(out, overwrite)
+    file = model if isinstance(model, ModelFile) else resolve(model, kinds=("npz",))
+    graph, weights = load_npz(file.path)
+    say("loading TensorFlow")
+    graph_def = freeze(graph, weights, input_size=input_size)
+    lr = probe_picture(*(input_size or PROBE))
+    check = check_equal(
+        run_graph_def(graph_def, lr), run_onnx(to_onnx(graph, weights), lr), against=file.path.name, where=out
+    )
+    write_bytes(out, graph_def.SerializeToString(deterministic=True), overwrite=overwrite)
+    card = model_card(
+        graph,
+        kind="pb",
+        input_size=input_size,
+        training=file.card.training if file.card else None,
+        source=source_of(file.path),
+        checks=(check,),
+    )
+    return write_card(out, card, tools=(_tensorflow_package(), "tensorlayer"))
+
+
+def _tensorflow_package() -> str:
+    """TensorFlow under the name it was installed by."""
+    return next((name for name in ("tensorflow-cpu", "tensorflow") if version_of(name) != "absent"), "tensorflow")
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What was written; `onnx` is None when the model was one already, `dlc` with `onnx_only`."""
+
+    onnx: Path | None
+    dlc: Path | None
+    onnx_bytes: int | None
+    dlc_bytes: int | None
+    input_size: tuple[int, int] | None
+    chip: str | None
+    checks: tuple[Check, ...]
+
+
+def convert_model(
+    model: str | os.PathLike | ModelFile,
+    out_dir: str | os.PathLike,
+    *,
+    input_size: tuple[int, int] = (128, 128),
+    soc: int | str | None = None,
+    input_name: str | None = None,
+    output_name: str | None = None,
+    onnx_only: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> ConvertResult:
+    """Writes `<stem>.onnx` (any input size) and `<stem>.dlc` (LR size `input_size`) of a model file.
+
+    Args:
+        soc: the chip that the .dlc's operators are checked for.
+        input_name, output_name: of a foreign `.pb`, where the graph leaves a choice.
+    """
+    from snpe_srgan.toolchains import qnn, socs
+
+    file = model if isinstance(model, ModelFile) else resolve(model)
+    if file.kind == "dlc":
+        raise InputError(
+            "a .dlc is converted already", where=file.path, hint="inspect --to-onnx gives the graph that it holds"
+        )
+    if file.kind == "onnx" and onnx_only:
+        raise InputError("the model is an .onnx already", where=file.path, hint="leave out --onnx-only")
+    if file.kind != "pb" and (input_name or output_name):
+        raise InputError("--input-name and --output-name are for .pb files", where=file.path)
+    if not onnx_only:
+        qnn.require()
+        chip = socs.find(socs.DEFAULT if soc is None else soc)
+    onnx_path = None if file.kind == "onnx" else Path(out_dir) / f"{file.stem}.onnx"
+    dlc_path = None if onnx_only else Path(out_dir) / f"{file.stem}.dlc"
+    for path in (onnx_path, dlc_path):
+        if path is not None:
+            refuse_overwrite(path, overwrite)
+
+    converted, card, checks = _to_onnx(file, input_name, output_name, say)
+    if onnx_path is not None:
+        write_bytes(onnx_path, converted.SerializeToString(), overwrite=overwrite)
+        tools = ("onnx", "onnxruntime", *(("tf2onnx",) if file.kind == "pb" else ()))
+        write_card(onnx_path, replace(card, source=source_of(file.path), checks=checks), tools=tools)
+    if dlc_path is not None:
+        say(f"writing the .dlc for {chip.name}")
+        check = _write_dlc(converted, dlc_path, input_size, chip.id, card, overwrite, against=f"{file.stem}.onnx")
+        lr, sr = ports(card.scale, input_size)
+        dlc_card = replace(
+            card,
+            kind="dlc",
+            input=replace(lr, name=card.input.name),
+            output=replace(sr, name=card.output.name),
+            source=source_of(onnx_path or file.path),
+            checks=(check,),
+        )
+        write_card(dlc_path, dlc_card, tools=("onnxruntime-qnn",))
+        checks = (*checks, check)
+    return ConvertResult(
+        onnx=onnx_path,
+        dlc=dlc_path,
+        onnx_bytes=onnx_path.stat().st_size if onnx_path else None,
+        dlc_bytes=dlc_path.stat().st_size if dlc_path else None,
+        input_size=None if onnx_only else tuple(input_size),
+        chip=None if onnx_only else chip.name,
+        checks=checks,
+    )
+
+
+def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, say: Callable[[str], None]):
+    """(model, its card, the checks against the source network) of any float model file; an `.onnx` is only read."""
+    from snpe_srgan.runtimes.onnx_model import onnx_facts, read_onnx
+
+    training = file.card.training if file.card else None
+    if file.kind == "npz":
+        from snpe_srgan.export.onnx_graph import to_onnx
+
+        graph, weights = load_npz(file.path)
+        model = to_onnx(graph, weights)
+        say("checking against the TensorLayer network")
+        lr = probe_picture(*PROBE)
+        check = check_equal(
+            run_onnx(model, lr), _tensorlayer(graph, weights, lr), against=file.path.name, where=file.path
+        )
+        return model, model_card(graph, kind="onnx", training=training), (check,)
+    if file.kind == "onnx":
+        model = read_onnx(file.path)
+        return model, _card_of(file, model, onnx_facts(model, where=file.path)), ()
+
+    from snpe_srgan.export.freeze import read_graph_def, run_graph_def
+    from snpe_srgan.export.tf_to_onnx import find_ports, graph_def_to_onnx
+
+    say("loading TensorFlow")
+    graph_def = read_graph_def(file.path)
+    names = dict(zip(("input_name", "output_name"), find_ports(
+        graph_def, input_name=input_name, output_name=output_name, where=file.path
+    ), strict=True))  # fmt: skip
+    model = graph_def_to_onnx(graph_def, **names, where=file.path)
+    facts = onnx_facts(model, where=file.path)
+    lr = probe_picture(*(facts.input_size or PROBE))
+    expected = run_graph_def(graph_def, lr, **names, where=file.path)
+    check = check_equal(run_onnx(model, lr), expected, against=file.path.name, where=file.path)
+    card = _card_of(file, model, facts)
+    _describe(model, card)
+    return model, card, (check,)
+
+
+def _tensorlayer(graph, weights, lr: np.ndarray) -> np.ndarray:
+    from snpe_srgan.models.tensorlayer_model import build, set_weights
+
+    network = build(graph, seed=0)
+    set_weights(network, graph, weights)
+    return np.asarray(network(lr, is_train=False))
+
+
+def _card_of(file: ModelFile, model, facts) -> Card:
+    """The card of an ONNX model of which there is no description, only the graph (and the source's card, if any)."""
+    from snpe_srgan.export.onnx_cost import onnx_cost
+
+    cost = onnx_cost(model, where=file.path)
+    lr, sr = ports(facts.scale, facts.input_size)
+    base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
+    return replace(
+        base,
+        kind="onnx",
+        scale=facts.scale,
+        parameters=cost.parameters,
+        macs_per_lr_pixel=round(cost.macs_per_lr_pixel),
+        receptive_radius=facts.overlap,
+        input=replace(lr, name=facts.input_name),
+        output=replace(sr, name=facts.output_name),
+        metrics=(),
+        checks=(),
+        tools={},
+    )
+
+
+def _describe(model, card: Card) -> None:
+    from onnx import helper
+
+    known = {"scale": card.scale, "network": card.network, "receptive_radius": card.receptive_radius}
+    helper.set_model_props(model, {key: str(value) for key, value in known.items() if value is not None})
+
+
+def _write_dlc(model, path: Path, size, soc: int, card: Card, overwrite: bool, *, against: str) -> Check:
+    """Makes the .dlc, reads it back, compares the graph in it with the ONNX graph on one engine, and only then puts it
+    at `path`."""
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.dlc.to_onnx import rebuild
+    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.toolchains import qnn
+
+    fixed = fix_size(model, tuple(size), where=path)
+    lr = probe_picture(*size)
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
+        onnx_path, dlc_path = Path(folder) / "fixed.onnx", Path(folder) / path.name
+        onnx_path.write_bytes(fixed.SerializeToString())
+        qnn.write_dlc(onnx_path, dlc_path, soc_model=soc)
+        check = check_decibel(
+            run_onnx(rebuild(read(dlc_path)), lr),
+            run_onnx(fixed, lr),
+            least=INTEGER_DLC if quantized else FLOAT_DLC,
+            against=against,
+            where=path,
+        )
+        write_bytes(path, dlc_path.read_bytes(), overwrite=overwrite)
+    return check
