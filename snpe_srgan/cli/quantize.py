@@ -1,0 +1,89 @@
+"""snpe-srgan quantize runs/mobile -o out
+snpe-srgan quantize generator.npz --calibration photos --recipe w8a16 --input-size 169x255
+snpe-srgan quantize generator.npz --calibration photos --evaluate Set5 --judge emulator
+snpe-srgan quantize --list
+"""
+
+from __future__ import annotations
+
+import click
+
+from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
+
+
+@click.command()
+@click.argument("model", metavar="MODEL", required=False)
+@click.option(
+    "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
+    help="HR pictures to calibrate on: a folder, glob or file; repeatable. 'sample' are scikit-image's photos.",
+)  # fmt: skip
+@click.option("--lr", is_flag=True, help="The calibration pictures are LR already: do not make them smaller.")
+@click.option("--count", type=click.IntRange(1, 4096), default=16, help="Calibration crops of 48x48 LR pixels.")
+@click.option("--recipe", default="w8a8", help="Bits of weights and activations, see --list.")
+@input_size_option()
+@click.option("--soc", default="SM8650", help="The chip the .dlc is checked for, see `devices`.")
+@click.option("--evaluate", metavar="DATASET", multiple=True, help="Measure the dB lost on this data set; repeatable.")
+@click.option(
+    "--judge", type=click.Choice(["host", "emulator"]), default="host",
+    help="Measure on this machine, or also run the .dlc's graph on the Hexagon emulator.",
+)  # fmt: skip
+@click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
+@click.option("--list", "list_recipes", is_flag=True, help="List the recipes and stop.")
+@output_option("Folder for the files; beside the model by default.")
+@overwrite_option
+@common
+def command(model, list_recipes, out, output, evaluate, **options):
+    """A model into a quantized .onnx and .dlc, with a report.
+
+    Writes MODEL_RECIPE.onnx (any input size), MODEL_RECIPE.dlc (fixed input size), .report.json and .encodings.json.
+    """
+    from snpe_srgan.quantization.recipe import RECIPES
+
+    if list_recipes:
+        output.result(
+            {"recipes": list(RECIPES.values())}, text=[f"{r.name:8} {r.description}" for r in RECIPES.values()]
+        )
+        return
+    if model is None:
+        raise click.UsageError("Missing argument 'MODEL'.")
+
+    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.quantization.stage import quantize_model
+
+    file = resolve(model)
+    result = quantize_model(file, out or file.path.parent, evaluate=evaluate, say=output.note, **options)
+    output.result(result, text=_text(result))
+
+
+def _text(result) -> list[str]:
+    """The report for people: what was lost, the layers that lose most, the files."""
+    from snpe_srgan.cli.output import table
+
+    report = result.report
+    lines = [f"{result.recipe}: {_db(report.psnr_to_float)} dB to the float network's pictures ({report.engine})"]
+    for d in report.datasets:
+        lines.append(
+            f"{d.dataset}: {d.quantized_psnr:.2f} dB, float {d.float_psnr:.2f}, lost {d.lost:.2f} ({d.protocol})"
+        )
+    if report.emulator is not None:
+        e = report.emulator
+        lines.append(
+            f"Hexagon emulator, {e.crops} crops: {_db(e.psnr_to_float)} dB to float "
+            f"(simulation on the same: {_db(e.simulation_psnr_to_float)}; "
+            f"between the two: {_db(e.psnr_to_simulation)})"
+        )
+    worst = sorted(report.layers, key=lambda layer: -layer.share)[:5]
+    lines += ["", f"the layer that loses most: {report.worst.name} ({report.worst.kind})"]
+    rows = [
+        (w.name, w.kind, f"{w.share:.0%}", _db(w.sqnr), _db(w.sqnr_alone), f"{w.low:.3g} .. {w.high:.3g}")
+        for w in worst
+    ]
+    lines += [table(("layer", "operator", "of the error", "SQNR dB", "alone", "range"), rows), ""]
+    lines.append(f"{result.onnx}: {result.onnx_bytes:,} bytes, any input size")
+    if result.dlc is not None:
+        lines.append(f"{result.dlc}: {result.dlc_bytes:,} bytes")
+    return [*lines, f"{result.report_path}", f"{result.encodings_path}"]
+
+
+def _db(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,60 @@
+"""Runs float and QDQ graphs on ONNX Runtime's CPU: the fast simulation that guides quantization.
+
+    run = session(model)
+    (sr,) = run(["sr"], {"lr": crop})
+
+Its integer kernels predict the Hexagon emulator's quality, not its bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+class session:
+    """An opened model; call it with the names wanted and a dict of inputs."""
+
+    def __init__(self, model, *, integer_kernels: bool = True):
+        """`integer_kernels=False` computes QDQ graphs as written: float operators between rounding steps."""
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # crops differ in size: an arena would keep the largest of everything
+        if not integer_kernels:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run(list(names), dict(inputs))
+
+
+def with_outputs(model, names: Sequence[str]):
+    """A copy of the model whose outputs are the named tensors as well."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    ends = {v.name for v in (*copy.graph.input, *copy.graph.output)}
+    copy.graph.output.extend(onnx.helper.make_empty_tensor_value_info(x) for x in names if x not in ends)
+    return copy
+
+
+def free_size(model):
+    """A copy that takes any LR height and width: the operators of super-resolution networks fit all sizes."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for value, labels in (
+        (copy.graph.input[0], ("height", "width")),
+        (copy.graph.output[0], ("sr_height", "sr_width")),
+    ):
+        shape = value.type.tensor_type.shape
+        del shape.dim[:]
+        for size in (1, *labels, 3):
+            shape.dim.add(**({"dim_param": size} if isinstance(size, str) else {"dim_value": size}))
+    return copy

@@ -1,0 +1,229 @@
+"""The stage: a float model and calibration pictures in; quantized .onnx and .dlc, report, encodings and cards out.
+
+result = quantize_model("generator.npz", "out", recipe="w8a8", calibration=["photos"])
+result.onnx, result.dlc, result.report.psnr_to_float
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
+from snpe_srgan.artifacts.files import atomic_write, make_folder, refuse_overwrite, write_json
+from snpe_srgan.artifacts.resolve import ModelFile, resolve
+from snpe_srgan.errors import CheckFailed
+from snpe_srgan.quantization.crops import SAMPLE, Crops, calibration_crops
+from snpe_srgan.quantization.recipe import DEFAULT, Recipe, parse_recipe
+from snpe_srgan.quantization.report import Report
+
+DLC_AGREES = 40.0  # dB at least between the .dlc's graph and the ONNX graph on one engine: the same integers
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What was written; `dlc` is None with `onnx_only`."""
+
+    recipe: str
+    onnx: Path
+    dlc: Path | None
+    report_path: Path
+    encodings_path: Path
+    onnx_bytes: int
+    dlc_bytes: int | None
+    report: Report
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+
+
+def quantize_model(
+    model: str | os.PathLike | ModelFile,
+    out_dir: str | os.PathLike,
+    *,
+    recipe: str = DEFAULT,
+    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
+    lr: bool = False,
+    count: int = 16,
+    input_size: tuple[int, int] = (128, 128),
+    soc: int | str | None = None,
+    judge: str = "host",
+    evaluate: Sequence[str | os.PathLike] = (),
+    onnx_only: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> QuantizeResult:
+    """Quantizes a float model file.
+
+    Args:
+        calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, or 'sample'.
+        count: calibration crops of 48x48 LR pixels.
+        input_size: LR height and width of the .dlc; the .onnx takes any.
+        judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
+        evaluate: data sets on which to measure the dB lost against ground truth.
+        say: gets lines of progress.
+    """
+    from snpe_srgan.quantization import report as reports
+    from snpe_srgan.quantization.calibration import collect
+    from snpe_srgan.quantization.encodings import activation_encodings
+    from snpe_srgan.quantization.network import Network
+    from snpe_srgan.quantization.qdq import kernel_scales, slope_grids, to_qdq
+    from snpe_srgan.toolchains import qnn
+
+    chosen = parse_recipe(recipe)
+    file = model if isinstance(model, ModelFile) else resolve(model)
+    if not onnx_only:
+        qnn.require()
+    stem = Path(out_dir) / f"{file.stem}_{chosen.name}"
+    paths = {kind: stem.with_name(stem.name + kind) for kind in (".onnx", ".dlc", ".report.json", ".encodings.json")}
+    for kind, path in paths.items():
+        if kind != ".dlc" or not onnx_only:
+            refuse_overwrite(path, overwrite)
+    make_folder(out_dir)
+
+    float_model, facts = load_float(file)
+    network = Network(float_model)
+    crops = calibration_crops(calibration, scale=facts.scale, count=count, lr=lr)
+    say(f"calibration: {crops.origin}")
+    for note in crops.notes:
+        say(note)
+    statistics = collect(float_model, crops.arrays, scale=facts.scale)
+    encodings = activation_encodings(network, statistics, bits=chosen.activation_bits, estimator=chosen.estimator)
+    scales = kernel_scales(network, encodings, bits=chosen.weight_bits)
+    slopes = slope_grids(network, statistics, bits=chosen.activation_bits)
+    quantized = to_qdq(float_model, encodings, scales, slopes, weight_bits=chosen.weight_bits)
+
+    say("measuring what was lost")
+    report = reports.make_report(
+        float_model, quantized, encodings, scales, statistics, crops, chosen, scale=facts.scale,
+        overlap=facts.overlap, evaluate=evaluate,
+    )  # fmt: skip
+    card = _card(file, facts, chosen, crops, report)
+    with atomic_write(paths[".onnx"], overwrite=overwrite) as temporary:
+        temporary.write_bytes(quantized.SerializeToString())
+    checks: tuple[Check, ...] = ()
+    if not onnx_only:
+        checks, rebuilt = _write_dlc(quantized, paths[".dlc"], crops, input_size, soc, overwrite)
+        if judge == "emulator":
+            say("judging on the Hexagon emulator")
+            judged = reports.judge_on_emulator(float_model, quantized, rebuilt, crops.arrays)
+            report = replace(report, emulator=judged)
+            card = _card(file, facts, chosen, crops, report)
+        fixed = _ports(facts, input_size)
+        write_card(
+            paths[".dlc"], replace(card, kind="dlc", input=fixed[0], output=fixed[1], checks=checks),
+            tools=("onnx", "onnxruntime", "onnxruntime-qnn"),
+        )  # fmt: skip
+    write_card(paths[".onnx"], replace(card, checks=checks), tools=("onnx", "onnxruntime"))
+    write_json(paths[".report.json"], reports.to_json(report), overwrite=overwrite)
+    write_json(paths[".encodings.json"], encodings_json(network, encodings, scales, chosen), overwrite=overwrite)
+    dlc = None if onnx_only else paths[".dlc"]
+    return QuantizeResult(
+        recipe=chosen.name,
+        onnx=paths[".onnx"],
+        dlc=dlc,
+        report_path=paths[".report.json"],
+        encodings_path=paths[".encodings.json"],
+        onnx_bytes=paths[".onnx"].stat().st_size,
+        dlc_bytes=None if dlc is None else dlc.stat().st_size,
+        report=report,
+        checks=checks,
+        notes=crops.notes,
+    )
+
+
+def load_float(file: ModelFile):
+    """(float ONNX model that takes any size, its Facts) of any model file."""
+    from snpe_srgan.quantization.simulate import free_size
+    from snpe_srgan.runtimes.onnx_model import onnx_facts
+    from snpe_srgan.runtimes.source import load_source
+
+    if file.kind == "pb":
+        from snpe_srgan.export.tf_to_onnx import pb_to_onnx
+
+        model = pb_to_onnx(file.path)
+        facts = onnx_facts(model, where=file.path)
+    else:
+        source = load_source(file)
+        model, facts = source.model, source.facts
+    return free_size(model), facts
+
+
+def _write_dlc(quantized, path: Path, crops: Crops, size, soc, overwrite: bool):
+    """Writes the .dlc, reads it back, and checks that the graph in it computes what the ONNX graph does."""
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.dlc.to_onnx import rebuild
+    from snpe_srgan.quantization.report import psnr_to_float, runner
+    from snpe_srgan.quantization.simulate import free_size
+    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.toolchains import qnn, socs
+
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
+        fixed = Path(folder) / "fixed.onnx"
+        fixed.write_bytes(fix_size(quantized, size).SerializeToString())
+        qnn.write_dlc(fixed, path, soc_model=socs.DEFAULT if soc is None else soc, overwrite=overwrite)
+    rebuilt = free_size(rebuild(read(path)))
+    agreement = psnr_to_float(runner(quantized), runner(rebuilt), crops.arrays[:1])
+    value = None if agreement == float("inf") else agreement
+    passed = agreement >= DLC_AGREES
+    check = Check("the quantized .onnx", "PSNR in dB on ONNX Runtime, None: equal", value, DLC_AGREES, passed)
+    if not passed:
+        raise CheckFailed(f"the .dlc computes another picture than the .onnx: {agreement:.1f} dB", where=path)
+    return (check,), rebuilt
+
+
+def encodings_json(network, encodings, scales, recipe: Recipe) -> dict:
+    """Every tensor's numbers, in the SDK's convention: real = (q + offset) * scale."""
+    activations = {
+        x: [{"bits": e.bits, "scale": e.scale, "offset": -e.zero, "min": e.low, "max": e.high}]
+        for x, e in encodings.items()
+    }
+    weights = {
+        node.name: [
+            {"bits": recipe.weight_bits, "scale": float(s), "offset": 0, "min": -float(s) * top, "max": float(s) * top}
+            for s in scales[node.name]
+        ]
+        for node in network.nodes
+        if node.kind == "Conv"
+        for top in (2 ** (recipe.weight_bits - 1) - 1,)
+    }
+    return {
+        "recipe": recipe.name,
+        "convention": "real = (q + offset) * scale; activations unsigned, weights signed, one entry an output channel",
+        "activations": activations,
+        "weights": weights,
+    }
+
+
+def _ports(facts, size):
+    from snpe_srgan.export.model_card import ports
+
+    return ports(facts.scale, size)
+
+
+def _card(file: ModelFile, facts, recipe: Recipe, crops: Crops, report: Report) -> Card:
+    lr, sr = _ports(facts, None)
+    base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
+    return replace(
+        base,
+        kind="onnx",
+        scale=facts.scale,
+        receptive_radius=facts.overlap,
+        input=replace(lr, name=facts.input_name),
+        output=replace(sr, name=facts.output_name),
+        quantization={
+            **asdict(recipe),
+            "calibration": crops.origin,
+            "notes": list(crops.notes),
+            "psnr_to_float_db": report.psnr_to_float,
+            "worst_layer": report.worst.name,
+            "datasets": [asdict(d) for d in report.datasets],
+            "emulator": None if report.emulator is None else asdict(report.emulator),
+        },
+        metrics=(),
+        checks=(),
+        source=source_of(file.path),
+        tools={},
+    )
