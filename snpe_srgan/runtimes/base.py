@@ -60,10 +60,7 @@ class EngineSession:
 def installed(package: str) -> bool:
     """Whether a module can be imported, without importing it."""
     import importlib.util
-    import sys
 
-    if package in sys.modules:
-        return sys.modules[package] is not None
     return importlib.util.find_spec(package) is not None
 
 

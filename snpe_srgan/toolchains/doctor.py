@@ -151,8 +151,7 @@ def _package(package: str, module: str, needed_for: str) -> Finding:
             break
         except importlib.metadata.PackageNotFoundError:
             continue
-    hidden = module in sys.modules and sys.modules[module] is None
-    if hidden or version is None or importlib.util.find_spec(module) is None:
+    if version is None or importlib.util.find_spec(module) is None:
         return Finding("packages", package, False, "not installed", needed_for, f"pip install {package}")
     return Finding("packages", package, True, version, needed_for)
 

@@ -1,0 +1,77 @@
+"""`doctor` and `devices`: they report, they never import what they report on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from helpers_cli import assert_error, snpe_srgan
+
+from snpe_srgan.toolchains import doctor, socs
+
+
+def finding(name: str) -> doctor.Finding:
+    return next(f for f in doctor.examine()[0] if f.name == name)
+
+
+def test_doctor_imports_nothing_heavy():
+    code = (
+        "import sys; from snpe_srgan.toolchains.doctor import examine; examine();"
+        "print([m for m in ('tensorflow', 'onnx', 'onnxruntime', 'openvino', 'PIL') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_a_missing_package_says_what_to_install_and_what_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    missing = finding("openvino")
+    assert missing.ok is False and missing.install == "pip install openvino" and "run" in missing.unlocks
+
+
+def test_what_is_missing_takes_its_abilities_along(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime_qnn", None)
+    abilities = {a.name: a for a in doctor.examine()[1]}
+    assert not abilities["dlc"].ok and not abilities["emulator"].ok
+    assert abilities["dlc"].missing == ("Hexagon tools",)
+
+
+def test_one_engine_is_enough_to_run(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert next(a for a in doctor.examine()[1] if a.name == "run").ok
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert not next(a for a in doctor.examine()[1] if a.name == "run").ok
+
+
+def test_sdk_and_adb_are_found_where_they_are(monkeypatch, tmp_path):
+    for variable in doctor.SDK_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert finding("SNPE SDK").ok is False and finding("adb").ok is False
+    monkeypatch.setenv("SNPE_ROOT", str(tmp_path))
+    assert finding("SNPE SDK").ok is True and finding("SNPE_ROOT").found == str(tmp_path)
+    monkeypatch.setenv("SNPE_ROOT", str(tmp_path / "gone"))
+    assert finding("SNPE SDK").ok is False and "no folder" in finding("SNPE_ROOT").found
+
+
+def test_doctor_exits_0_and_3_with_require(monkeypatch):
+    assert snpe_srgan("doctor").code == 0
+    monkeypatch.setitem(sys.modules, "onnxruntime_qnn", None)
+    done = snpe_srgan("doctor", "--require", "dlc", "--json")
+    assert_error(done, 3, "dlc", "onnxruntime-qnn")
+    assert {"name": "dlc", "ok": False, "missing": ["Hexagon tools"]} in done.json["abilities"]
+
+
+def test_an_unknown_ability_is_answered_with_the_nearest():
+    assert_error(snpe_srgan("doctor", "--require", "emulater"), 2, "did you mean 'emulator'")
+
+
+def test_devices_lists_every_chip_and_finds_one():
+    done = snpe_srgan("devices", "--json").json["chips"]
+    assert [c["id"] for c in done] == [s.id for s in socs.SOCS]
+    assert snpe_srgan("devices", "8 gen 3", "--json").json["chips"][0]["name"] == "SM8650"
+
+
+@pytest.mark.parametrize("chip", ["8 gen 9", "0", ""])
+def test_an_unknown_chip_is_a_usage_error(chip):
+    assert snpe_srgan("devices", chip or "none").code == 2
