@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,37 +13,11 @@ import tensorflow as tf
 from snpe_srgan.config import StageConfig
 from snpe_srgan.data.batches import Batches, prefetch
 from snpe_srgan.errors import CheckFailed
+from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.plan import Plan
 from snpe_srgan.training.schedule import averaging_decay, learning_rate
 from snpe_srgan.training.state import StageState
 from snpe_srgan.training.steps import metric_names
-
-
-class Interrupt:
-    """Ctrl-C and SIGTERM as a flag, looked at between steps: the state that is saved is then a whole step's.
-
-    A second Ctrl-C ends at once.
-    """
-
-    def __init__(self):
-        self.requested = False
-
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[Interrupt]:
-        if threading.current_thread() is not threading.main_thread():
-            yield self  # signals reach only the main thread; whoever trains elsewhere handles them
-            return
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _handle(self, number, frame) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
 
 
 @dataclass

@@ -13,25 +13,16 @@ import contextlib
 import os
 from pathlib import Path
 
-import numpy as np
-
-from snpe_srgan.artifacts.npz import load_npz
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.cli.output import Output
 from snpe_srgan.config import Config
-from snpe_srgan.errors import ConfigError, InputError
-from snpe_srgan.losses.feature_networks import load_feature_network
-from snpe_srgan.models.graph import Graph
-from snpe_srgan.models.registry import describe
+from snpe_srgan.errors import ConfigError
 from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
-from snpe_srgan.training.engine import Distribution, make_distribution, set_determinism, set_precision
-from snpe_srgan.training.input import content_key, training_cache, validation_pairs
+from snpe_srgan.training.engine import make_distribution, set_determinism, set_precision
+from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
-from snpe_srgan.training.loop import Interrupt
+from snpe_srgan.training.prepare import Run, prepare_run
 from snpe_srgan.training.result import StageResult, TrainResult, validation_name
 from snpe_srgan.training.rundir import check_resume, claim, describe_run, lock, relevant
-from snpe_srgan.training.stage import Clock, Run, StageRun
-from snpe_srgan.training.validation import PROTOCOL, Validator
 
 
 def train(
@@ -60,7 +51,7 @@ def train(
         saved = last_checkpoint(folder / "checkpoints", warn=output.warn) if resume else None
         if saved:
             check_resume(saved.progress.config, relevant(config), saved.progress.stage, saved.progress.step, saved.path)
-        run = _prepare(config, folder, distribution, precision, output, saved)
+        run = prepare_run(config, folder, distribution, precision, output, saved)
         log_folder = folder if distribution.is_chief else None
         metrics_bytes = saved.progress.metrics_bytes if saved else 0
         log = stack.enter_context(RunLog(log_folder, output, metrics_bytes=metrics_bytes))
@@ -83,63 +74,11 @@ def _check(config: Config) -> None:
         raise ConfigError("workers cannot agree on training.minutes", where="training", hint=hint)
 
 
-def _network(config: Config) -> tuple[Graph, dict[str, np.ndarray] | None]:
-    """The network and, with `model.initial`, the weights to start from (then the file's own layers count)."""
-    model = config.model
-    if model.initial is None:
-        return describe(model.name, model.options, scale=model.scale), None
-    file = resolve(model.initial, kinds=("npz",))
-    graph, weights = load_npz(file.path)
-    if (graph.network, graph.scale) != (model.name, model.scale):
-        raise ConfigError(
-            f"model.initial holds {graph.network} x{graph.scale}, the config says {model.name} x{model.scale}",
-            where=file.path,
-        )
-    return graph, weights
-
-
-def _prepare(
-    config: Config, folder: Path, distribution: Distribution, precision: str, output: Output, saved: Checkpoint | None
-) -> Run:
-    """Everything that can fail because of the user's input, before anything is trained."""
-    graph, initial = _network(config)
-    for stage in config.training.stages:
-        batch = stage.batch_size or config.data.batch_size
-        if batch % distribution.replicas:
-            raise ConfigError(
-                f"a batch of {batch} cannot be dealt to {distribution.replicas} replicas", where=f"stage {stage.name}"
-            )
-    cache = training_cache(config, output)
-    data_key = content_key(cache)
-    if saved and saved.progress.data_key != data_key:
-        raise InputError(
-            "the training pictures are not those the run began with", where=", ".join(config.data.train),
-            hint="put them back, or start anew with --overwrite or another --run-dir",
-        )  # fmt: skip
-    pairs = validation_pairs(config) if distribution.is_chief else []
-    features = {
-        stage.name: load_feature_network(wanted.network, wanted.layers, weights=wanted.weights)
-        for stage in config.training.stages
-        if stage.loss.feature_weight and (wanted := stage.loss.features)
-    }
-    return Run(
-        config=config,
-        folder=folder,
-        distribution=distribution,
-        precision=precision,
-        graph=graph,
-        initial=initial,
-        cache=cache,
-        data_key=data_key,
-        features=features,
-        validator=Validator(pairs, scale=config.model.scale) if pairs else None,
-        protocol=PROTOCOL.describe(),
-        clock=Clock(saved.progress.seconds if saved else 0.0),
-    )
-
-
 def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint | None) -> TrainResult:
     """Runs what is left to do; `saved` is where an earlier process stopped."""
+    # TensorLayer computes while it is imported, and a multi-worker strategy has to be made before anything is.
+    from snpe_srgan.training.stage import StageRun
+
     stages = run.config.training.stages
     history = [StageResult.from_json(entry) for entry in saved.progress.history] if saved else []
     bicubic = run.validator.bicubic() if run.validator else None

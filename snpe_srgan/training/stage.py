@@ -6,59 +6,26 @@ import dataclasses
 import datetime
 import math
 import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.config import Config
 from snpe_srgan.data.batches import Batches
-from snpe_srgan.data.cache import Cache
 from snpe_srgan.errors import CheckFailed, InputError
-from snpe_srgan.losses.feature_networks import FeatureNetwork
-from snpe_srgan.models.graph import Graph
 from snpe_srgan.training.checkpoint import Checkpoint, Progress, config_hash, save_checkpoint
-from snpe_srgan.training.engine import Distribution
 from snpe_srgan.training.input import stage_seed
+from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
-from snpe_srgan.training.loop import Every, Hooks, Interrupt, Position, Report, run_stage
+from snpe_srgan.training.loop import Every, Hooks, Position, Report, run_stage
 from snpe_srgan.training.plan import Plan, stage_seconds
+from snpe_srgan.training.prepare import Run
 from snpe_srgan.training.result import StageResult, save_generator
 from snpe_srgan.training.rundir import relevant
 from snpe_srgan.training.state import StageState
 from snpe_srgan.training.steps import make_step, metric_names
-from snpe_srgan.training.validation import ValidationResult, Validator
-
-
-class Clock:
-    """Training time over all resumes."""
-
-    def __init__(self, before: float):
-        self._start = time.perf_counter() - before
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._start
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the stages of a run share."""
-
-    config: Config
-    folder: Path
-    distribution: Distribution
-    precision: str
-    graph: Graph
-    initial: Mapping[str, np.ndarray] | None
-    cache: Cache
-    data_key: str
-    features: Mapping[str, FeatureNetwork]
-    validator: Validator | None
-    protocol: str
-    clock: Clock
+from snpe_srgan.training.validation import ValidationResult
 
 
 @dataclass(frozen=True)

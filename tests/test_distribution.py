@@ -1,0 +1,126 @@
+"""tf.distribute by config: every way gives what one replica alone gives."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers_training import GAN, PIXEL, arrays, config, metrics
+
+from snpe_srgan.config import dump_config
+from snpe_srgan.errors import ConfigError
+
+TWO_CPUS = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from snpe_srgan.config import load_config
+from snpe_srgan.training.run import train
+train(load_config(sys.argv[1]), sys.argv[2])
+"""
+
+
+def environment(**more):
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **more}
+
+
+def start(tmp_path, c, name, *, program=None, env=None):
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(dump_config(c))
+    command = [sys.executable, "-m", "snpe_srgan", "train", "--json", "-c", str(file)]
+    command += ["--run-dir", str(tmp_path / name)]
+    if program:
+        command = [sys.executable, "-c", program, str(file), str(tmp_path / name)]
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=env or environment(), **pipes)
+
+
+def finish(*processes):
+    """What they printed, all having succeeded."""
+    printed = []
+    for process in processes:
+        text, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors[-3000:]
+        printed.append(text)
+    return printed
+
+
+def close(a, b):
+    x, y = arrays(a), arrays(b)
+    keys = [k for k in x if not k.startswith("__")]
+    assert keys and x.keys() == y.keys()
+    for key in keys:
+        np.testing.assert_allclose(x[key], y[key], rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.mark.slow
+def test_mirrored_equals_one_replica(tmp_path):
+    """Two replicas share each batch; the gradients' mean is the whole batch's (no batch norm in this network)."""
+    one = start(tmp_path, config(tmp_path), "one")
+    finish(one)
+    two = start(tmp_path, config(tmp_path, distribution="mirrored"), "two", program=TWO_CPUS)
+    finish(two)
+    close(tmp_path / "one" / "generator.npz", tmp_path / "two" / "generator.npz")
+
+
+@pytest.mark.slow
+def test_two_workers_end_alike_and_only_the_chief_writes(tmp_path):
+    c = config(tmp_path, stages=(PIXEL, GAN), distribution="multi_worker", deterministic=False)
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for index in range(2):
+        tf_config = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+        processes.append(start(tmp_path, c, f"worker{index}", env=environment(TF_CONFIG=tf_config)))
+    results = [json.loads(text) for text in finish(*processes)]
+    assert results[0]["stages"][1]["losses"] == results[1]["stages"][1]["losses"]
+    assert (tmp_path / "worker0" / "generator.npz").is_file() and not (tmp_path / "worker1").exists()
+    alone = config(tmp_path, stages=(PIXEL,))
+    finish(start(tmp_path, alone, "alone"))
+    close(tmp_path / "worker0" / "generator_pixel.npz", tmp_path / "alone" / "generator.npz")
+    # Each loss is a mean over both workers' halves: it can only be right while both have the right weights.
+    losses = [[m["loss"] for m in metrics(tmp_path / n) if m["kind"] == "train" and m["stage"] == "pixel"]
+              for n in ("worker0", "alone")]  # fmt: skip
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+NOT_IN_CLUSTER = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"cluster": {}}', NOT_IN_CLUSTER])
+def test_bad_tf_config(monkeypatch, text):
+    pytest.importorskip("tensorflow")
+    from snpe_srgan.training.engine import make_distribution
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if text is not None:
+        monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ConfigError, match="TF_CONFIG"):
+        make_distribution(config_with("multi_worker"))
+
+
+def config_with(distribution):
+    from snpe_srgan.config import TrainingConfig
+
+    return TrainingConfig(distribution=distribution)
+
+
+def test_bf16_only_where_the_cpu_has_it():
+    pytest.importorskip("tensorflow")
+    from snpe_srgan.training.engine import cpu_has_bf16
+
+    assert cpu_has_bf16("processor: 0\nflags\t\t: fpu avx512_bf16 amx_tile\n")
+    assert not cpu_has_bf16("processor: 0\nflags\t\t: fpu avx512f avx512_vnni\n") and not cpu_has_bf16("")
