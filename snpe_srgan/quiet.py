@@ -1,31 +1,31 @@
-"""TensorFlow's import without the lines its libraries print before any log level applies.
+"""TensorFlow without its start-up chatter: two notices about oneDNN that no log level of its own silences.
 
-    import_tensorflow()
-    import tensorflow as tf     # silent from here on, with TF_CPP_MIN_LOG_LEVEL=2
+import_tensorflow()             # before anything else that imports it
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
 
 
-@contextlib.contextmanager
-def native_stderr_silenced() -> Iterator[None]:
-    """File descriptor 2 goes nowhere meanwhile, so what C++ code prints is lost; Python exceptions are not."""
+def import_tensorflow():
+    """The module; what its native code writes on standard error while loading is shown only when loading fails."""
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
-
-
-def import_tensorflow() -> None:
-    with native_stderr_silenced():
-        import tensorflow  # noqa: F401
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            import tensorflow
+        except BaseException:
+            chatter.seek(0)
+            os.write(saved, chatter.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+    return tensorflow

@@ -21,6 +21,7 @@ from snpe_srgan.artifacts.resolve import ModelFile, resolve
 from snpe_srgan.errors import InputError
 from snpe_srgan.export.compare import check_decibel, check_equal, probe_picture, run_onnx
 from snpe_srgan.export.model_card import model_card, ports
+from snpe_srgan.quiet import import_tensorflow
 
 PROBE = (40, 36)  # LR size of the picture that free-size checks run on
 FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
@@ -42,6 +43,7 @@ def freeze_model(
     file = model if isinstance(model, ModelFile) else resolve(model, kinds=("npz",))
     graph, weights = load_npz(file.path)
     say("loading TensorFlow")
+    import_tensorflow()
     graph_def = freeze(graph, weights, input_size=input_size)
     lr = probe_picture(*(input_size or PROBE))
     check = check_equal(
@@ -169,6 +171,7 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
     from snpe_srgan.export.tf_to_onnx import find_ports, graph_def_to_onnx
 
     say("loading TensorFlow")
+    import_tensorflow()
     graph_def = read_graph_def(file.path)
     names = dict(zip(("input_name", "output_name"), find_ports(
         graph_def, input_name=input_name, output_name=output_name, where=file.path
@@ -184,6 +187,7 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
 
 
 def _tensorlayer(graph, weights, lr: np.ndarray) -> np.ndarray:
+    import_tensorflow()
     from snpe_srgan.models.tensorlayer_model import build, set_weights
 
     network = build(graph, seed=0)

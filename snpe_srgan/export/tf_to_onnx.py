@@ -97,6 +97,9 @@ def _finish(model):
     model = clean(model)
     model.ir_version = IR_VERSION
     model.producer_name = "snpe-srgan"
+    unused = [item for item in model.opset_import if item.domain not in ("", "ai.onnx")]
+    for item in unused:
+        model.opset_import.remove(item)
     for value, labels in (
         (model.graph.input[0], ("height", "width")),
         (model.graph.output[0], ("sr_height", "sr_width")),

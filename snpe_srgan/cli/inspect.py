@@ -1,0 +1,97 @@
+"""snpe-srgan inspect generator.npz
+snpe-srgan inspect generator_w8a8.dlc --layers
+snpe-srgan inspect generator_w8a8.dlc --to-onnx rebuilt.onnx
+"""
+
+from __future__ import annotations
+
+import click
+
+from snpe_srgan.cli.options import common, model_argument, overwrite_option
+from snpe_srgan.cli.output import table
+
+
+@click.command()
+@model_argument
+@click.option("--layers", is_flag=True, help="List every layer.")
+@click.option("--to-onnx", type=click.Path(), metavar="OUT", help="Write the graph that a .dlc holds as .onnx.")
+@overwrite_option
+@common
+def command(model, layers, to_onnx, overwrite, output):
+    """What is inside a .npz, .pb, .onnx or .dlc file."""
+    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.export.inspection import inspect_model
+
+    file = resolve(model)
+    if to_onnx and file.kind != "dlc":
+        raise UsageError("--to-onnx takes the graph out of a .dlc", hint=f"snpe-srgan convert {file.path} --onnx-only")
+    report = inspect_model(file)
+    text = _text(report, layers)
+    if to_onnx:
+        text.append(f"{_write_onnx(file.path, to_onnx, overwrite)}: the graph of {file.path.name}")
+    output.result(report, text=text)
+
+
+def _write_onnx(path, out, overwrite: bool):
+    from snpe_srgan.artifacts.files import write_bytes
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.dlc.to_onnx import rebuild
+
+    return write_bytes(out, rebuild(read(path)).SerializeToString(), overwrite=overwrite)
+
+
+def _text(report, layers: bool) -> list[str]:
+    rows = [
+        ("file", f"{report.path.name}, {report.bytes:,} bytes"),
+        ("network", report.network + (f" x{report.scale}" if report.scale else "")),
+        ("parameters", f"{report.parameters:,}"),
+    ]
+    if report.macs_per_lr_pixel is not None:
+        rows.append(("multiply-accumulates", f"{report.macs_per_lr_pixel:,.0f} a LR pixel"))
+    if report.receptive_radius is not None:
+        rows.append(("receptive radius", f"{report.receptive_radius} LR pixels"))
+    for what, ports in (("input", report.inputs), ("output", report.outputs)):
+        rows += [(what, _port(port)) for port in ports]
+    rows.append(("operators", ", ".join(f"{count} {kind}" for kind, count in report.operators.items())))
+    rows += [
+        (key.replace("_", " "), _plain(value)) for key, value in report.facts.items() if value not in ("", {}, None)
+    ]
+    if report.card is not None:
+        rows += [(f"card: {key}", _plain(value)) for key, value in _card(report.card) if value]
+    if report.remark:
+        rows.append(("remark", report.remark))
+    width = max(len(key) for key, _ in rows)
+    lines = [f"{key:<{width}}  {value}" for key, value in rows]
+    if layers:
+        cells = [
+            (row.name, row.kind, row.detail, f"{row.parameters:,}" if row.parameters else "") for row in report.layers
+        ]
+        lines += ["", table(("layer", "kind", "", "parameters"), cells)]
+    return lines
+
+
+def _port(port) -> str:
+    shape = "x".join("?" if n is None else str(n) for n in port.shape)
+    encoding = f", {port.encoding.low:.4g} .. {port.encoding.high:.4g}" if port.encoding else ""
+    return " ".join(filter(None, (port.name, shape, port.dtype))) + encoding
+
+
+def _card(card):
+    """What the card tells that the file does not."""
+    yield "made from", card.source.get("artifact")
+    yield "training", card.training
+    yield "quantization", card.quantization.get("name")
+    for check in card.checks:
+        value = "equal" if check.value is None else f"{check.value:.3g}"
+        yield "check", f"against {check.against}: {value} ({check.measure})"
+    for metric in card.metrics:
+        yield "score", f"{metric.dataset}: {metric.psnr} dB ({metric.protocol})"
+
+
+def _plain(value) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) if hasattr(value, "items") else str(value)
