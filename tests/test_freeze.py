@@ -19,6 +19,18 @@ def operators(model) -> Counter:
     return Counter(node.op_type for node in model.graph.node)
 
 
+def attributes(model) -> list:
+    """What the convolutions and shuffles are, in a form that does not depend on names or order."""
+    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "DepthToSpace")]
+    return sorted(str(sorted((a.name, helper.get_attribute_value(a)) for a in node.attribute)) for node in nodes)
+
+
+def names(model) -> set[str]:
+    """Of all operators but the two at the ends, and of their constants."""
+    inner = {node.name for node in model.graph.node if node.op_type != "Transpose"}
+    return inner | {tensor.name for tensor in model.graph.initializer}
+
+
 @pytest.mark.parametrize("network, options", [("srgan", {"blocks": 1, "width": 8}), ("mobile", {"width": 8})])
 def test_through_tensorflow_and_back_is_the_same_network(rng, network, options):
     from snpe_srgan.export.freeze import freeze, run_graph_def
@@ -31,6 +43,8 @@ def test_through_tensorflow_and_back_is_the_same_network(rng, network, options):
     assert not any(node.op in ("VarHandleOp", "ReadVariableOp") for node in graph_def.node)
     around = graph_def_to_onnx(graph_def, input_name="lr", output_name="sr")
     assert operators(around) == operators(direct)
+    assert attributes(around) == attributes(direct)
+    assert names(around) == names(direct)
     expected = run_onnx(direct, lr)
     np.testing.assert_allclose(run_graph_def(graph_def, lr), expected, atol=1e-5)
     np.testing.assert_allclose(run_onnx(around, lr), expected, atol=1e-5)

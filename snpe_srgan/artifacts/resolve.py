@@ -25,6 +25,11 @@ class ModelFile:
     def stem(self) -> str:
         return self.path.stem
 
+    @property
+    def folder(self) -> Path:
+        """Where files made from it belong by default: beside it, but never into the installed package."""
+        return Path() if self.path.parent == WEIGHTS else self.path.parent
+
 
 def shipped_models() -> dict[str, Path]:
     """Name -> .npz of the models that ship in the package."""

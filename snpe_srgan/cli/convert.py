@@ -37,7 +37,7 @@ def command(model, out, toolchain, quantize, recipe, calibration, output, **opti
     from snpe_srgan.export.stages import convert_model
 
     file = resolve(model)
-    folder = out or file.path.parent
+    folder = out or file.folder
     result = convert_model(file, folder, say=output.note, **options)
     lines = []
     if result.onnx:

@@ -25,7 +25,7 @@ def command(model, out, input_size, overwrite, output):
     from snpe_srgan.export.stages import freeze_model
 
     file = resolve(model, kinds=("npz",))
-    path = out or file.path.with_suffix(".pb")
+    path = out or file.folder / f"{file.stem}.pb"
     card = freeze_model(file, path, input_size=input_size, overwrite=overwrite, say=output.note)
     check = card.checks[0]
     output.result(

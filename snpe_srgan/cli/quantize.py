@@ -51,7 +51,7 @@ def command(model, list_recipes, out, output, evaluate, **options):
     from snpe_srgan.quantization.stage import quantize_model
 
     file = resolve(model)
-    result = quantize_model(file, out or file.path.parent, evaluate=evaluate, say=output.note, **options)
+    result = quantize_model(file, out or file.folder, evaluate=evaluate, say=output.note, **options)
     output.result(result, text=_text(result))
 
 

@@ -117,7 +117,8 @@ def _operator(layer: Layer, weights: Mapping[str, np.ndarray]) -> tuple[str, dic
         constants = {"kernel": own["kernel"].transpose(3, 2, 0, 1)}
         if "bias" in own:
             constants["bias"] = own["bias"]
-        return "Conv", constants, {"kernel_shape": [h, w], "pads": pads, "strides": [1, 1], "group": 1}
+        shape = {"kernel_shape": [h, w], "pads": pads, "strides": [1, 1], "dilations": [1, 1], "group": 1}
+        return "Conv", constants, shape
     if layer.kind == "prelu":
         return "PRelu", {"alpha": own["alpha"].reshape(-1, 1, 1)}, {}
     if layer.kind == "batch_norm":

@@ -33,6 +33,7 @@ class Net:
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             elif node.op_type == "Constant":
                 self.nodes.append(node)
+        self.inputs = {value.name for value in model.graph.input}
         self.outputs = {value.name for value in model.graph.output}
 
     def readers(self, tensor: str) -> list[onnx.NodeProto]:
@@ -90,7 +91,7 @@ class Net:
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """All passes; changes and returns `model`."""
     net = Net(model)
-    for step in (drop_identities, cancel_transposes, fold_affine, fuse_prelu, fuse_clip):
+    for step in (drop_identities, cancel_transposes, explicit_attributes, fold_affine, fuse_prelu, fuse_clip):
         step(net)
         net.drop_unused()
     plain_names(net)
@@ -112,6 +113,30 @@ def cancel_transposes(net: Net) -> None:
         one, two = (list(n.attribute[0].ints) for n in (first, second))
         if [one[i] for i in two] == list(range(len(one))):
             net.remove(second, gives=first.input[0])
+
+
+def explicit_attributes(net: Net) -> None:
+    """SAME padding as numbers, and every attribute written out: what reads the graph need not know the defaults."""
+    from onnx import helper
+
+    for node in net.nodes:
+        if node.op_type == "DepthToSpace" and not any(a.name == "mode" for a in node.attribute):
+            node.attribute.append(helper.make_attribute("mode", "DCR"))
+        if node.op_type != "Conv" or node.input[1] not in net.constants:
+            continue
+        kernel = list(net.constants[node.input[1]].shape[2:])
+        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        full = {"kernel_shape": kernel, "strides": [1, 1], "dilations": [1, 1], "group": 1, **own}
+        auto = full.pop("auto_pad", b"NOTSET")
+        if auto in (b"SAME_UPPER", b"SAME_LOWER"):
+            if list(full["strides"]) != [1, 1]:
+                continue  # how much is padded then depends on the size of the picture
+            total = [(k - 1) * d for k, d in zip(kernel, full["dilations"], strict=True)]
+            small, large = [n // 2 for n in total], [n - n // 2 for n in total]
+            full["pads"] = [*small, *large] if auto == b"SAME_UPPER" else [*large, *small]
+        full.setdefault("pads", [0, 0, 0, 0])
+        del node.attribute[:]
+        node.attribute.extend(helper.make_attribute(name, full[name]) for name in sorted(full))
 
 
 def fold_affine(net: Net) -> None:
@@ -251,21 +276,27 @@ def fuse_clip(net: Net) -> None:
 
 
 def plain_names(net: Net) -> None:
-    """TensorFlow's `name:0` as `name`, nodes after what they give, constants after the node that reads them."""
-    taken = {name for node in net.nodes for name in [*node.input, *node.output]} | net.outputs
+    """Names as `to_onnx` gives them: TensorFlow's `name:0` as `name`, a convolution's without the `_bn` of the batch
+    norm it took in, nodes after what they give, constants after the node that reads them."""
+    given = net.inputs | net.outputs
+    used = {name for node in net.nodes for name in [*node.input, *node.output]} | given
+    renamed: dict[str, str] = {}
 
-    def plain(name: str) -> str:
-        short = name.removesuffix(":0")
-        return short if name not in net.outputs and short not in taken else name
+    def rename(old: str, new: str) -> None:
+        if old not in given and new not in used and new:
+            used.add(new)
+            renamed[old] = new
 
-    renamed = {name: plain(name) for name in taken}
+    for node in net.nodes:
+        for name in node.output:
+            short = name.removesuffix(":0")
+            rename(name, short.removesuffix("_bn") if node.op_type == "Conv" else short)
     roles = {"Conv": {1: "kernel", 2: "bias"}, "PRelu": {1: "alpha"}, "Clip": {1: "low", 2: "high"}}
     for node in net.nodes:
+        label = renamed.get(node.output[0], node.output[0])
         for i, role in roles.get(node.op_type, {}).items():
-            if i < len(node.input) and node.input[i] in net.constants:
-                label = f"{plain(node.output[0])}/{role}"
-                if len(net.readers(node.input[i])) == 1 and label not in taken:
-                    renamed[node.input[i]] = label
+            if i < len(node.input) and node.input[i] in net.constants and len(net.readers(node.input[i])) == 1:
+                rename(node.input[i], f"{label}/{role}")
     for node in net.nodes:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
