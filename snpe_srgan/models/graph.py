@@ -177,7 +177,7 @@ class Builder:
     ) -> str:
         """Stride 1, zero padding that keeps the size. `init`: glorot, he, zeros, icnr (a depth_to_space of block 2
         follows: Aitken et al. 2017), anchor (the fixed 1x1 convolution that repeats RGB for a depth_to_space by
-        `scale` and maps [0, 1] to [-1, 1])."""
+        `scale` and maps [0, 1] to [-1, 1]); rgb, icnr_rgb, rgb_tanh (see `initialize.pass_rgb`)."""
         kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
         return self._add(
             name, "conv", (x,), channels, self._layers[x].upscale,
@@ -194,8 +194,9 @@ class Builder:
     def leaky_relu(self, x: str, *, name: str, slope: float = 0.2) -> str:
         return self._same("leaky_relu", x, name, slope=slope)
 
-    def batch_norm(self, x: str, *, name: str, epsilon: float = 1e-3, decay: float = 0.9) -> str:
-        return self._same("batch_norm", x, name, epsilon=epsilon, decay=decay)
+    def batch_norm(self, x: str, *, name: str, epsilon: float = 1e-3, decay: float = 0.9, gamma: float = 1.0) -> str:
+        """`gamma` is what the scale starts from; 0 makes a residual branch start as nothing."""
+        return self._same("batch_norm", x, name, epsilon=epsilon, decay=decay, gamma=gamma)
 
     def depth_to_space(self, x: str, block: int, *, name: str) -> str:
         """TensorFlow's order (ONNX: DCR): out[h*b+i, w*b+j, c] = in[h, w, (i*b+j)*C + c]."""

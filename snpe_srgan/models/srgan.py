@@ -33,17 +33,18 @@ def describe(options: Options, scale: int) -> Graph:
         raise ConfigError("srgan needs at least one block and one channel", where="model.options")
     net = Builder(scale=scale)
 
-    def conv(x: str, name: str) -> str:
-        x = net.conv(x, options.width, 3, name=name)
-        return net.batch_norm(x, name=f"{name}_bn") if options.batch_norm else x
+    def conv(x: str, name: str, *, last: bool = False) -> str:
+        """The body's last one starts as 0, so that the long skip alone counts at first."""
+        x = net.conv(x, options.width, 3, name=name, init="zeros" if last and not options.batch_norm else "glorot")
+        return net.batch_norm(x, name=f"{name}_bn", gamma=float(not last)) if options.batch_norm else x
 
-    x = head = net.prelu(net.conv(net.lr, options.width, 9, name="head"), name="head_prelu")
+    x = head = net.prelu(net.conv(net.lr, options.width, 9, name="head", init="rgb"), name="head_prelu")
     for i in range(1, options.blocks + 1):
         y = net.prelu(conv(x, f"block{i}_conv1"), name=f"block{i}_prelu")
         x = net.add(x, conv(y, f"block{i}_conv2"), name=f"block{i}_add")
-    x = net.add(head, conv(x, "body"), name="body_add")
+    x = net.add(head, conv(x, "body", last=True), name="body_add")
     for i, factor in enumerate(STAGES[scale], 1):
-        x = net.conv(x, options.width * factor**2, 3, name=f"up{i}", init="icnr")
+        x = net.conv(x, options.width * factor**2, 3, name=f"up{i}", init="icnr_rgb")
         x = net.prelu(net.depth_to_space(x, factor, name=f"up{i}_shuffle"), name=f"up{i}_prelu")
-    x = net.tanh(net.conv(x, 3, 9, name="tail"), name="tail_tanh")
+    x = net.tanh(net.conv(x, 3, 9, name="tail", init="rgb_tanh"), name="tail_tanh")
     return net.graph(x, network="srgan", options=vars(options))
