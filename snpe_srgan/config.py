@@ -234,13 +234,26 @@ def load_config(path: str | os.PathLike, overrides: Iterable[str] = ()) -> Confi
     except UnicodeDecodeError as error:
         raise ConfigError("the config is not UTF-8 text", where=path) from error
     try:
-        data = yaml.safe_load(text)
+        data = _load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"the config is not valid YAML: {error}", where=path) from error
     data = {} if data is None else data
     for override in overrides:
         _apply(data, override)
     return parse_config(data, where=str(path))
+
+
+def _load_yaml(text: str) -> object:
+    """`yaml.safe_load`, but only true and false are booleans (YAML 1.2): `run: {on: emulator}` is no `{True: ...}`."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own name and shape)
+            first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":bool") or first in "tTfF"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    return yaml.load(text, Loader=Loader)
 
 
 def parse_config(data: object, *, where: str = "config") -> Config:
@@ -262,7 +275,7 @@ def _apply(data: object, override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"'{override}' is not KEY=VALUE", where="--set", hint="--set data.crop=128")
     try:
-        value = yaml.safe_load(text)
+        value = _load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"'{text}' is not a YAML value", where=f"--set {key}") from error
     *parents, last = key.split(".")

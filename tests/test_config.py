@@ -25,6 +25,11 @@ def test_overrides_reach_into_lists(tmp_path):
     assert config.data.crop == 128 and config.data.train == ["x", "y"]
 
 
+def test_on_is_a_word(tmp_path):
+    assert load(tmp_path, "run: {on: host}").run.on == "host"
+    assert load(tmp_path, "run: {on: host}", "training.deterministic=true", "run.on=emulator").run.on == "emulator"
+
+
 def test_exponent_without_point_is_a_number(tmp_path):
     config = load(tmp_path, "training: {stages: [{learning_rate: 2e-4}]}")
     assert config.training.stages[0].learning_rate == 2e-4

@@ -54,8 +54,15 @@ def calibration_crops(
         raise UsageError("no calibration pictures are named", hint=f"--calibration FOLDER, or --calibration {SAMPLE}")
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
         found = [s for source in sources for s in _find(source, scale, lr, Path(scratch))]
-        origin = f"{', '.join(str(s) for s in sources)} ({'LR' if lr else 'HR, made LR by MATLAB-compatible bicubic'})"
+        how = "LR" if lr else "HR, made LR by MATLAB-compatible bicubic"
+        origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({how})"
         return _cut(found, count, size, origin)
+
+
+def _place(source: str | os.PathLike) -> str:
+    """A source without the machine's folders: the last two parts of a folder's path, a picture's by its folder."""
+    path = Path(source)
+    return "/".join((path.parent if path.is_file() else path).parts[-2:])
 
 
 def _find(source: str | os.PathLike, scale: int, lr: bool, scratch: Path) -> list[_Source]:

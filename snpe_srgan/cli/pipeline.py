@@ -1,0 +1,39 @@
+"""The main job: every stage of a config, from pictures to a quantized .dlc that ran, with the report.
+
+    snpe-srgan pipeline -c configs/smoke.yaml
+    snpe-srgan pipeline -c configs/paper.yaml --run-dir runs/paper
+
+Interrupted anywhere, the same command goes on where it stopped; run again, it redoes nothing that did not change.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from snpe_srgan.cli.options import common, overwrite_option, set_option
+
+
+@click.command("pipeline", help=__doc__.split("\n\n", 1)[0])
+@click.option("-c", "--config", "config_path", required=True, type=click.Path(), help="YAML file of the run.")
+@set_option
+@click.option("--run-dir", type=click.Path(), help="Folder of the run.  [default: runs/<name of the config>]")
+@overwrite_option
+@common
+def command(output, config_path, overrides, run_dir, overwrite):
+    from snpe_srgan.cli.output import table
+    from snpe_srgan.config import load_config
+    from snpe_srgan.pipeline.files import Files
+    from snpe_srgan.pipeline.stages import run_pipeline
+
+    config = load_config(config_path, overrides)
+    folder = Path(run_dir or f"runs/{config.name}")
+    done = run_pipeline(config, folder, output=output, overwrite=overwrite)
+    files = Files(folder, config.quantize.recipe)
+    rows = [[d.name, "done" if d.ran else "up to date", f"{d.seconds:.1f} s"] for d in done]
+    output.result(
+        {"run_dir": folder, "report": files.report_html, "stages": done},
+        text=[files.report_md.read_text(encoding="utf-8"), table(["stage", "", "time"], rows), "",
+              f"report: {files.report_html}"],
+    )  # fmt: skip

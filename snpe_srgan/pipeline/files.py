@@ -1,0 +1,40 @@
+"""The files of a run folder, by what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NAMES = {
+    "data": "data.json",
+    "npz": "generator.npz",
+    "pb": "generator.pb",
+    "onnx": "generator.onnx",
+    "dlc": "generator.dlc",
+    "quantized_onnx": "generator_{recipe}.onnx",
+    "quantized_dlc": "generator_{recipe}.dlc",
+    "quantization": "generator_{recipe}.report.json",
+    "bicubic_scores": "evaluation_bicubic.json",
+    "float_scores": "evaluation_float.json",
+    "quantized_scores": "evaluation_{recipe}.json",
+    "benchmark": "benchmark.json",
+    "report_html": "report.html",
+    "report_md": "report.md",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """`files.npz`, `files.quantized_dlc`, ...: every key of NAMES as a path in `folder`."""
+
+    folder: Path
+    recipe: str
+
+    def __getattr__(self, name: str) -> Path:
+        if name not in NAMES:
+            raise AttributeError(name)
+        return self.folder / NAMES[name].format(recipe=self.recipe)
+
+    def pictures(self, kind: str) -> Path:
+        """Folder of the enlarged pictures of one kind: bicubic, float, quantized."""
+        return self.folder / "pictures" / kind

@@ -1,0 +1,171 @@
+"""The stages of the main job, each with what it depends on, what it makes, and how.
+
+data -> train -> evaluate -> freeze -> convert -> quantize -> run -> benchmark -> report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snpe_srgan.artifacts.files import write_json
+from snpe_srgan.artifacts.plain import to_plain
+from snpe_srgan.artifacts.resolve import resolve
+from snpe_srgan.config import Config
+from snpe_srgan.pipeline.engine import Done, Stage, run_stages
+from snpe_srgan.pipeline.files import Files
+
+if TYPE_CHECKING:
+    from snpe_srgan.cli.output import Output
+
+
+def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: bool = False) -> list[Done]:
+    """Runs or continues the whole way of a config in `folder`; returns what happened to each stage."""
+    return run_stages(make_stages(config, folder, output), folder, output=output, overwrite=overwrite)
+
+
+def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
+    """The stages, none of them run yet."""
+    files = Files(folder, config.quantize.recipe)
+    evaluated = (config.model.scale, config.data.root, config.evaluate)
+
+    def stage(name: str, title: str, settings: object, inputs, outputs, make: Callable, **kwargs) -> Stage:
+        return Stage(
+            name, title, settings, tuple(inputs), tuple(outputs), lambda resumed: make(config, files, output, resumed),
+            **kwargs,
+        )  # fmt: skip
+
+    f = files
+    trained = (config.seed, config.model, config.discriminator, config.data, config.training)
+    return [
+        stage("data", "pictures, decoded once", (config.model.scale, config.data), [], [f.data], _data, always=True),
+        stage("train", "train", trained, [f.data], [f.npz], _train, costly=True),
+        stage("evaluate", "evaluate", evaluated, [f.npz], [f.float_scores, f.bicubic_scores], _evaluate),
+        stage("freeze", "freeze", (), [f.npz], [f.pb], _freeze),
+        stage("convert", "convert", config.convert, [f.pb], [f.onnx, f.dlc], _convert),
+        stage("quantize", "quantize", (config.quantize, config.convert, config.data.train), [f.onnx, f.data],
+              [f.quantized_onnx, f.quantized_dlc, f.quantization], _quantize),
+        stage("run", f"run the quantized .dlc on the {config.run.on}", (config.run, evaluated), [f.quantized_dlc],
+              [f.quantized_scores], _run),
+        stage("benchmark", "benchmark", config.benchmark, [f.pb, f.onnx, f.dlc, f.quantized_onnx,
+              f.quantized_dlc], [f.benchmark], _benchmark),
+        stage("report", "report", config.name, [f.npz, f.float_scores, f.bicubic_scores, f.quantized_scores,
+              f.quantization, f.benchmark], [f.report_html, f.report_md], _report),
+    ]  # fmt: skip
+
+
+def _data(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.training.input import content_key, training_cache
+
+    cache = training_cache(config, output)
+    facts = {"pictures": len(cache), "hr_pixels": cache.pixels, "content": content_key(cache)}
+    write_json(files.data, facts, overwrite=True)
+
+
+def _train(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.training.run import train
+
+    train(config, files.folder, resume=resumed, overwrite=not resumed, output=output)
+
+
+def _scores(config: Config, files: Files, output: Output, session, kind: str, limit: int) -> dict:
+    """Scores `session` on every evaluation set of the config and keeps its pictures in `pictures/<kind>/<set>/`."""
+    from snpe_srgan.data.sources import source_folder
+    from snpe_srgan.imaging.pictures import Picture, write_picture
+    from snpe_srgan.metrics.dataset import find_evaluation_set
+    from snpe_srgan.metrics.evaluate import evaluate
+    from snpe_srgan.metrics.protocol import Protocol
+
+    results = []
+    for name in config.evaluate.datasets:
+        data = find_evaluation_set(
+            source_folder(name, config.data.root), scale=config.model.scale, name=Path(name).name
+        )
+        folder = files.pictures(kind) / data.name
+
+        def save(picture: str, rgb, grey: bool, folder=folder) -> None:
+            write_picture(folder / f"{picture}.png", Picture(rgb, grey=grey), overwrite=True)
+
+        result = evaluate(
+            session,
+            data,
+            protocol=Protocol(config.evaluate.protocol),
+            limit=limit or None,
+            save=save,
+            progress=lambda done, total, picture: output.note(f"  {kind} {done + 1}/{total} {picture}"),
+        )
+        output.note(f"  {data.name}: {result.mean.psnr:.2f} dB, bicubic {result.bicubic.psnr:.2f} dB ({result.engine})")
+        results.append(result)
+    return {"datasets": to_plain(results)}
+
+
+def _evaluate(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.runtimes.open import open_session
+
+    limit = config.evaluate.limit
+    write_json(files.bicubic_scores, _scores(config, files, output, None, "bicubic", limit), overwrite=True)
+    with open_session(resolve(files.npz)) as session:
+        write_json(files.float_scores, _scores(config, files, output, session, "float", limit), overwrite=True)
+
+
+def _freeze(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.export.stages import freeze_model
+
+    freeze_model(files.npz, files.pb, overwrite=True, say=output.note)
+
+
+def _convert(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.export.stages import convert_model
+
+    convert_model(
+        files.pb, files.folder, input_size=config.convert.size, soc=config.convert.soc, overwrite=True, say=output.note
+    )
+
+
+def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.data.sources import find_pictures
+    from snpe_srgan.quantization.stage import quantize_model
+
+    wanted = config.quantize.calibration or config.data.train
+    pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale)
+    quantize_model(
+        files.onnx,
+        files.folder,
+        recipe=config.quantize.recipe,
+        calibration=[pair.hr for pair in pairs],
+        count=config.quantize.count,
+        input_size=config.convert.size,
+        soc=config.convert.soc,
+        overwrite=True,
+        say=output.note,
+    )
+
+
+def _run(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.runtimes.open import open_session
+
+    with open_session(resolve(files.quantized_dlc), on=config.run.on) as session:
+        scores = _scores(config, files, output, session, "quantized", config.run.limit)
+    write_json(files.quantized_scores, scores, overwrite=True)
+
+
+def _benchmark(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.runtimes.benchmark import benchmark
+
+    # The .onnx files stand for the .dlc ones: the same graph, but of any input size, so that no tiles are timed.
+    timed = benchmark(
+        [resolve(path) for path in (files.pb, files.onnx, files.quantized_onnx)],
+        input_size=config.benchmark.size,
+        runs=config.benchmark.runs,
+        chip=config.benchmark.chip,
+        say=output.note,
+    )
+    sizes = {path.name: path.stat().st_size for path in (files.dlc, files.quantized_dlc)}
+    write_json(files.benchmark, {**to_plain(timed), "dlc_bytes": sizes}, overwrite=True)
+
+
+def _report(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.report.run import write_report
+
+    write_report(config, files)

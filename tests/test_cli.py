@@ -1,0 +1,71 @@
+"""The command line through its real entry point: help, exit codes, streams, and what must never be imported."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from snpe_srgan.cli.root import VERBS, cli
+
+
+def snpe_srgan(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "snpe_srgan", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **kwargs,
+    )
+
+
+def test_help_lists_every_verb_and_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['snpe-srgan', '--help']\n"
+        "import contextlib\n"
+        "from snpe_srgan.cli.root import main\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "heavy = {'tensorflow', 'tensorlayer', 'numpy', 'onnx', 'onnxruntime', 'openvino', 'PIL', 'skimage', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert shown.endswith("[]\n")
+    assert all(f"\n  {verb} " in shown for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_its_options(verb):
+    shown = CliRunner().invoke(cli, [verb, "-h"])
+    assert shown.exit_code == 0 and "Usage:" in shown.output, shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["trian"], 2, "did you mean 'train'"),
+        (["train", "--confg", "x"], 2, "--config"),
+        (["train", "-c", "missing.yaml"], 1, "missing.yaml"),
+        (["evaluate", "missing.npz", "."], 1, "missing.npz"),
+        (["run", "README.md", "."], 1, "no model"),
+        (["pipeline", "-c", "pyproject.toml"], 2, "YAML"),
+        (["inspect", "no-such-thing"], 1, "no-such-thing"),
+    ],
+)
+def test_exit_codes_and_messages(arguments, code, says, request):
+    done = snpe_srgan(*arguments, cwd=request.config.rootpath)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_json_errors_are_one_object():
+    done = snpe_srgan("inspect", "no-such-thing", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["exit_code"] == 1
+
+
+def test_traceback_only_on_request():
+    assert "Traceback" in snpe_srgan("inspect", "no-such-thing", "-v").stderr
+
+
+def test_version():
+    assert snpe_srgan("--version").stdout.startswith("snpe-srgan, version ")
