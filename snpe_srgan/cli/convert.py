@@ -41,7 +41,8 @@ def command(model, out, toolchain, quantize, recipe, calibration, output, **opti
     result = convert_model(file, folder, say=output.note, **options)
     lines = []
     if result.onnx:
-        lines.append(f"{result.onnx}: {result.onnx_bytes:,} bytes, any input size")
+        size = "input {}x{}".format(*result.onnx_size) if result.onnx_size else "any input size"
+        lines.append(f"{result.onnx}: {result.onnx_bytes:,} bytes, {size}")
     if result.dlc:
         height, width = result.input_size
         lines.append(f"{result.dlc}: {result.dlc_bytes:,} bytes, input {height}x{width}, checked for {result.chip}")

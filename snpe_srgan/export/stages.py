@@ -68,12 +68,14 @@ def _tensorflow_package() -> str:
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What was written; `onnx` is None when the model was one already, `dlc` with `onnx_only`."""
+    """What was written; `onnx` is None when the model was one already, `dlc` with `onnx_only`. `onnx_size` is the LR
+    size that a `.pb` fixes, None for any."""
 
     onnx: Path | None
     dlc: Path | None
     onnx_bytes: int | None
     dlc_bytes: int | None
+    onnx_size: tuple[int, int] | None
     input_size: tuple[int, int] | None
     chip: str | None
     checks: tuple[Check, ...]
@@ -141,6 +143,7 @@ def convert_model(
         dlc=dlc_path,
         onnx_bytes=onnx_path.stat().st_size if onnx_path else None,
         dlc_bytes=dlc_path.stat().st_size if dlc_path else None,
+        onnx_size=card.input.shape[1:3] if None not in card.input.shape[1:3] else None,
         input_size=None if onnx_only else tuple(input_size),
         chip=None if onnx_only else chip.name,
         checks=checks,
