@@ -17,8 +17,9 @@ class TensorFlowSession(EngineSession):
         if source.kind != "pb":
             raise InputError("TensorFlow runs frozen graphs (.pb) here", where=source.path)
         require("tensorflow", what="this engine")
-        import tensorflow as tf
+        from snpe_srgan.quiet import import_tensorflow
 
+        tf = import_tensorflow()
         from snpe_srgan.export.freeze import INPUT, OUTPUT, read_graph_def
 
         self.version = tf.__version__

@@ -1,0 +1,114 @@
+"""The child process of `benchmark`: one model on one engine, so that its memory is its own.
+
+Reads JSON lines on standard input and answers each on what was its standard output: `open` (what is opened, and warmed
+up), `run` (seconds of one inference), `end` (peak memory).
+
+    python -m snpe_srgan.runtimes.bench_worker       # started by benchmark.Contender, not by hand
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+
+def peak_bytes() -> int | None:
+    """The most memory this process has held (resident), or None where the system does not tell."""
+    try:
+        with open("/proc/self/status") as file:  # of this program alone; ru_maxrss also counts what it was forked from
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Runner:
+    """The opened model and its input; `once` is what is timed: the network, and tiles where its size is fixed."""
+
+    def __init__(self, request: dict):
+        from snpe_srgan.artifacts.resolve import resolve
+        from snpe_srgan.imaging.tiles import upscale_tiled
+        from snpe_srgan.runtimes.open import open_session
+        from snpe_srgan.runtimes.upscale import plan
+
+        start = time.perf_counter()
+        size = tuple(request["size"])
+        self.session = open_session(
+            resolve(request["model"]),
+            engine=request["engine"],
+            threads=request["threads"],
+            precision=request["precision"],
+        )
+        self.lr = np.random.default_rng(0).random((1, *size, 3), dtype=np.float32)
+        tiling = plan(self.session, *size, tile=None if self.session.input_size else size)
+        self.tiles, fixed = tiling.tiles, self.session.input_size
+        if fixed in (None, size):
+            self.once = lambda: self.session.run(self.lr)
+        else:
+            self.once = lambda: upscale_tiled(
+                self.session.run,
+                self.lr[0],
+                scale=self.session.scale,
+                tile=fixed,
+                fixed=True,
+                overlap=self.session.overlap,
+            )
+        self.once()
+        self.load_seconds = time.perf_counter() - start
+        for _ in range(request["warmup"]):
+            self.once()
+
+    def answer(self) -> dict:
+        session = self.session
+        fixed = None if session.input_size is None else list(session.input_size)
+        return {
+            "engine": session.engine,
+            "version": session.version,
+            "tiles": self.tiles,
+            "input_size": fixed,
+            "load_seconds": self.load_seconds,
+        }
+
+    def time(self) -> dict:
+        start = time.perf_counter()
+        self.once()
+        return {"seconds": time.perf_counter() - start}
+
+
+def main() -> None:
+    from snpe_srgan.errors import SnpeSrganError
+
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what engines print must not mix with the replies
+    runner = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if request["do"] == "open":
+                runner = Runner(request)
+                reply = runner.answer()
+            elif request["do"] == "run":
+                reply = runner.time()
+            else:
+                reply = {"peak_bytes": peak_bytes()}
+        except SnpeSrganError as error:
+            kind = type(error).__name__
+            reply = {"error": {"kind": kind, "what": error.what, "where": error.where, "hint": error.hint}}
+        except MemoryError:
+            reply = {"error": {"kind": "InputError", "what": "out of memory", "where": None, "hint": "a smaller size"}}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Table 3 of the paper: size, time and memory of each model on each host engine, and the estimate for the DSP.
+
+    table = benchmark([resolve("gan.pb"), resolve("gan_w8a8.onnx")], input_size=(169, 255))
+
+Each model-and-engine pair lives in a process of its own, so that peak memory is per engine. All are opened first and
+then run in turns, so that a busy machine slows all alike: the speed-up over the baseline (TensorFlow on the frozen
+float graph) is the median over the turns of the ratio within a turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snpe_srgan import errors
+from snpe_srgan.artifacts.resolve import ModelFile, resolve
+from snpe_srgan.runtimes.base import installed, usable_threads
+from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
+
+DEFAULT_ENGINES = ("tensorflow", "openvino", "onnxruntime")
+BASELINE = "tensorflow"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What Qualcomm's cost model says, never a measured latency: `label` says so and names the chip."""
+
+    label: str
+    input_size: tuple[int, int]
+    microseconds: int
+    lower: int
+    upper: int
+    remark: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelBenchmark:
+    path: Path
+    kind: str
+    bytes: int
+    timings: tuple[Timing, ...]
+    estimate: Estimate | None
+    no_estimate: str | None  # why there is none
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    input_size: tuple[int, int]
+    threads: int
+    cpu: str
+    runs: int
+    baseline: str | None
+    models: tuple[ModelBenchmark, ...]
+
+
+def with_baseline(files: Sequence[ModelFile]) -> list[ModelFile]:
+    """`files`, led by the frozen graph beside one of them when no .pb was given."""
+    if not any(file.kind == "pb" for file in files):
+        for file in files:
+            beside = file.path.with_suffix(".pb")
+            if file.kind == "npz" and beside.is_file():
+                return [resolve(beside), *files]
+    return list(files)
+
+
+def choose_engines(file: ModelFile, wanted: Sequence[str] | None) -> list[str]:
+    """The engines for a file: those asked for that take its kind, or all installed ones."""
+    for name in wanted or ():
+        if name not in ENGINES:
+            raise errors.UsageError(
+                f"unknown engine '{name}'", where="--engines", hint=errors.did_you_mean(name, ENGINES)
+            )
+    names = [name for name in (wanted or DEFAULT_ENGINES) if file.kind in ENGINES[name][3]]
+    if wanted:
+        for name in names:
+            if not installed(ENGINES[name][0]):
+                package = ENGINES[name][0]
+                raise errors.MissingToolError(f"the engine {name} is not installed", hint=f"pip install {package}")
+    return [name for name in names if installed(ENGINES[name][0])]
+
+
+def benchmark(
+    files: Sequence[ModelFile],
+    *,
+    input_size: tuple[int, int] = (169, 255),
+    runs: int = 10,
+    warmup: int = 1,
+    engines: Sequence[str] | None = None,
+    threads: int | None = None,
+    chip: int | str | None = "SA8255P",
+    say: Callable[[str], None] = lambda text: None,
+) -> Benchmark:
+    """Times every file on every engine that takes it; `chip` None asks for no estimate."""
+    from snpe_srgan.toolchains.doctor import cpu
+
+    threads = threads or usable_threads()
+    pairs = [(file, name) for file in files for name in choose_engines(file, engines)]
+    if not pairs:
+        raise errors.UsageError(
+            "none of these engines takes any of these models", hint="leave --engines out: all that fit are used"
+        )
+    estimates = [_estimate(file, input_size, chip, say) for file in files]
+    timings: dict[tuple[Path, str], Timing] = {}
+    with contextlib.ExitStack() as stack:
+        contenders = []
+        for file, name in pairs:
+            say(f"opening {file.path.name} on {name}")
+            contender = Contender(file, name, size=input_size, threads=threads, warmup=warmup)
+            stack.callback(contender.close)
+            contenders.append(contender)
+        for turn in range(runs):
+            say(f"run {turn + 1} of {runs}")
+            first = turn % len(contenders)
+            for contender in contenders[first:] + contenders[:first]:  # nobody always follows the same one
+                contender.run()
+        for contender in contenders:
+            timings[contender.file.path, contender.name] = contender.timing()
+    baseline = next((key for key in timings if key[1] == BASELINE), None)
+    if baseline is not None:
+        base = timings[baseline].seconds
+        for key, timing in timings.items():
+            ratios = [b / own for b, own in zip(base, timing.seconds, strict=True)]
+            timings[key] = replace(timing, speedup=statistics.median(ratios))
+    models = tuple(
+        ModelBenchmark(
+            path=file.path,
+            kind=file.kind,
+            bytes=file.path.stat().st_size,
+            timings=tuple(timing for (path, _), timing in timings.items() if path == file.path),
+            estimate=estimate,
+            no_estimate=reason,
+        )
+        for file, (estimate, reason) in zip(files, estimates, strict=True)
+    )
+    named = None if baseline is None else f"{baseline[0].name} on {baseline[1]}"
+    return Benchmark(input_size, threads, cpu()[0], runs, named, models)
+
+
+def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estimate | None, str | None]:
+    """The cost model's answer for a file at `size`, or why there is none."""
+    from snpe_srgan.toolchains import qnn
+
+    if chip is None:
+        return None, "not asked for"
+    if (reason := qnn.available()) is not None:
+        return None, reason
+    if file.kind == "pb":
+        return None, "the cost model takes no .pb: see the row of the .onnx or .dlc"
+    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.runtimes.source import load_source
+
+    source = load_source(file)
+    size = source.facts.input_size or size
+    say(f"asking the cost model about {file.path.name} at {size[0]}x{size[1]}")
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-benchmark-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(fix_size(source.model, size, where=file.path).SerializeToString())
+        try:
+            cost = qnn.estimate_cost(path, chip=chip)
+        except errors.UsageError:
+            raise
+        except errors.SnpeSrganError as error:
+            return None, error.what
+    remark = None
+    if _sixteen_bits(source.model):
+        remark = "the cost model prices 16-bit activations below 8-bit ones, which is odd"
+    if cost.uncosted_operators:
+        remark = "; ".join(filter(None, [remark, f"{cost.uncosted_operators} operators have no price in it"]))
+    return Estimate(cost.source, size, cost.microseconds, cost.lower, cost.upper, remark), None
+
+
+def _sixteen_bits(model) -> bool:
+    """Whether activations are quantized to 16 bits: a zero point of a QuantizeLinear is a 16-bit integer."""
+    from onnx import TensorProto
+
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    zeros = [node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear" and len(node.input) > 2]
+    return any(kinds.get(name) in (TensorProto.UINT16, TensorProto.INT16) for name in zeros)
