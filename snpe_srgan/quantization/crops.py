@@ -4,8 +4,8 @@
     crops.arrays[0]            # (1, 48, 48, 3) float32 in [0, 1]
 
 A source is a folder, glob or picture, or 'sample'. Pictures are HR and are brought to LR size by MATLAB's bicubic, as
-training does (a folder with LR beside HR, like `Set5/HR` + `Set5/LRx4`, gives its own LR); with `lr=True` they are taken
-as they are.
+training does (a folder with LR beside HR, like `Set5/HR` + `Set5/LRx4`, gives its own LR); with `lr=True` they are
+taken as they are.
 """
 
 from __future__ import annotations

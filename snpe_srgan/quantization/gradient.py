@@ -1,9 +1,9 @@
 """How much an error in each tensor matters: the network's own derivative, as a second ONNX graph.
 
-An independent error e_i on value i of some tensor changes the output's squared error by sum_o (d out_o / d x_i)^2 e_i^2.
-With r a random +-1 for each output value, E[(sum_o r_o d out_o / d x_i)^2] is that sum (Hutchinson 1990), so one backward
-pass gives it for all values of all tensors at once. Ranges that are best by this measure are best for the picture, not for
-the tensor: a PReLU's slope, a dead channel, the gain of everything behind are all in it.
+An independent error e_i on value i of a tensor adds sum_o (d out_o / d x_i)^2 e_i^2 to the output's squared error. With
+r a random +-1 for each output value, E[(sum_o r_o d out_o / d x_i)^2] is that sum's factor (Hutchinson 1990), so one
+backward pass gives it for all values of all tensors at once. Ranges that are best by this measure are best for the
+picture, not for the tensor: a PReLU's slope, a dead channel, the gain of everything behind are all in it.
 
     backward = gradient_model(model)      # d(seed . sr) / d tensor for a `seed` shaped like sr
 """

@@ -41,8 +41,8 @@ def kernel_scales(network: Network, encodings: Mapping[str, Encoding], *, bits: 
 def slope_grids(network: Network, statistics: Mapping[str, Statistics], *, bits: int) -> dict[str, tuple]:
     """PReLU (by node name) -> scale and zero point of its slopes, in the activations' own integer type.
 
-    With any other type the HTP computes the PReLU in float: 40 % slower on the whole SRGAN network at 8 bits, four times
-    at 16, by Qualcomm's cost model. A slope's rounding error weighs as much as its channel's values do in the picture.
+    With any other type the HTP computes the PReLU in float: 40 % slower on the whole SRGAN network at 8 bits, four
+    times at 16, by Qualcomm's cost model. A slope's rounding error weighs as its channel's values do in the picture.
     """
     grids = {}
     for node in network.nodes:

@@ -36,7 +36,7 @@ def percentile(counts: np.ndarray, edges: np.ndarray, *, keep: float = 0.9999) -
 
 
 def range_error(counts: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np.ndarray, *, bits: int) -> np.ndarray:
-    """Expected squared error of spanning [low_i, high_j] with `bits` bits: (len(low), len(high)), summed over the counts.
+    """Expected squared error of spanning [low_i, high_j], summed over the counts: (len(low), len(high)).
 
     A value inside the range errs by step^2 / 12 on average (uniform rounding error), a value outside by its distance to
     the range. Values stand for the centre of their bin; low <= 0 <= high.

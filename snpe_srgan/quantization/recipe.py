@@ -18,14 +18,17 @@ class Recipe:
     weight_bits: int
     activation_bits: int
     estimator: str  # of the activations' ranges, see encodings.ESTIMATORS
+    search: bool  # whether the ranges that lose most are then tried on the finished picture, see search.py
     description: str
 
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("w8a8", 8, 8, "mse", "8-bit weights per channel, 8-bit activations: smallest and fastest on the DSP"),
-        Recipe("w8a16", 8, 16, "min_max", "8-bit weights per channel, 16-bit activations: hardly any loss"),
+        Recipe(
+            "w8a8", 8, 8, "mse", True, "8-bit weights per channel, 8-bit activations: smallest and fastest on the DSP"
+        ),
+        Recipe("w8a16", 8, 16, "min_max", False, "8-bit weights per channel, 16-bit activations: hardly any loss"),
     )
 }
 DEFAULT = "w8a8"

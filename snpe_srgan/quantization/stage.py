@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, make_folder, refuse_overwrite, write_json
@@ -20,6 +21,13 @@ from snpe_srgan.quantization.crops import SAMPLE, Crops, calibration_crops
 from snpe_srgan.quantization.recipe import DEFAULT, Recipe, parse_recipe
 from snpe_srgan.quantization.report import Report
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from snpe_srgan.quantization.calibration import Statistics
+    from snpe_srgan.quantization.encodings import Encoding
+
+SEARCH_CROPS = 6
 DLC_AGREES = 40.0  # dB at least between the .dlc's graph and the ONNX graph on one engine: the same integers
 
 
@@ -66,10 +74,7 @@ def quantize_model(
         say: gets lines of progress.
     """
     from snpe_srgan.quantization import report as reports
-    from snpe_srgan.quantization.calibration import collect
-    from snpe_srgan.quantization.encodings import activation_encodings
     from snpe_srgan.quantization.network import Network
-    from snpe_srgan.quantization.qdq import kernel_scales, slope_grids, to_qdq
     from snpe_srgan.toolchains import qnn
 
     chosen = parse_recipe(recipe)
@@ -89,15 +94,12 @@ def quantize_model(
     say(f"calibration: {crops.origin}")
     for note in crops.notes:
         say(note)
-    statistics = collect(float_model, crops.arrays, scale=facts.scale)
-    encodings = activation_encodings(network, statistics, bits=chosen.activation_bits, estimator=chosen.estimator)
-    scales = kernel_scales(network, encodings, bits=chosen.weight_bits)
-    slopes = slope_grids(network, statistics, bits=chosen.activation_bits)
-    quantized = to_qdq(float_model, encodings, scales, slopes, weight_bits=chosen.weight_bits)
+    plan = plan_numbers(float_model, facts.scale, chosen, crops, say)
+    encodings, scales, quantized = plan.encodings, plan.scales, plan.quantized
 
     say("measuring what was lost")
     report = reports.make_report(
-        float_model, quantized, encodings, scales, statistics, crops, chosen, scale=facts.scale,
+        float_model, quantized, encodings, scales, plan.statistics, crops, chosen, scale=facts.scale,
         overlap=facts.overlap, evaluate=evaluate,
     )  # fmt: skip
     card = _card(file, facts, chosen, crops, report)
@@ -132,6 +134,46 @@ def quantize_model(
         checks=checks,
         notes=crops.notes,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The numbers chosen for a network, and the QDQ model that holds them."""
+
+    statistics: Mapping[str, Statistics]
+    encodings: Mapping[str, Encoding]
+    scales: Mapping[str, np.ndarray]
+    quantized: object
+
+
+def plan_numbers(
+    model, scale: int, recipe: Recipe, crops: Crops, say: Callable[[str], None] = lambda text: None
+) -> Plan:
+    """Calibrates a float model and chooses every scale and zero point by the recipe."""
+    from snpe_srgan.quantization.calibration import collect
+    from snpe_srgan.quantization.encodings import activation_encodings
+    from snpe_srgan.quantization.network import Network
+    from snpe_srgan.quantization.qdq import kernel_scales, slope_grids, to_qdq
+    from snpe_srgan.quantization.report import runner
+    from snpe_srgan.quantization.search import mean_psnr, promising_groups, refine
+
+    network = Network(model)
+    statistics = collect(model, crops.arrays, scale=scale)
+    encodings = activation_encodings(network, statistics, bits=recipe.activation_bits, estimator=recipe.estimator)
+    scales = kernel_scales(network, encodings, bits=recipe.weight_bits)
+    slopes = slope_grids(network, statistics, bits=recipe.activation_bits)
+
+    def quantize(numbers):
+        return to_qdq(model, numbers, scales, slopes, weight_bits=recipe.weight_bits)
+
+    if recipe.search:
+        say("trying the ranges that lose most")
+        few = crops.arrays[:: -(-len(crops.arrays) // SEARCH_CROPS)]
+        wanted = [runner(model)(crop) for crop in few]
+        groups = promising_groups(network, statistics, encodings)
+        encodings = refine(encodings, groups, lambda numbers: mean_psnr(runner(quantize(numbers)), few, wanted))
+        scales = kernel_scales(network, encodings, bits=recipe.weight_bits)
+    return Plan(statistics, encodings, scales, quantize(encodings))
 
 
 def load_float(file: ModelFile):
