@@ -1,6 +1,7 @@
 """Training end to end on the smallest networks: what it writes, how it resumes, how it fails."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -38,12 +39,14 @@ class Stop(Exception):
     """Stands for a kill: nothing is saved after it."""
 
 
-def stop_at(monkeypatch, step):
-    """The process 'dies' before the update number `step` of the first stage it comes to."""
+def stop_at(monkeypatch, updates):
+    """The process 'dies' when it has made so many updates, in whichever stage."""
     from snpe_srgan.training import loop
 
+    made = itertools.count()
+
     def dying(schedule, base, number, progress):
-        if number == step:
+        if next(made) == updates:
             raise Stop
         return learning_rate(schedule, base, number, progress)
 
@@ -69,20 +72,20 @@ def test_metrics_tell_both_networks_apart(whole):
     assert all(0 < m["d_real"] < 1 and 0 < m["d_fake"] < 1 and m["loss"] > 0 for m in lines)
 
 
-@pytest.mark.parametrize("step", [0, 3])
-def test_a_killed_run_ends_with_the_same_weights(whole, tmp_path, monkeypatch, step):
-    c, result = whole
-    run = tmp_path / "run"
+@pytest.mark.parametrize(("stages", "updates"), [((PIXEL,), 1), ((PIXEL,), 3), ((PIXEL, GAN), 9)])
+def test_a_killed_run_ends_with_the_same_weights(whole, tmp_path, monkeypatch, stages, updates):
+    """Before the first checkpoint, between two, and in the adversarial stage."""
+    run, c = tmp_path / "run", config(tmp_path, stages=stages, gradient_clip=1.0)
     with monkeypatch.context() as patch:
-        stop_at(patch, step)
+        stop_at(patch, updates)
         with pytest.raises(Stop):
             train(c, run)
     train(c, run, resume=True)
-    for name in ("generator_pixel.npz", "generator.npz"):
-        assert same_weights(run / name, result.run_dir / name)
-    assert [(m["kind"], m["stage"], m["step"]) for m in metrics(run)] == [
-        (m["kind"], m["stage"], m["step"]) for m in metrics(result.run_dir)
-    ]
+    reference, names = whole[1].run_dir, [stage["name"] for stage in stages]
+    for name in names:
+        assert same_weights(run / f"generator_{name}.npz", reference / f"generator_{name}.npz")
+    wanted = [(m["kind"], m["stage"], m["step"]) for m in metrics(reference) if m["stage"] in names]
+    assert [(m["kind"], m["stage"], m["step"]) for m in metrics(run)] == wanted
 
 
 def test_a_finished_run_resumes_to_itself(whole):

@@ -41,9 +41,8 @@ def pass_rgb(kernel: np.ndarray, *, groups: int = 1) -> np.ndarray:
     """A kernel (h, w, in, groups * C) whose first three channels of each group hand on the first three inputs.
 
     With such layers from end to end, and a residual body that starts as nothing, a fresh network without a global skip
-    *is* (nearly) nearest-neighbour enlargement, which training then improves. From noise a small SRGAN generator needs
-    thousands of steps to get there: 176 steps take 2 blocks of 16 channels to 23.9 dB, from here to 26.5 dB
-    (bicubic: 26.8 dB, the sample set). A network of fewer than three channels is left as it is.
+    *is* (nearly) nearest-neighbour enlargement, which training then improves (models/srgan.py says what that gains and
+    costs). A network of fewer than three channels is left as it is.
     """
     h, w, inputs, outputs = kernel.shape
     channels = outputs // groups

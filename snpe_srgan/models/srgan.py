@@ -22,29 +22,38 @@ class Options:
     blocks: int = 16
     width: int = 64
     batch_norm: bool = True
+    start_as_nearest: bool = False  # first weights that hand RGB on: trains in a minute, quantizes worse (see below)
 
 
 @register("srgan", Options)
 def describe(options: Options, scale: int) -> Graph:
-    """9x9 convolution, residual blocks inside a long skip, one pixel shuffle for each factor, 9x9 convolution, tanh."""
+    """9x9 convolution, residual blocks inside a long skip, one pixel shuffle for each factor, 9x9 convolution, tanh.
+
+    A small network of this kind, which has no global skip, learns slowly from noise: 2 blocks of 16 channels draw level
+    with bicubic in 1400 steps (sample set, batches of 8 crops of 64 pixels, learning rate 2e-3). `start_as_nearest`
+    makes a fresh one nearly nearest-neighbour enlargement, and the same steps end 0.8 dB over bicubic. The few large
+    weights that hand RGB on stay, beside small ones in the same filter, which plain 8-bit weights do not bear.
+    """
     if scale not in STAGES:
         raise ConfigError(f"srgan has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
     if options.blocks < 1 or options.width < 1:
         raise ConfigError("srgan needs at least one block and one channel", where="model.options")
     net = Builder(scale=scale)
+    passing = options.start_as_nearest
 
-    def conv(x: str, name: str, *, last: bool = False) -> str:
-        """The body's last one starts as 0, so that the long skip alone counts at first."""
-        x = net.conv(x, options.width, 3, name=name, init="zeros" if last and not options.batch_norm else "glorot")
-        return net.batch_norm(x, name=f"{name}_bn", gamma=float(not last)) if options.batch_norm else x
+    def conv(x: str, name: str, *, silent: bool = False) -> str:
+        """`silent`: starts as 0, so that the long skip alone counts at first."""
+        x = net.conv(x, options.width, 3, name=name, init="zeros" if silent and not options.batch_norm else "glorot")
+        return net.batch_norm(x, name=f"{name}_bn", gamma=float(not silent)) if options.batch_norm else x
 
-    x = head = net.prelu(net.conv(net.lr, options.width, 9, name="head", init="rgb"), name="head_prelu")
+    head = net.conv(net.lr, options.width, 9, name="head", init="rgb" if passing else "glorot")
+    x = head = net.prelu(head, name="head_prelu")
     for i in range(1, options.blocks + 1):
         y = net.prelu(conv(x, f"block{i}_conv1"), name=f"block{i}_prelu")
         x = net.add(x, conv(y, f"block{i}_conv2"), name=f"block{i}_add")
-    x = net.add(head, conv(x, "body", last=True), name="body_add")
+    x = net.add(head, conv(x, "body", silent=passing), name="body_add")
     for i, factor in enumerate(STAGES[scale], 1):
-        x = net.conv(x, options.width * factor**2, 3, name=f"up{i}", init="icnr_rgb")
+        x = net.conv(x, options.width * factor**2, 3, name=f"up{i}", init="icnr_rgb" if passing else "icnr")
         x = net.prelu(net.depth_to_space(x, factor, name=f"up{i}_shuffle"), name=f"up{i}_prelu")
-    x = net.tanh(net.conv(x, 3, 9, name="tail", init="rgb_tanh"), name="tail_tanh")
+    x = net.tanh(net.conv(x, 3, 9, name="tail", init="rgb_tanh" if passing else "glorot"), name="tail_tanh")
     return net.graph(x, network="srgan", options=vars(options))
