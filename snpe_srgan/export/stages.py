@@ -7,7 +7,6 @@ result = convert_model("generator.pb", "out", input_size=(128, 128))     # out/g
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +18,12 @@ from snpe_srgan.artifacts.files import refuse_overwrite, write_bytes
 from snpe_srgan.artifacts.npz import load_npz
 from snpe_srgan.artifacts.resolve import ModelFile, resolve
 from snpe_srgan.errors import InputError
-from snpe_srgan.export.compare import check_decibel, check_equal, probe_picture, run_onnx
+from snpe_srgan.export.compare import check_equal, probe_picture, run_onnx
+from snpe_srgan.export.dlc import write_checked_dlc
 from snpe_srgan.export.model_card import model_card, ports
 from snpe_srgan.quiet import import_tensorflow
 
 PROBE = (40, 36)  # LR size of the picture that free-size checks run on
-FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
 
 
 def freeze_model(
@@ -126,7 +125,10 @@ def convert_model(
         write_card(onnx_path, replace(card, source=source_of(file.path), checks=checks), tools=tools)
     if dlc_path is not None:
         say(f"writing the .dlc for {chip.name}")
-        check = _write_dlc(converted, dlc_path, input_size, chip.id, card, overwrite, against=f"{file.stem}.onnx")
+        made, _ = write_checked_dlc(
+            converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, overwrite=overwrite,
+            against=f"{file.stem}.onnx",
+        )  # fmt: skip
         lr, sr = ports(card.scale, input_size)
         dlc_card = replace(
             card,
@@ -134,10 +136,10 @@ def convert_model(
             input=replace(lr, name=card.input.name),
             output=replace(sr, name=card.output.name),
             source=source_of(onnx_path or file.path),
-            checks=(check,),
+            checks=made,
         )
         write_card(dlc_path, dlc_card, tools=("onnxruntime-qnn",))
-        checks = (*checks, check)
+        checks = (*checks, *made)
     return ConvertResult(
         onnx=onnx_path,
         dlc=dlc_path,
@@ -225,29 +227,3 @@ def _describe(model, card: Card) -> None:
 
     known = {"scale": card.scale, "network": card.network, "receptive_radius": card.receptive_radius}
     helper.set_model_props(model, {key: str(value) for key, value in known.items() if value is not None})
-
-
-def _write_dlc(model, path: Path, size, soc: int, card: Card, overwrite: bool, *, against: str) -> Check:
-    """Makes the .dlc, reads it back, compares the graph in it with the ONNX graph on one engine, and only then puts it
-    at `path`."""
-    from snpe_srgan.dlc.reader import read
-    from snpe_srgan.dlc.to_onnx import rebuild
-    from snpe_srgan.runtimes.onnx_model import fix_size
-    from snpe_srgan.toolchains import qnn
-
-    fixed = fix_size(model, tuple(size), where=path)
-    lr = probe_picture(*size)
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
-        onnx_path, dlc_path = Path(folder) / "fixed.onnx", Path(folder) / path.name
-        onnx_path.write_bytes(fixed.SerializeToString())
-        qnn.write_dlc(onnx_path, dlc_path, soc_model=soc)
-        check = check_decibel(
-            run_onnx(rebuild(read(dlc_path)), lr),
-            run_onnx(fixed, lr),
-            least=INTEGER_DLC if quantized else FLOAT_DLC,
-            against=against,
-            where=path,
-        )
-        write_bytes(path, dlc_path.read_bytes(), overwrite=overwrite)
-    return check

@@ -7,7 +7,6 @@ result.onnx, result.dlc, result.report.psnr_to_float
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, make_folder, refuse_overwrite, write_json
 from snpe_srgan.artifacts.resolve import ModelFile, resolve
-from snpe_srgan.errors import CheckFailed
+from snpe_srgan.export.dlc import write_checked_dlc
 from snpe_srgan.quantization.crops import SAMPLE, Crops, calibration_crops
 from snpe_srgan.quantization.recipe import DEFAULT, Recipe, parse_recipe
 from snpe_srgan.quantization.report import Report
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from snpe_srgan.quantization.encodings import Encoding
 
 SEARCH_CROPS = 6
-DLC_AGREES = 40.0  # dB at least between the .dlc's graph and the ONNX graph on one engine: the same integers
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ def quantize_model(
     """
     from snpe_srgan.quantization import report as reports
     from snpe_srgan.quantization.network import Network
-    from snpe_srgan.toolchains import qnn
+    from snpe_srgan.quantization.simulate import free_size
+    from snpe_srgan.toolchains import qnn, socs
 
     chosen = parse_recipe(recipe)
     file = model if isinstance(model, ModelFile) else resolve(model)
@@ -107,10 +106,13 @@ def quantize_model(
         temporary.write_bytes(quantized.SerializeToString())
     checks: tuple[Check, ...] = ()
     if not onnx_only:
-        checks, rebuilt = _write_dlc(quantized, paths[".dlc"], crops, input_size, soc, overwrite)
+        checks, rebuilt = write_checked_dlc(
+            quantized, paths[".dlc"], input_size=input_size, scale=facts.scale,
+            soc=socs.DEFAULT if soc is None else soc, against=paths[".onnx"].name, overwrite=overwrite,
+        )  # fmt: skip
         if judge == "emulator":
             say("judging on the Hexagon emulator")
-            judged = reports.judge_on_emulator(float_model, quantized, rebuilt, crops.arrays)
+            judged = reports.judge_on_emulator(float_model, quantized, free_size(rebuilt), crops.arrays)
             report = replace(report, emulator=judged)
             card = _card(file, facts, chosen, crops, report)
         fixed = _ports(facts, input_size)
@@ -191,29 +193,6 @@ def load_float(file: ModelFile):
         source = load_source(file)
         model, facts = source.model, source.facts
     return free_size(model), facts
-
-
-def _write_dlc(quantized, path: Path, crops: Crops, size, soc, overwrite: bool):
-    """Writes the .dlc, reads it back, and checks that the graph in it computes what the ONNX graph does."""
-    from snpe_srgan.dlc.reader import read
-    from snpe_srgan.dlc.to_onnx import rebuild
-    from snpe_srgan.quantization.report import psnr_to_float, runner
-    from snpe_srgan.quantization.simulate import free_size
-    from snpe_srgan.runtimes.onnx_model import fix_size
-    from snpe_srgan.toolchains import qnn, socs
-
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
-        fixed = Path(folder) / "fixed.onnx"
-        fixed.write_bytes(fix_size(quantized, size).SerializeToString())
-        qnn.write_dlc(fixed, path, soc_model=socs.DEFAULT if soc is None else soc, overwrite=overwrite)
-    rebuilt = free_size(rebuild(read(path)))
-    agreement = psnr_to_float(runner(quantized), runner(rebuilt), crops.arrays[:1])
-    value = None if agreement == float("inf") else agreement
-    passed = agreement >= DLC_AGREES
-    check = Check("the quantized .onnx", "PSNR in dB on ONNX Runtime, None: equal", value, DLC_AGREES, passed)
-    if not passed:
-        raise CheckFailed(f"the .dlc computes another picture than the .onnx: {agreement:.1f} dB", where=path)
-    return (check,), rebuilt
 
 
 def encodings_json(network, encodings, scales, recipe: Recipe) -> dict:

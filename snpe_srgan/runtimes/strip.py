@@ -1,0 +1,61 @@
+"""Does Qualcomm's compiler keep the picture at this width? A strip of full width, on the emulator and on the host.
+
+Seen with QAIRT 2.51: an 8-bit DepthToSpace of block 4 writes wrong first columns at widths of 9, 10, 30, 31, 61, 62,
+63, 95, 127, ..., and nothing reports it. PSNR with its cropped border does not see it; a strip does, in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.artifacts.card import Check
+from snpe_srgan.errors import CheckFailed
+
+ROWS = 8  # LR rows: the fault depends on the width alone
+LEVELS = 16.0  # of 255: what a column may be off, on average ...
+TIMES = 8.0  # ... unless it is the common rounding noise of a network that quantizes badly
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Mean absolute difference between emulator and host in 8-bit levels: of the worst LR column, of the usual one."""
+
+    worst: float
+    column: int
+    median: float
+
+    @property
+    def passed(self) -> bool:
+        return self.worst <= LEVELS or self.worst <= TIMES * self.median
+
+
+def compare(emulated: np.ndarray, host: np.ndarray, *, scale: int) -> Strip:
+    """Both (1, rows * scale, width * scale, 3) in [-1, 1]."""
+    error = np.abs(emulated.astype(np.float64) - host)[0].mean(axis=(0, 2)) * 127.5
+    columns = error.reshape(-1, scale).mean(axis=1)
+    return Strip(float(columns.max()), int(columns.argmax()), float(np.median(columns)))
+
+
+def check_strip(model, *, width: int, scale: int, soc: int | str, where: object) -> Check:
+    """Runs a strip of noise through the ONNX `model` (free size); `CheckFailed` when a column is wrong."""
+    import onnxruntime
+
+    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.toolchains.qnn import EmulatorSession
+
+    lr = np.random.default_rng(0).random((1, ROWS, width, 3), dtype=np.float32)
+    fixed = fix_size(model, (ROWS, width), where=where).SerializeToString()
+    host = onnxruntime.InferenceSession(fixed, providers=["CPUExecutionProvider"])
+    expected = host.run(None, {host.get_inputs()[0].name: lr})[0]
+    with EmulatorSession(fixed, soc_model=soc, name=str(where)) as emulator:
+        strip = compare(emulator.run(lr), expected, scale=scale)
+    if not strip.passed:
+        raise CheckFailed(
+            f"Qualcomm's compiler computes wrong columns at width {width}: column {strip.column} is off by "
+            f"{strip.worst:.0f} of 255 levels, the usual one by {strip.median:.1f}",
+            where=where,
+            hint="--input-size with a width that is a multiple of 4",
+        )
+    return Check("the host engine", f"worst column of a strip on the emulator, 8-bit levels of {width}", strip.worst)
