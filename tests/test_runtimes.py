@@ -78,7 +78,7 @@ def test_a_dlc_runs_as_the_graph_it_was_made_from(tmp_path):
 @needs_qnn
 def test_the_emulator_takes_a_free_size_model_at_the_size_of_the_picture(tmp_path):
     file = saved(free(srgan()), tmp_path)
-    with open_session(file, on="emulator") as session:
+    with open_session(file, on="emulator", chip="none") as session:
         assert session.input_size is None
         for size in ((8, 8), (6, 10)):
             expected = run_cpu(srgan(size), lr_batch(size))[0]
@@ -314,3 +314,48 @@ def test_sdk_and_device_say_what_they_need(npz, on):
 def test_contradictions_are_usage_errors(npz, options):
     with pytest.raises(UsageError):
         open_session(npz, **options)
+
+
+# -- frozen graphs ----------------------------------------------------------------------------------------------------
+
+
+def message(*fields: tuple[int, bytes]) -> bytes:
+    """Length-delimited protobuf fields shorter than 128 bytes."""
+    return b"".join(bytes([number << 3 | 2, len(value)]) + value for number, value in fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (message((1, message((1, b"w"), (2, b"VarHandleOp")))), "'w' is a variable"),
+        (message((1, message((1, b"w")))), "without a name or an operator"),
+        (message((1, message((1, b"\xff"), (2, b"Add")))), "utf-8"),
+        (message((1, message((1, b"x"), (2, b"Add"))))[:-1], "cut short"),
+        (b"\x08\x01" + message((2, b"")), "saved_model.pb"),
+        (b"", "no nodes"),
+    ],
+)
+def test_a_pb_that_is_no_frozen_graph(content, said, tmp_path, capfd):
+    (tmp_path / "x.pb").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        open_session(resolve(tmp_path / "x.pb"))
+    assert said in str(error.value)
+    assert capfd.readouterr() == ("", "")  # native readers say nothing of their own
+
+
+def test_a_frozen_graph_runs_on_openvino_and_tensorflow_as_its_npz_does(tmp_path, rng):
+    from snpe_srgan.export.freeze import freeze
+
+    graph = describe("srgan", {"blocks": 1, "width": 4})
+    weights = random_weights(graph, rng)
+    save_npz(tmp_path / "net.npz", graph, weights)
+    (tmp_path / "net.pb").write_bytes(freeze(graph, weights).SerializeToString())
+    lr = lr_batch((9, 14))
+    with open_session(resolve(tmp_path / "net.npz")) as session:
+        expected = session.run(lr)
+    for engine in ("openvino", "tensorflow"):
+        with open_session(resolve(tmp_path / "net.pb"), engine=engine) as session:
+            assert np.abs(session.run(lr) - expected).max() < 1e-5
+            assert (session.scale, session.input_size) == (4, None)
+            if engine == "openvino":
+                assert session.overlap == receptive_radius(graph)

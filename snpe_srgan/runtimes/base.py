@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,5 +80,7 @@ def usable_threads() -> int:
 
 
 def first_line(error: Exception) -> str:
+    """The line of an engine's message that says what is wrong: its last, without the engine's own prefix."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[-1]) if lines else type(error).__name__
+    return said[:300]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
 MAX_BYTES = 1 << 31  # the protobuf format's own limit
-MAX_ELEMENTS = 1 << 31  # in one tensor of a 64x64 (or the fixed size) run: more is no network for pictures
+MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
+MAX_PROBE_ELEMENTS = 1 << 28  # the same for a model of free size, at PROBE
 PROBE = (64, 64)  # where the size is free, shapes are inferred for this one
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 
@@ -155,7 +156,7 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
         elements = 1
         for length in shape:
             elements *= length or 1
-        if elements > MAX_ELEMENTS:
+        if elements > (MAX_ELEMENTS if fixed else MAX_PROBE_ELEMENTS):
             raise InputError(
                 f"tensor '{name}' would have {elements:.1e} values: not a network for pictures", where=where
             )

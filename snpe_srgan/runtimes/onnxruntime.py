@@ -20,7 +20,7 @@ class OnnxRuntimeSession(EngineSession):
         self.version = ort.__version__
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and told once
         options.enable_cpu_mem_arena = False  # the arena keeps the peak of the largest tile for ever
         try:
             self._session = ort.InferenceSession(

@@ -12,6 +12,7 @@ import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
+from snpe_srgan.runtimes.frozen_graph import check_frozen_graph
 from snpe_srgan.runtimes.onnx_model import PROBE
 from snpe_srgan.runtimes.reach import Facts, Step, walk
 from snpe_srgan.runtimes.source import Source
@@ -28,6 +29,8 @@ class OpenVinoSession(EngineSession):
 
     def __init__(self, source: Source, *, threads: int | None = None, precision: str = "f32"):
         require("openvino", what="this engine" if source.kind != "pb" else "running a .pb on the host")
+        if source.kind == "pb":
+            check_frozen_graph(source.path)
         import openvino as ov
 
         self.version = ov.__version__.split("-")[0]
