@@ -32,8 +32,8 @@ def session_options(function):
             ),
             click.option(
                 "--chip",
-                help="For the emulator: compute float graphs in float16 as this chip would (57, SM8650, '8 Gen 3')"
-                " instead of in float32.",
+                help="For the emulator: the chip it computes as (57, SM8650, '8 Gen 3'; float graphs in float16),"
+                " or none for true float32.  [default: SM8650, for which a .dlc is written]",
             ),
         ]
     ):
@@ -50,4 +50,5 @@ def open_model(file, *, on: str, engine: str, threads: int | None, precision: st
         raise UsageError("--chip goes with --on emulator")
     if threads is not None and on == "emulator":
         raise UsageError("--threads is for the host: leave it out with --on emulator")
-    return open_session(file, on=on, engine=engine, threads=threads, precision=precision, chip=chip)
+    chosen = {} if chip is None else {"chip": chip}
+    return open_session(file, on=on, engine=engine, threads=threads, precision=precision, **chosen)

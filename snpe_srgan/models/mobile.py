@@ -6,7 +6,9 @@ Every choice is for integer arithmetic (Du et al. 2021, "Anchor-based Plain Net 
 no long chain of additions in which rounding noise grows; the residual that is added is the enlarged picture itself, so
 the convolutions carry only small differences; the clip gives the output a fixed range; 32 channels fill the vector
 unit. One shuffle by 4 costs the DSP half of what two by 2 cost, at a price: Qualcomm's compiler computes it wrongly at
-8 bits for some widths, none of them a multiple of 4 (runtimes/strip.py holds every .dlc to that). A fresh network *is* nearest-neighbour upsampling (its last convolution starts at 0), and training improves on it.
+8 bits for some widths, none of them a multiple of 4 (runtimes/strip.py holds every .dlc to that).
+
+A fresh network *is* nearest-neighbour upsampling (its last convolution starts at 0), and training improves on it.
 """
 
 from __future__ import annotations

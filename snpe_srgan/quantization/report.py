@@ -210,14 +210,14 @@ def dataset_loss(run_float, run_quantized, path, *, scale: int, overlap: int | N
     )
 
 
-def judge_on_emulator(model, quantized, rebuilt, crops: Sequence[np.ndarray]) -> EmulatorJudgement:
+def judge_on_emulator(model, quantized, rebuilt, crops: Sequence[np.ndarray], *, soc: int | str) -> EmulatorJudgement:
     """Runs the graph rebuilt from the .dlc on the Hexagon emulator, on a few crops (it computes about 1 GMAC/s)."""
     from snpe_srgan.runtimes.onnx_model import fix_size
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
     crops = [c for c in crops if c.shape == crops[0].shape][:JUDGED_CROPS]
     fixed = fix_size(rebuilt, crops[0].shape[1:3])
-    with EmulatorSession(fixed.SerializeToString(), name="the .dlc's graph") as emulator:
+    with EmulatorSession(fixed.SerializeToString(), soc_model=soc, name="the .dlc's graph") as emulator:
         judged = {crop.tobytes(): emulator.run(crop) for crop in crops}
     exact, simulated = runner(model), runner(quantized)
 

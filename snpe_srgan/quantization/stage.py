@@ -105,14 +105,15 @@ def quantize_model(
     with atomic_write(paths[".onnx"], overwrite=overwrite) as temporary:
         temporary.write_bytes(quantized.SerializeToString())
     checks: tuple[Check, ...] = ()
+    chip = socs.DEFAULT if soc is None else soc
     if not onnx_only:
         checks, rebuilt = write_checked_dlc(
             quantized, paths[".dlc"], input_size=input_size, scale=facts.scale,
-            soc=socs.DEFAULT if soc is None else soc, against=paths[".onnx"].name, overwrite=overwrite,
+            soc=chip, against=paths[".onnx"].name, overwrite=overwrite,
         )  # fmt: skip
         if judge == "emulator":
             say("judging on the Hexagon emulator")
-            judged = reports.judge_on_emulator(float_model, quantized, free_size(rebuilt), crops.arrays)
+            judged = reports.judge_on_emulator(float_model, quantized, free_size(rebuilt), crops.arrays, soc=chip)
             report = replace(report, emulator=judged)
             card = _card(file, facts, chosen, crops, report)
         fixed = _ports(facts, input_size)

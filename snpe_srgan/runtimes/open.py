@@ -12,6 +12,7 @@ from snpe_srgan.artifacts.resolve import ModelFile
 from snpe_srgan.errors import MissingToolError, UsageError, did_you_mean
 from snpe_srgan.runtimes.base import EngineSession, installed
 from snpe_srgan.runtimes.source import load_source
+from snpe_srgan.toolchains.socs import DEFAULT
 
 PLACES = ("host", "emulator", "sdk", "device")
 ENGINES = ("auto", "openvino", "onnxruntime")
@@ -25,7 +26,7 @@ def open_session(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "f32",
-    chip: int | str | None = None,
+    chip: int | str = DEFAULT,
 ) -> EngineSession:
     """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
 
@@ -34,7 +35,8 @@ def open_session(
         engine: the host engine: `auto`, `openvino`, `onnxruntime`, or `tensorflow` for a `.pb`.
         threads: of the host engine; None for all processors this process may use.
         precision: `f32`, or `bf16` (OpenVINO only).
-        chip: for the emulator: None computes float graphs in float32, a chip as that chip would.
+        chip: for the emulator: the chip it computes as (float graphs in float16, from Hexagon v73 on); 'none' computes
+            float graphs in true float32.
     """
     for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow"), "--engine")):
         if value not in known:
@@ -49,7 +51,7 @@ def open_session(
             raise UsageError("--engine and --precision choose the host's arithmetic: leave them out with --on emulator")
         from snpe_srgan.runtimes.emulator import EmulatorEngineSession
 
-        return EmulatorEngineSession(load_source(file), chip=chip)
+        return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
     return _open_host(file, engine=engine, threads=threads, precision=precision)
 
 
