@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.card import Card, Metric, TensorInfo, write_card
+from snpe_srgan.artifacts.card import Metric, write_card
 from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.config import Config
-from snpe_srgan.export.cost import graph_cost
+from snpe_srgan.export.model_card import model_card
 from snpe_srgan.models.graph import Graph
 
 
@@ -67,31 +67,18 @@ def save_generator(
 ) -> Path:
     """Writes `path` (replacing it) and the card that says how the weights came to be."""
     save_npz(path, graph, weights, overwrite=True)
-    cost, last = graph_cost(graph), stages[-1]
-    metrics = ()
+    last, metrics = stages[-1], ()
     if last.psnr is not None:
         metrics = (Metric(validation_name(config), protocol, last.psnr, last.ssim, engine="tensorflow"),)
-    card = Card(
-        artifact=path.name,
-        kind="npz",
-        network=graph.network,
-        scale=graph.scale,
-        parameters=cost.parameters,
-        macs_per_lr_pixel=cost.macs_per_lr_pixel,
-        receptive_radius=cost.receptive_radius,
-        input=TensorInfo("lr", (None, None, None, 3)),
-        output=TensorInfo(graph.output, (None, None, None, 3), range=(-1.0, 1.0)),
-        options=dict(graph.options),
-        training={
-            "data": [short(spec) for spec in config.data.train],
-            "seed": config.seed,
-            "weights": f"averaged, decay {config.training.ema}" if config.training.ema else "of the last step",
-            "precision": precision,
-            "initial": config.model.initial,
-            "stages": [dataclasses.asdict(stage) for stage in stages],
-        },
-        metrics=metrics,
-    )
+    training = {
+        "data": [short(spec) for spec in config.data.train],
+        "seed": config.seed,
+        "weights": f"averaged, decay {config.training.ema}" if config.training.ema else "of the last step",
+        "precision": precision,
+        "initial": config.model.initial,
+        "stages": [dataclasses.asdict(stage) for stage in stages],
+    }
+    card = dataclasses.replace(model_card(graph, kind="npz", training=training), metrics=metrics)
     write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))
     return path
 
