@@ -21,6 +21,7 @@ from snpe_srgan.models.registry import describe
 from snpe_srgan.training.checkpoint import Checkpoint
 from snpe_srgan.training.engine import Distribution
 from snpe_srgan.training.input import content_key, training_cache, validation_pairs
+from snpe_srgan.training.result import validation_name
 from snpe_srgan.training.validation import PROTOCOL, Validator
 
 
@@ -49,6 +50,7 @@ class Run:
     data_key: str
     features: Mapping[str, FeatureNetwork]
     validator: Validator | None
+    validation: str
     protocol: str
     clock: Clock
 
@@ -103,6 +105,7 @@ def prepare_run(
         data_key=data_key,
         features=features,
         validator=Validator(pairs, scale=config.model.scale) if pairs else None,
+        validation=validation_name(config, len(pairs)),
         protocol=PROTOCOL.describe(),
         clock=Clock(saved.progress.seconds if saved else 0.0),
     )

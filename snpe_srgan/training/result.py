@@ -63,13 +63,14 @@ def save_generator(
     *,
     stages: list[StageResult],
     precision: str,
+    validation: str,
     protocol: str,
 ) -> Path:
     """Writes `path` (replacing it) and the card that says how the weights came to be."""
     save_npz(path, graph, weights, overwrite=True)
     last, metrics = stages[-1], ()
     if last.psnr is not None:
-        metrics = (Metric(validation_name(config), protocol, last.psnr, last.ssim, engine="tensorflow"),)
+        metrics = (Metric(validation, protocol, last.psnr, last.ssim, engine="tensorflow"),)
     training = {
         "data": [short(spec) for spec in config.data.train],
         "seed": config.seed,
@@ -83,9 +84,9 @@ def save_generator(
     return path
 
 
-def validation_name(config: Config) -> str:
-    limit = f", first {config.data.valid_limit}"
-    return " + ".join(short(spec) for spec in config.data.valid) + limit
+def validation_name(config: Config, count: int) -> str:
+    """What was validated on, for people and cards."""
+    return " + ".join(short(spec) for spec in config.data.valid) + f" ({count} pictures)"
 
 
 def short(spec: str) -> str:

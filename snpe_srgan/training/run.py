@@ -21,7 +21,7 @@ from snpe_srgan.training.engine import make_distribution, set_determinism, set_p
 from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
 from snpe_srgan.training.prepare import Run, prepare_run
-from snpe_srgan.training.result import StageResult, TrainResult, validation_name
+from snpe_srgan.training.result import StageResult, TrainResult
 from snpe_srgan.training.rundir import check_resume, claim, describe_run, lock, relevant
 
 
@@ -87,7 +87,7 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
         f"{run.cache.pixels / 1e6:.1f} megapixels in all, {run.precision}"
     )
     if bicubic:
-        log.say(f"bicubic: {bicubic.psnr:.2f} dB / {bicubic.ssim:.4f} on {validation_name(run.config)}")
+        log.say(f"bicubic: {bicubic.psnr:.2f} dB / {bicubic.ssim:.4f} on {run.validation}")
     if history and saved.progress.stage == len(history) - 1 and _extended(history[-1], run.config):
         history.pop()  # the stage was finished, and its budget has grown since
     for index in range(len(history), len(stages)):
@@ -102,7 +102,7 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
         stages=tuple(history),
         seconds=sum(stage.seconds for stage in history),
         precision=run.precision,
-        validation=validation_name(run.config),
+        validation=run.validation,
         protocol=run.protocol,
         bicubic_psnr=bicubic.psnr if bicubic else None,
         bicubic_ssim=bicubic.ssim if bicubic else None,

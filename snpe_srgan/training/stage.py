@@ -194,7 +194,8 @@ class StageRun:
         run = self.shared
         save_generator(
             path, run.config, run.graph, self.state.average_weights(),
-            stages=[*self.history, result], precision=run.precision, protocol=run.protocol,
+            stages=[*self.history, result], precision=run.precision, validation=run.validation,
+            protocol=run.protocol,
         )  # fmt: skip
 
     def _progress(self, history: list[StageResult]) -> Progress:
