@@ -51,6 +51,8 @@ def command(
                 open_model(file, on=on, engine=engine, threads=threads, precision=precision, chip=chip)
             )
             scale = session.scale
+            for remark in session.remarks:
+                output.warn(remark)
         sets = [find_evaluation_set(path, scale=scale) for path in datasets]
         results = []
         for data in sets:

@@ -42,6 +42,8 @@ def command(model, pictures, out, on, engine, threads, precision, chip, runtime,
     file = resolve(model)
     found = find_pictures(pictures)
     with open_model(file, on=on, engine=engine, threads=threads, precision=precision, chip=chip) as session:
+        for remark in session.remarks:
+            output.warn(remark)
         jobs = plan_jobs(found, out=out, scale=session.scale, overwrite=overwrite)
         watch = Watch(output, jobs)
         try:

@@ -15,11 +15,13 @@ class EngineSession:
     """Base of the engines' sessions; a subclass gives `_infer` and may give `close`.
 
     `overlap` is the receptive radius; `overlap_unknown` names the operator that keeps it from being known, in which
-    case `overlap` is 0 and tiles must not be used. `bytes_per_pixel` estimates the memory of one LR pixel.
+    case `overlap` is 0 and tiles must not be used. `bytes_per_pixel` estimates the memory of one LR pixel; `remarks`
+    are for the user, about how this machine runs it.
     """
 
     engine = ""
     version = ""
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, path: Path, facts: Facts):
         self.path = path

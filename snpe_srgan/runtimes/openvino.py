@@ -17,8 +17,6 @@ from snpe_srgan.runtimes.onnx_model import PROBE
 from snpe_srgan.runtimes.reach import Facts, Step, walk
 from snpe_srgan.runtimes.source import Source
 
-PRECISIONS = ("f32", "bf16")
-
 
 class OpenVinoSession(EngineSession):
     """Args:
@@ -35,6 +33,8 @@ class OpenVinoSession(EngineSession):
 
         self.version = ov.__version__.split("-")[0]
         self._core = ov.Core()
+        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            self.remarks = ("this CPU has no bf16 of its own: f32 is faster on it",)
         try:
             if source.model is None:
                 self._model = self._core.read_model(str(source.path))
