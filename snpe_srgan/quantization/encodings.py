@@ -71,7 +71,27 @@ def known_encoding(network: Network, group: str, bits: int) -> Encoding | None:
     if network.output in members:
         scale, zero = unit_range(bits)
         return Encoding(bits, float(scale), zero)
+    source = network.makers.get(group)
+    if source is not None and source.kind == "Conv" and len(members) == 1 and _reads_picture(network, source):
+        low, high = pixel_bounds(source)
+        if max(abs(low + 1), abs(high - 1)) < 1e-6:  # the anchor: on the output's own grid, to which it is added
+            scale, zero = unit_range(bits)
+            return Encoding(bits, float(scale), zero)
+        return spanning(low, high, bits)
     return None
+
+
+def _reads_picture(network: Network, conv) -> bool:
+    """Whether a 1x1 convolution without padding reads the input picture."""
+    own = np.shape(conv.constants[1])[2:] == (1, 1) and not any(conv.attributes.get("pads", ()))
+    return own and network.groups[conv.inputs[0]] == network.groups[network.input]
+
+
+def pixel_bounds(conv) -> tuple[float, float]:
+    """The exact range of a 1x1 convolution of a picture in [0, 1]: a calibration without white must not clip white."""
+    kernel = np.asarray(conv.constants[1], np.float64)[:, :, 0, 0]
+    bias = np.asarray(conv.constants.get(2, np.zeros(len(kernel))), np.float64)
+    return float((bias + np.minimum(kernel, 0).sum(1)).min()), float((bias + np.maximum(kernel, 0).sum(1)).max())
 
 
 def group_histogram(parts: list[Statistics]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -122,6 +122,7 @@ class _Writer:
         self.encodings, self.scales, self.slopes, self.weight_bits = encodings, scales, slopes, weight_bits
         self.nodes: list = []
         self.initializers: list = []
+        self.grids: dict[Encoding, tuple[str, str]] = {}
 
     def _constant(self, name: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
@@ -134,9 +135,12 @@ class _Writer:
         from onnx import helper
 
         e = self.encodings[name]
-        kind = unsigned(e.bits)
-        scale = self._constant(f"{name}_scale", np.float32(e.scale))
-        zero = self._constant(f"{name}_zero_point", kind(e.zero))
+        if e not in self.grids:
+            self.grids[e] = (
+                self._constant(f"{name}_scale", np.float32(e.scale)),
+                self._constant(f"{name}_zero_point", unsigned(e.bits)(e.zero)),
+            )
+        scale, zero = self.grids[e]
         out = final or f"{name}_dequantized"
         self.nodes.append(
             helper.make_node("QuantizeLinear", [tensor, scale, zero], [f"{name}_quantized"], name=f"{name}_quantize")

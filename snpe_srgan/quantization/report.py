@@ -237,12 +237,12 @@ def to_json(report: Report) -> dict:
     data = asdict(report)
     for entry, loss in zip(data["datasets"], report.datasets, strict=True):
         entry["lost"] = loss.lost
-    return _finite(data)
+    return finite(data)
 
 
-def _finite(value):
+def finite(value):
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, make_folder, refuse_overwrite, write_json
 from snpe_srgan.artifacts.resolve import ModelFile, resolve
+from snpe_srgan.errors import UsageError
 from snpe_srgan.export.dlc import write_checked_dlc
 from snpe_srgan.quantization.crops import SAMPLE, Crops, calibration_crops
 from snpe_srgan.quantization.recipe import DEFAULT, Recipe, parse_recipe
@@ -78,6 +79,9 @@ def quantize_model(
 
     chosen = parse_recipe(recipe)
     file = model if isinstance(model, ModelFile) else resolve(model)
+    chip = socs.find(socs.DEFAULT if soc is None else soc).id
+    if onnx_only and judge == "emulator":
+        raise UsageError("the emulator judges the .dlc, which --onnx-only does not write", hint="leave one of them out")
     if not onnx_only:
         qnn.require()
     stem = Path(out_dir) / f"{file.stem}_{chosen.name}"
@@ -105,7 +109,6 @@ def quantize_model(
     with atomic_write(paths[".onnx"], overwrite=overwrite) as temporary:
         temporary.write_bytes(quantized.SerializeToString())
     checks: tuple[Check, ...] = ()
-    chip = socs.DEFAULT if soc is None else soc
     if not onnx_only:
         checks, rebuilt = write_checked_dlc(
             quantized, paths[".dlc"], input_size=input_size, scale=facts.scale,
@@ -226,6 +229,8 @@ def _ports(facts, size):
 
 
 def _card(file: ModelFile, facts, recipe: Recipe, crops: Crops, report: Report) -> Card:
+    from snpe_srgan.quantization import report as reports
+
     lr, sr = _ports(facts, None)
     base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
     return replace(
@@ -235,15 +240,17 @@ def _card(file: ModelFile, facts, recipe: Recipe, crops: Crops, report: Report) 
         receptive_radius=facts.overlap,
         input=replace(lr, name=facts.input_name),
         output=replace(sr, name=facts.output_name),
-        quantization={
-            **asdict(recipe),
-            "calibration": crops.origin,
-            "notes": list(crops.notes),
-            "psnr_to_float_db": report.psnr_to_float,
-            "worst_layer": report.worst.name,
-            "datasets": [asdict(d) for d in report.datasets],
-            "emulator": None if report.emulator is None else asdict(report.emulator),
-        },
+        quantization=reports.finite(
+            {
+                **asdict(recipe),
+                "calibration": crops.origin,
+                "notes": list(crops.notes),
+                "psnr_to_float_db": report.psnr_to_float,
+                "worst_layer": report.worst.name,
+                "datasets": [asdict(d) for d in report.datasets],
+                "emulator": None if report.emulator is None else asdict(report.emulator),
+            }
+        ),
         metrics=(),
         checks=(),
         source=source_of(file.path),
