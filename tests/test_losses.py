@@ -87,7 +87,7 @@ def test_no_download_names_both_ways(tf, monkeypatch):
     monkeypatch.setattr(tf.keras.applications, "VGG19", offline)
     with pytest.raises(MissingToolError, match=r"(?s)connect to the internet.*features.weights"):
         load_feature_network("vgg19", ["block5_conv4"], weights=None)
-    with pytest.raises(MissingToolError, match="features.weights"):
+    with pytest.raises(MissingToolError, match=r"features\.weights"):
         load_feature_network("squeezenet", ["fire3/concat"], weights=None)
 
 
@@ -113,9 +113,11 @@ def test_squeezenet_features_prefer_the_sharper_picture(tf, shared_data):
 
     file = shared_data / "weights" / "squeezenet_v1.1_imagenet_notop.h5"
     network = load_feature_network("squeezenet", ["fire3/concat", "fire5/concat"], weights=file)
-    picture = Image.open(sorted((shared_data / "valid" / "HR").iterdir())[0]).convert("RGB").crop((128, 128, 256, 256))
+    first = sorted((shared_data / "valid" / "HR").iterdir())[0]
+    picture = Image.open(first).convert("RGB").crop((128, 128, 256, 256))
     features = [
-        network(np.asarray(picture.filter(ImageFilter.GaussianBlur(r)), np.float32)[None] / 127.5 - 1) for r in (0, 1, 2)
+        network(np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)), np.float32)[None] / 127.5 - 1)
+        for radius in (0, 1, 2)
     ]
     near, far = (float(feature_mse(features[0], f)) for f in features[1:])
     assert 0 < near < far
