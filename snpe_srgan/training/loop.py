@@ -76,9 +76,9 @@ def run_stage(
 ) -> bool:
     """Trains from `position` to the end of its plan; returns whether it got there (False: interrupted)."""
     names = metric_names(stage)
-    speed: deque = deque(maxlen=20)  # (time, step) of the last reports: the speed a plan is made of
+    speed: deque = deque(maxlen=20)  # (time, step) of the last reports, from which the pace is taken
     images = batches.batch_size
-    clock, waited = time.perf_counter(), 0.0
+    clock, waited, begun = time.perf_counter(), 0.0, position.step
     source = prefetch(batches, start=position.step)
     try:
         while position.step < position.plan.end:
@@ -93,6 +93,8 @@ def run_stage(
             step_function(lr, hr, tf.constant(vector), tf.constant(step, tf.int64))
             position.step, position.logged = step + 1, position.logged + 1
             hooks.advance()
+            if not speed:  # the first step traced the graph, which says nothing about the pace
+                speed.append((time.perf_counter(), position.step))
             if interrupt.requested:
                 guard(state, stage, batches)
                 return False
@@ -100,18 +102,19 @@ def run_stage(
             if done % every.report == 0 or done >= position.plan.end:
                 guard(state, stage, batches)
                 now, count = time.perf_counter(), position.logged
-                speed.append((now, done))
-                pace = _pace(speed, (now - clock) / count)
-                if hooks.seconds_left is not None and done < position.plan.end:
+                span = max(now - clock, 1e-9)
+                if done > speed[0][1]:
+                    speed.append((now, done))
+                pace = _pace(speed, span / (done - begun))
+                if hooks.seconds_left is not None and len(speed) > 1 and done < position.plan.end:
                     position.plan = position.plan.corrected(
                         done, seconds_left=hooks.seconds_left(), seconds_per_step=pace, steps=stage.steps
                     )
                 means = dict(zip(names, (state.take_sums() / count).tolist(), strict=True))
                 position.logged = 0
                 left = (position.plan.end - done) * pace
-                span = max(now - clock, 1e-9)
-                hooks.report(Report(done, means, rate, count * images / span, waited / span, left))
-                clock, waited = time.perf_counter(), 0.0
+                hooks.report(Report(done, means, rate, (done - begun) * images / span, waited / span, left))
+                clock, waited, begun = time.perf_counter(), 0.0, done
             last = done >= position.plan.end
             if done % every.validate == 0 or last:
                 guard(state, stage, batches)
