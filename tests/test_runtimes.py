@@ -20,6 +20,7 @@ from snpe_srgan.runtimes.onnx_model import fix_size, onnx_facts
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.tiling import choose_tile
 from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+from snpe_srgan.runtimes.wide_convolution import widen
 from snpe_srgan.toolchains import qnn
 
 SMALL = {"srgan": {"blocks": 2, "width": 8}, "mobile": {}}
@@ -359,3 +360,43 @@ def test_a_frozen_graph_runs_on_openvino_and_tensorflow_as_its_npz_does(tmp_path
             assert (session.scale, session.input_size) == (4, None)
             if engine == "openvino":
                 assert session.overlap == receptive_radius(graph)
+
+
+# -- widened convolutions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [2, 4])
+@pytest.mark.parametrize(("bits", "per_channel"), [(None, True), (8, True), (8, False), (16, True)])
+def test_widened_convolutions_compute_the_same(block, bits, per_channel):
+    model = srgan() if bits is None else quantize(srgan(), bits, per_channel)
+    wide = widen(model, block=block)
+    onnx.checker.check_model(wide, full_check=True)
+    kernels = [t.dims for t in wide.graph.initializer if len(t.dims) == 4]
+    assert [block * block * 3, 8, 8 + block, 8 + block] in [list(k) for k in kernels]
+    assert not any(list(k) == [3, 8, 9, 9] for k in kernels)  # the narrow one is gone
+    difference = np.abs(run_cpu(wide, lr_batch())[0] - run_cpu(model, lr_batch())[0])
+    assert difference.max() < 1e-5 if bits is None else (difference > 1e-4).mean() < 0.01
+
+
+def test_a_free_size_model_stays_free_when_widened():
+    wide = widen(free(srgan()))
+    for size in ((7, 9), (12, 16)):
+        assert np.abs(run_cpu(wide, lr_batch(size))[0] - run_cpu(srgan(size), lr_batch(size))[0]).max() < 1e-5
+
+
+def test_models_without_such_a_convolution_are_left_alone():
+    model = mobile()
+    assert widen(model) is model
+    odd = srgan()  # x4, which blocks of 3 do not divide
+    assert widen(odd, block=3) is odd
+
+
+@pytest.mark.parametrize("change", [{"strides": [2, 2]}, {"pads": [0, 0, 0, 0]}, {"dilations": [2, 2]}])
+def test_convolutions_that_are_not_plain_are_left_alone(change):
+    model = srgan()
+    last = [n for n in model.graph.node if n.op_type == "Conv"][-1]
+    for name, value in change.items():
+        for attribute in [a for a in last.attribute if a.name == name]:
+            last.attribute.remove(attribute)
+        last.attribute.append(helper.make_attribute(name, value))
+    assert widen(model) is model

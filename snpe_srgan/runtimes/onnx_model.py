@@ -123,6 +123,12 @@ def ports(model: onnx.ModelProto, *, where: object):
     return lr, sr
 
 
+def input_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+    """The fixed (height, width) of the model's input, or None where it is free."""
+    height, width = _dims(ports(model, where=None)[0])[1:3]
+    return None if height is None else (height, width)
+
+
 def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = None) -> onnx.ModelProto:
     """A copy whose input is [1, *size, 3] and whose other shapes follow from it."""
     import onnx

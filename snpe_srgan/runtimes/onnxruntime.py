@@ -7,6 +7,7 @@ import numpy as np
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
 from snpe_srgan.runtimes.source import Source
+from snpe_srgan.runtimes.wide_convolution import widen
 
 
 class OnnxRuntimeSession(EngineSession):
@@ -24,7 +25,7 @@ class OnnxRuntimeSession(EngineSession):
         options.enable_cpu_mem_arena = False  # the arena keeps the peak of the largest tile for ever
         try:
             self._session = ort.InferenceSession(
-                source.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                widen(source.model).SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base but Exception
             raise InputError(f"ONNX Runtime cannot open the model: {first_line(error)}", where=source.path) from error

@@ -16,6 +16,7 @@ from snpe_srgan.runtimes.frozen_graph import check_frozen_graph
 from snpe_srgan.runtimes.onnx_model import PROBE
 from snpe_srgan.runtimes.reach import Facts, Step, walk
 from snpe_srgan.runtimes.source import Source
+from snpe_srgan.runtimes.wide_convolution import widen
 
 
 class OpenVinoSession(EngineSession):
@@ -39,7 +40,7 @@ class OpenVinoSession(EngineSession):
             if source.model is None:
                 self._model = self._core.read_model(str(source.path))
             else:
-                self._model = self._core.read_model(io.BytesIO(source.model.SerializeToString()))
+                self._model = self._core.read_model(io.BytesIO(widen(source.model).SerializeToString()))
         except Exception as error:  # OpenVINO throws plain RuntimeError
             kind = "a frozen TensorFlow graph" if source.kind == "pb" else "the model"
             raise InputError(f"OpenVINO cannot read {kind}: {first_line(error)}", where=source.path) from error
