@@ -124,7 +124,7 @@ def quantize_model(
             paths[".dlc"], replace(card, kind="dlc", input=fixed[0], output=fixed[1], checks=checks),
             tools=("onnx", "onnxruntime", "onnxruntime-qnn"),
         )  # fmt: skip
-    write_card(paths[".onnx"], replace(card, checks=checks), tools=("onnx", "onnxruntime"))
+    write_card(paths[".onnx"], card, tools=("onnx", "onnxruntime"))
     write_json(paths[".report.json"], reports.to_json(report), overwrite=overwrite)
     write_json(paths[".encodings.json"], encodings_json(network, encodings, scales, chosen), overwrite=overwrite)
     dlc = None if onnx_only else paths[".dlc"]

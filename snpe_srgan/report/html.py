@@ -51,14 +51,14 @@ def picture(path: Path, caption: str) -> str:
 
 def curve(caption: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, y_label: str) -> str:
     """Lines over steps as inline SVG; `series` are (name, [(x, y), ...]) with at least one point in all."""
-    width, height, left, bottom = 640, 260, 56, 36
+    width, height, left, bottom = 660, 260, 56, 36
     points = [p for _, line in series for p in line]
     x0, x1 = min(x for x, _ in points), max(x for x, _ in points)
     y0, y1 = min(y for _, y in points), max(y for _, y in points)
     x1, y1 = x1 if x1 > x0 else x0 + 1, y1 if y1 > y0 else y0 + 1
 
     def place(x: float, y: float) -> str:
-        px = left + (x - x0) / (x1 - x0) * (width - left - 12)
+        px = left + (x - x0) / (x1 - x0) * (width - left - 32)
         py = 12 + (y1 - y) / (y1 - y0) * (height - bottom - 12)
         return f"{px:.1f},{py:.1f}"
 
@@ -67,11 +67,12 @@ def curve(caption: str, series: Sequence[tuple[str, Sequence[tuple[float, float]
     for tick in range(5):
         y = y0 + (y1 - y0) * tick / 4
         px, py = place(x0, y).split(",")
-        parts.append(f'<line x1="{px}" x2="{width - 12}" y1="{py}" y2="{py}" stroke="#e3e3e3"/>')
+        parts.append(f'<line x1="{px}" x2="{width - 32}" y1="{py}" y2="{py}" stroke="#e3e3e3"/>')
         parts.append(f'<text x="4" y="{float(py) + 4:.1f}">{y:.2f}</text>')
     for tick in range(5):
         x = x0 + (x1 - x0) * tick / 4
-        parts.append(f'<text x="{float(place(x, y0).split(",")[0]) - 10:.1f}" y="{height - 18}">{x:.0f}</text>')
+        px = place(x, y0).split(",")[0]
+        parts.append(f'<text x="{px}" y="{height - 18}" text-anchor="middle">{x:.0f}</text>')
     for i, (name, line) in enumerate(series):
         colour = colours[i % len(colours)]
         coordinates = " ".join(place(x, y) for x, y in line)
