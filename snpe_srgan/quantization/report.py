@@ -23,7 +23,7 @@ from snpe_srgan.quantization.weights import weight_error
 
 LAYER_CROPS = 4
 JUDGED_CROPS = 3
-TILE = 96  # kept LR pixels of a tile: ONNX Runtime takes 100 kB a pixel for 8-bit graphs
+TILE = 64  # kept LR pixels of a tile: ONNX Runtime takes 100 kB a pixel for 8-bit graphs
 ENGINE = "onnxruntime (simulation)"
 
 
