@@ -49,6 +49,7 @@ class OpenVinoSession(EngineSession):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads or usable_threads(),
+            "ENABLE_CPU_PINNING": False,  # a pinned thread waits for a busy core; on an idle machine it gains nothing
         }
         self._compiled, self._size = None, None
 
