@@ -47,6 +47,7 @@ def command(models, input_size, runs, warmup, engines, threads, chip, output):
 def benchmark_text(result) -> list[str]:
     """The table for people, with what the numbers are."""
     from snpe_srgan.cli.output import table
+    from snpe_srgan.runtimes.benchmark import NOT_ASKED
 
     rows, remarks = [], []
     for model in result.models:
@@ -58,9 +59,9 @@ def benchmark_text(result) -> list[str]:
         for timing in model.timings or [None]:
             rows.append([model.path.name, size, *_cells(timing), shown])
             size, shown = "", ""
-        if estimate is None:
+        if estimate is None and model.no_estimate != NOT_ASKED:
             remarks.append(f"{model.path.name}: no estimate, {model.no_estimate}")
-        elif estimate.remark:
+        elif estimate is not None and estimate.remark:
             remarks.append(f"{model.path.name}: {estimate.remark}")
         for timing in model.timings:
             if timing.tiles > 1:

@@ -23,6 +23,7 @@ from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
 
 DEFAULT_ENGINES = ("tensorflow", "openvino", "onnxruntime")
 BASELINE = "tensorflow"
+NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
     from snpe_srgan.toolchains import qnn
 
     if chip is None:
-        return None, "not asked for"
+        return None, NOT_ASKED
     if (reason := qnn.available()) is not None:
         return None, reason
     if file.kind == "pb":
