@@ -61,9 +61,6 @@ class Table:
         offset = self._buffer.number("H", self._slots + 4 + 2 * slot)
         return self._at + offset if offset else None
 
-    def has(self, slot: int) -> bool:
-        return self._field(slot) is not None
-
     def number(self, slot: int, kind: str = "i", default=0):
         """A scalar; `kind` is its letter in the `struct` module."""
         at = self._field(slot)
