@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -172,6 +173,17 @@ def test_emulator_keeps_one_child_for_many_tiles(model_path):
     assert np.array_equal(results[0], results[3]) and not np.array_equal(results[0], results[1])
     for tile, result in zip(tiles, results, strict=False):  # without a chip, float32 is computed as such
         assert np.abs(result - nets.run_cpu(onnx.load(model_path), tile)[0]).max() < 1e-5
+
+
+@needs_wheel
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no CPU affinity on this system")
+def test_workers_of_one_parent_spread_over_the_cpus_it_may_use(model_path):
+    mine = os.sched_getaffinity(0)
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(qnn.EmulatorSession(model_path)) for _ in range(min(len(mine), 2))]
+        theirs = [os.sched_getaffinity(s._worker._process.pid) for s in sessions]
+    assert all(len(cpus) == 1 for cpus in theirs) and len(set.union(*theirs)) == len(theirs)
+    assert set.union(*theirs) <= mine == os.sched_getaffinity(0)
 
 
 @needs_wheel

