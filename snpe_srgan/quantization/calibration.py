@@ -123,3 +123,13 @@ def channel_power(network: Network, tensor: str, statistics: Mapping[str, Statis
             return parts[0].reshape(-1, block).mean(axis=1)
         return parts[0].reshape(block, -1).mean(axis=0)
     return np.concatenate(parts)
+
+
+def behind(network: Network, tensor: str, statistics: Mapping[str, Statistics]) -> Statistics:
+    """Statistics of a convolution's output; of the ReLU's where the two are one operator."""
+    return statistics[network.readers[tensor][0].output if tensor in network.fused else tensor]
+
+
+def positions(s: Statistics) -> float:
+    """Values of one channel over all crops."""
+    return float(s.counts.sum() / len(s.low))

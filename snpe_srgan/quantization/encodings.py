@@ -23,11 +23,15 @@ MARGIN = 1.25  # min_max widens the seen range: other pictures go farther, and 1
 
 @dataclass(frozen=True)
 class Encoding:
-    """An unsigned asymmetric grid for one activation tensor: real = (q - zero) * scale, 0 <= q < 2^bits."""
+    """An unsigned asymmetric grid for one activation tensor: real = (q - zero) * scale, 0 <= q < 2^bits.
+
+    `narrow` is the coarser grid to which the tensor is converted for operators that compute in fewer bits than it has.
+    """
 
     bits: int
     scale: float
     zero: int
+    narrow: Encoding | None = None
 
     @property
     def low(self) -> float:
@@ -36,6 +40,21 @@ class Encoding:
     @property
     def high(self) -> float:
         return (2**self.bits - 1 - self.zero) * self.scale
+
+    def at(self, bits: int) -> Encoding:
+        """The grid on which an operator of `bits` bits reads the tensor.
+
+        More bits than it has: a finer grid that holds every point of the own one (2^16 - 1 = 257 (2^8 - 1)), so
+        nothing is lost. Fewer: `narrow`, or the same range in fewer steps.
+        """
+        if bits == self.bits:
+            return self
+        if bits > self.bits:
+            finer = (2**bits - 1) // (2**self.bits - 1)
+            return Encoding(bits, float(np.float32(self.scale / finer)), self.zero * finer)
+        if self.narrow is not None and self.narrow.bits == bits:
+            return self.narrow
+        return spanning(self.low, self.high, bits)
 
 
 def spanning(low: float, high: float, bits: int) -> Encoding:

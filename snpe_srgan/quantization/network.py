@@ -97,6 +97,10 @@ class Network:
                     parent[root(node.output)] = root(x)
         return {x: root(x) for x in parent}
 
+    def stored(self, node: Node) -> str:
+        """The integer tensor that a node's result ends in: behind the ReLU where that is part of the node."""
+        return self.readers[node.output][0].output if node.output in self.fused else node.output
+
     def members(self, group: str) -> list[str]:
         """The tensors of a group that exist as integers, in execution order."""
         return [x for x in self.integer_tensors if self.groups[x] == group]
@@ -112,3 +116,9 @@ def prelu_slopes(node: Node) -> np.ndarray:
     if node.kind == "LeakyRelu":
         return np.array([node.attributes.get("alpha", 0.01)], np.float64)
     return np.asarray(node.constants[1], np.float64).reshape(-1)
+
+
+def clip_bounds(node: Node) -> tuple[float, float]:
+    """The (lowest, highest) value that a Clip lets through."""
+    low, high = (float(node.constants[i]) if i in node.constants else end for i, end in ((1, -np.inf), (2, np.inf)))
+    return low, high

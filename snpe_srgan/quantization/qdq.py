@@ -5,6 +5,10 @@
 Every engine reads this form: the Hexagon compiler turns each `DequantizeLinear -> operator -> QuantizeLinear` into one
 integer operator, OpenVINO and ONNX Runtime into 8-bit kernels. A ReLU behind a convolution stands inside such a group,
 because its grid starts at zero; a PReLU is an operator of its own, so its input is an integer tensor too.
+
+Tensors may differ in width. The HTP has no operator with inputs and output of different widths, so each one computes in
+the width of its output, and an input of another width goes through a conversion first: a further pair, quantized to
+the other grid, which becomes one `Convert`.
 """
 
 from __future__ import annotations
@@ -26,6 +30,17 @@ from snpe_srgan.quantization.weights import (
 )
 
 
+def compute_bits(network: Network, node: Node, encodings: Mapping[str, Encoding]) -> int:
+    """The width in which an operator computes: that of its output."""
+    return encodings[network.stored(node)].bits
+
+
+def read_encodings(network: Network, node: Node, encodings: Mapping[str, Encoding]) -> tuple[Encoding, ...]:
+    """The grids on which an operator reads its inputs, after the conversion to its own width."""
+    bits = compute_bits(network, node, encodings)
+    return tuple(encodings[x].at(bits) for x in node.inputs)
+
+
 def kernel_scales(network: Network, encodings: Mapping[str, Encoding], *, bits: int = 8) -> dict[str, np.ndarray]:
     """Convolution (by node name) -> the scales of its output channels, float32 (channels,)."""
     scales = {}
@@ -33,13 +48,22 @@ def kernel_scales(network: Network, encodings: Mapping[str, Encoding], *, bits: 
         if node.kind == "Conv":
             scale = channel_scales(node.constants[1], bits=bits)
             if 2 in node.constants:
-                scale = widen_for_bias(scale, node.constants[2], encodings[node.inputs[0]].scale)
+                scale = widen_for_bias(scale, node.constants[2], read_encodings(network, node, encodings)[0].scale)
             scales[node.name] = scale
     return scales
 
 
-def slope_grids(network: Network, statistics: Mapping[str, Statistics], *, bits: int) -> dict[str, tuple]:
+def prelu_bits(network: Network, encodings: Mapping[str, Encoding]) -> dict[str, int]:
+    """PReLU (by node name) -> the width in which it computes."""
+    return {node.name: compute_bits(network, node, encodings) for node in network.nodes if node.kind == "PRelu"}
+
+
+def slope_grids(
+    network: Network, statistics: Mapping[str, Statistics], *, bits: int | Mapping[str, int]
+) -> dict[str, tuple]:
     """PReLU (by node name) -> scale and zero point of its slopes, in the activations' own integer type.
+
+    `bits` are those of all, or of each (`prelu_bits`).
 
     With any other type the HTP computes the PReLU in float: 40 % slower on the whole SRGAN network at 8 bits, four
     times at 16, by Qualcomm's cost model. A slope's rounding error weighs as its channel's values do in the picture.
@@ -52,7 +76,7 @@ def slope_grids(network: Network, statistics: Mapping[str, Statistics], *, bits:
             if len(slopes) > 1 and node.output in statistics:
                 power = channel_power(network, node.inputs[0], statistics)
                 weight = power * statistics[node.output].gain + 1e-12
-            grids[node.name] = slope_grid(slopes, weight, bits=bits)
+            grids[node.name] = slope_grid(slopes, weight, bits=bits if isinstance(bits, int) else bits[node.name])
     return grids
 
 
@@ -72,7 +96,7 @@ def to_qdq(
     from onnx import helper
 
     network = Network(model)
-    writer = _Writer(encodings, scales, slopes, weight_bits)
+    writer = _Writer(network, encodings, scales, slopes, weight_bits)
     nodes = {n.output[0]: n for n in model.graph.node}
     read = {network.input: writer.pair(network.input, network.input)}
     for node in network.nodes:
@@ -82,7 +106,7 @@ def to_qdq(
         if _saturates(network, node, encodings):
             read[node.output] = read[node.inputs[0]]  # the integers of the input are clipped already
             continue
-        made.input.extend(read[x] for x in node.inputs)
+        made.input.extend(writer.inputs(node, read))
         made.input.extend(writer.constants(node))
         is_output = node.output == network.output
         made.output[0] = f"{node.output}_float" if is_output else node.output
@@ -117,12 +141,21 @@ def unsigned(bits: int) -> type:
     return np.uint8 if bits <= 8 else np.uint16
 
 
+def packed(integers: np.ndarray) -> np.ndarray:
+    """4-bit integers as ONNX stores them: two a byte."""
+    import ml_dtypes
+
+    return integers.astype(ml_dtypes.int4)
+
+
 class _Writer:
-    def __init__(self, encodings, scales, slopes, weight_bits: int):
+    def __init__(self, network: Network, encodings, scales, slopes, weight_bits: int):
+        self.network = network
         self.encodings, self.scales, self.slopes, self.weight_bits = encodings, scales, slopes, weight_bits
         self.nodes: list = []
         self.initializers: list = []
-        self.grids: dict[Encoding, tuple[str, str]] = {}
+        self.grids: dict[tuple, tuple[str, str]] = {}
+        self.converted: dict[tuple[str, Encoding], str] = {}
 
     def _constant(self, name: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
@@ -132,16 +165,18 @@ class _Writer:
 
     def pair(self, tensor: str, name: str, final: str | None = None) -> str:
         """Quantizes and dequantizes `tensor` with the encoding of `name`; returns the dequantized tensor's name."""
+        return self._pair(tensor, name, self.encodings[name], final or f"{name}_dequantized")
+
+    def _pair(self, tensor: str, name: str, e: Encoding, out: str) -> str:
         from onnx import helper
 
-        e = self.encodings[name]
-        if e not in self.grids:
-            self.grids[e] = (
+        grid = (e.bits, e.scale, e.zero)
+        if grid not in self.grids:
+            self.grids[grid] = (
                 self._constant(f"{name}_scale", np.float32(e.scale)),
                 self._constant(f"{name}_zero_point", unsigned(e.bits)(e.zero)),
             )
-        scale, zero = self.grids[e]
-        out = final or f"{name}_dequantized"
+        scale, zero = self.grids[grid]
         self.nodes.append(
             helper.make_node("QuantizeLinear", [tensor, scale, zero], [f"{name}_quantized"], name=f"{name}_quantize")
         )
@@ -149,6 +184,21 @@ class _Writer:
             helper.make_node("DequantizeLinear", [f"{name}_quantized", scale, zero], [out], name=f"{name}_dequantize")
         )
         return out
+
+    def inputs(self, node: Node, read: Mapping[str, str]) -> list[str]:
+        """What a node reads, converted to its width where a tensor has another; each conversion is written once."""
+        if node.inputs[0] in self.network.fused:
+            return [read[node.inputs[0]]]
+        wanted = read_encodings(self.network, node, self.encodings)
+        return [self._convert(x, read[x], e) for x, e in zip(node.inputs, wanted, strict=True)]
+
+    def _convert(self, tensor: str, dequantized: str, e: Encoding) -> str:
+        if e.bits == self.encodings[tensor].bits:
+            return dequantized
+        if (tensor, e) not in self.converted:
+            name = f"{tensor}_{e.bits}bit"
+            self.converted[tensor, e] = self._pair(dequantized, name, e, f"{name}_dequantized")
+        return self.converted[tensor, e]
 
     def constants(self, node: Node) -> list[str]:
         """Writes a node's constants, integers where the operator takes them; returns their names, as inputs."""
@@ -161,8 +211,10 @@ class _Writer:
     def _conv(self, node: Node) -> list[str]:
         weights, scale = np.asarray(node.constants[1]), self.scales[node.name]
         bias = np.asarray(node.constants.get(2, np.zeros(len(weights), np.float32)))
-        bias_scale = np.float32(self.encodings[node.inputs[0]].scale) * scale
+        bias_scale = np.float32(read_encodings(self.network, node, self.encodings)[0].scale) * scale
         integers = quantize_weights(weights, scale, bits=self.weight_bits)
+        if self.weight_bits == 4:
+            integers = packed(integers)
         return [
             self._integers(f"{node.name}_kernel", integers, scale, axis=0),
             self._integers(f"{node.name}_bias", quantize_bias(bias, bias_scale), bias_scale, axis=0),
@@ -170,7 +222,7 @@ class _Writer:
 
     def _slope(self, node: Node) -> str:
         scale, zero = self.slopes[node.name]
-        bits = self.encodings[node.inputs[0]].bits
+        bits = compute_bits(self.network, node, self.encodings)
         values = quantize(node.constants[1], scale, zero, low=0, high=2**bits - 1)
         return self._integers(f"{node.name}_alpha", values.astype(unsigned(bits)), scale, zero=zero)
 

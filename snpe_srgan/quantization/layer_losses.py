@@ -1,0 +1,225 @@
+"""The losses of a quantization, layer by layer: signal to noise, mean shift, ranges, and each one's part of the error.
+
+    seen = observe(plan, crops, exact=float_model)            # what flows through, float and quantized
+    losses = layer_losses(plan, seen, sensitivities(plan, crops))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.quantization.affine import fake_quantize
+from snpe_srgan.quantization.calibration import Statistics, channel_power
+from snpe_srgan.quantization.network import Network
+from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.ranges import range_error
+from snpe_srgan.quantization.sensitivity import Sensitivity
+from snpe_srgan.quantization.simulate import session, with_outputs
+from snpe_srgan.quantization.weights import weight_error
+
+
+@dataclass(frozen=True)
+class LayerLoss:
+    """One quantized tensor.
+
+    Attributes:
+        kind: the operator that makes it; "weights" for a convolution's kernel, "slopes" for a PReLU's.
+        low, high: the range its integers span; of weights and slopes the range they have.
+        sqnr: signal to noise in dB with everything before it quantized as well; None for weights and slopes.
+        sqnr_alone: with only this tensor rounded; None for weights and slopes.
+        picture_psnr: dB of the finished picture against the float network's, with only this on its grid: measured.
+        share_measured: its part of the sum of the errors that were measured so.
+        share_estimated: its part of the output's expected squared error, by the network's derivative. All shares of a
+            kind sum to 1; None where nothing was measured or estimated.
+    """
+
+    name: str
+    kind: str
+    bits: int
+    low: float
+    high: float
+    sqnr: float | None = None
+    sqnr_alone: float | None = None
+    picture_psnr: float | None = None
+    share_measured: float | None = None
+    share_estimated: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The measured share where there is one, else the estimate, else 0."""
+        return next((s for s in (self.share_measured, self.share_estimated) if s is not None), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """One tensor over all crops, float against quantized with everything before it quantized as well.
+
+    Attributes:
+        low, high: (channels,) extremes of the float values.
+        signal, noise, alone: mean square of the float values, of the error, of the error with only this one rounded.
+        spread: (channels,) standard deviation of the float values.
+        shift: (channels,) mean of the quantized values - mean of the float values.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    signal: float
+    noise: float
+    alone: float
+    spread: np.ndarray
+    shift: np.ndarray
+
+    @property
+    def relative_shift(self) -> float:
+        """The mean shifts of all channels against the spread of their values, both root mean square."""
+        spread = float(np.square(self.spread).mean())
+        return float(np.sqrt(np.square(self.shift).mean() / spread)) if spread > 0 else 0.0
+
+
+def channel_ranges(model, crops: Sequence[np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Tensor -> (channels,) lowest and highest values of a float network on the crops."""
+    network = Network(model)
+    names = [x for x in network.makers if x != network.output]
+    run, found = session(with_outputs(model, names)), {}
+    for crop in crops:
+        for x, values in zip(names, run(names, {network.input: crop}), strict=True):
+            low, high = values.min(axis=(0, 2, 3)), values.max(axis=(0, 2, 3))
+            seen = found.get(x, (low, high))
+            found[x] = np.minimum(seen[0], low), np.maximum(seen[1], high)
+    return found
+
+
+def observe(plan: Plan, crops: Sequence[np.ndarray], *, exact=None, quantized=None) -> dict[str, Flow]:
+    """What flows through the network: one Flow for each tensor that exists as integers, except the two ends.
+
+    Args:
+        crops: LR crops (1, h, w, 3); the tensors of one crop must fit into memory twice.
+        exact: the float network to compare with, see `sensitivity`; `plan.model` by default.
+        quantized: the QDQ model of the plan, if it was made already.
+    """
+    exact = exact or plan.model
+    quantized = quantized or plan.quantized()
+    network = Network(exact)
+    made = {name for node in quantized.graph.node for name in node.output}
+    names = [x for x in network.integer_tensors if f"{x}_dequantized" in made and x in network.makers]
+    run_float = session(with_outputs(exact, names))
+    run_integer = session(with_outputs(quantized, [f"{x}_dequantized" for x in names]), integer_kernels=False)
+    sums: dict[str, dict] = {}
+    for crop in crops:
+        pairs = (
+            run_float(names, {network.input: crop}),
+            run_integer([f"{x}_dequantized" for x in names], {network.input: crop}),
+        )
+        for x, real, integer in zip(names, *pairs, strict=True):
+            e = plan.encodings[x]
+            alone = fake_quantize(real, e.scale, e.zero, bits=e.bits)
+            here = {
+                "count": real[:, 0].size,
+                "low": real.min(axis=(0, 2, 3)),
+                "high": real.max(axis=(0, 2, 3)),
+                "total": real.sum(axis=(0, 2, 3), dtype=np.float64),
+                "square": np.square(real).sum(axis=(0, 2, 3), dtype=np.float64),
+                "error": np.square(real - integer).sum(dtype=np.float64),
+                "alone": np.square(real - alone).sum(dtype=np.float64),
+                "shift": (integer - real).sum(axis=(0, 2, 3), dtype=np.float64),
+            }
+            sums[x] = here if x not in sums else {k: _joined(k, sums[x][k], here[k]) for k in here}
+    return {x: _flow(s) for x, s in sums.items()}
+
+
+def _joined(key: str, a, b):
+    return np.minimum(a, b) if key == "low" else np.maximum(a, b) if key == "high" else a + b
+
+
+def _flow(s: dict) -> Flow:
+    count, values = s["count"], s["count"] * len(s["total"])
+    variance = s["square"] / count - np.square(s["total"] / count)
+    return Flow(
+        low=s["low"],
+        high=s["high"],
+        signal=float(s["square"].sum() / values),
+        noise=float(s["error"] / values),
+        alone=float(s["alone"] / values),
+        spread=np.sqrt(np.maximum(variance, 0)),
+        shift=s["shift"] / count,
+    )
+
+
+def decibel(signal: float, noise: float) -> float | None:
+    """10 log10(signal / noise); None where one of them is 0."""
+    return float(10 * np.log10(signal / noise)) if signal > 0 and noise > 0 else None
+
+
+def layer_losses(
+    plan: Plan, seen: Mapping[str, Flow], measured: Sequence[Sensitivity] = ()
+) -> tuple[LayerLoss, ...]:
+    """Every tensor, kernel and PReLU's slopes, in execution order; estimates where the plan has statistics."""
+    network = Network(plan.model)
+    estimates = expected_errors(plan) if plan.statistics else {}
+    errors = {(s.name, s.kind): s for s in measured}
+    total_estimated = sum(estimates.values()) or 1.0
+    total_measured = sum(s.error for s in measured) or 1.0
+    rows = []
+    for name, kind, bits, low, high in _entries(plan, network):
+        flow = seen.get(name) if kind not in ("weights", "slopes") else None
+        found, estimate = errors.get((name, kind)), estimates.get((name, kind))
+        rows.append(
+            LayerLoss(
+                name=name,
+                kind=kind,
+                bits=bits,
+                low=low,
+                high=high,
+                sqnr=None if flow is None else decibel(flow.signal, flow.noise),
+                sqnr_alone=None if flow is None else decibel(flow.signal, flow.alone),
+                picture_psnr=None if found is None else found.psnr,
+                share_measured=None if found is None else found.error / total_measured,
+                share_estimated=None if estimate is None else estimate / total_estimated,
+            )
+        )
+    return tuple(rows)
+
+
+def _entries(plan: Plan, network: Network):
+    """(name, kind, bits, low, high) of all that is quantized; tensors whose values are only moved are no entries."""
+    computed = {x for group in set(network.groups.values()) for x in network.sources(group)}
+    if network.input in computed:
+        e = plan.encodings[network.input]
+        yield network.input, "input", e.bits, e.low, e.high
+    for node in network.nodes:
+        if node.kind == "Conv":
+            kernel = np.asarray(node.constants[1])
+            yield node.name, "weights", plan.weight_bits, float(kernel.min()), float(kernel.max())
+        elif node.kind == "PRelu" and node.name in plan.slopes:
+            slopes, bits = np.asarray(node.constants[1]), plan.encodings[node.inputs[0]].bits
+            yield node.name, "slopes", bits, float(slopes.min()), float(slopes.max())
+        if node.output in computed:
+            e = plan.encodings[node.output]
+            yield node.output, node.kind, e.bits, e.low, e.high
+
+
+def expected_errors(plan: Plan) -> dict[tuple[str, str], float]:
+    """(name, kind) -> the output's expected squared error from rounding that tensor or kernel, by the derivative."""
+    network, statistics = Network(plan.model), plan.statistics
+    found = {}
+    for x, s in statistics.items():
+        e = plan.encodings[x]
+        kind = network.makers[x].kind if x in network.makers else "input"
+        error = float(range_error(s.weighted, s.edges, [e.low], [e.high], bits=e.bits)[0, 0])
+        found[x, kind] = 0.0 if kind == "input" and e.bits >= 8 else error  # 8-bit pictures lie on its grid
+    for node in network.nodes:
+        if node.kind == "Conv":
+            behind = _behind(network, node.output, statistics)
+            power = channel_power(network, node.inputs[0], statistics)
+            weights = np.asarray(node.constants[1], np.float64)
+            error = weight_error(weights, plan.scales[node.name], power, behind.gain, bits=plan.weight_bits)
+            found[node.name, "weights"] = float(behind.counts.sum() / len(behind.low)) * error
+    return found
+
+
+def _behind(network: Network, tensor: str, statistics) -> Statistics:
+    """Statistics of a convolution's output; of the ReLU's where the two are one operator."""
+    return statistics[network.readers[tensor][0].output if tensor in network.fused else tensor]

@@ -1,0 +1,210 @@
+"""The network layer by layer, float and quantized side by side: each layer is mended before the next one is looked at.
+
+    plan = mend(plan, crops, rounding=True)
+
+Every convolution sees the inputs that the quantized layers before it really give. Its weights are rounded for those
+(`rounding`), and its bias takes up what is left of the mean shift (empirical bias correction: Nagel et al. 2019, section
+4.2.2, through the whole network). Only the tensors still to be read are kept: two copies of a few, whatever the depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snpe_srgan.quantization.affine import dequantize, quantize
+from snpe_srgan.quantization.encodings import Encoding
+from snpe_srgan.quantization.network import Network, Node
+from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.rounding import round_weights
+from snpe_srgan.quantization.simulate import session
+from snpe_srgan.quantization.weights import quantize_weights, widen_for_bias
+from snpe_srgan.quantization.wires import with_convolutions
+
+PATCHES = 60_000  # of one layer, enough for the second moments of 576 taps
+ENTRIES = 60_000 * 576  # of the patch matrix: a 9x9 layer of 64 channels gets fewer patches
+MARGIN = 2  # LR pixels at a crop's border, where padding stands in for the picture, that teach nothing
+QUIET = 1e-6  # variance below which a crop says nothing about a layer
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A convolution's mean error over the crops, largest channel: as rounded to nearest, and as mended."""
+
+    name: str
+    before: float
+    after: float
+
+
+def mend(
+    plan: Plan, crops: Sequence[np.ndarray], *, rounding: bool, say: Callable[[str], None] = lambda text: None
+) -> tuple[Plan, tuple[Shift, ...]]:
+    """The plan with every bias corrected and, with `rounding`, every weight on its learned integer.
+
+    Args:
+        crops: LR crops, (1, h, w, 3) float32 in [0, 1].
+    """
+    walk = Walk(plan, crops)
+    arrays, scales, shifts = {}, dict(plan.scales), []
+    for node in walk:
+        if node.kind != "Conv":
+            continue
+        say(f"mending {node.name}")
+        kernel, scale = np.asarray(node.constants[1], np.float64), scales[node.name]
+        bias = np.asarray(node.constants.get(2, np.zeros(len(kernel))), np.float64)
+        nearest = _rounded(kernel, scale, plan.weight_bits)
+        before = walk.mean_error(node, nearest, bias)
+        mended, shift = nearest, before
+        if rounding:
+            mended = learned(kernel, walk.moments(node), scale, int(node.attributes.get("group", 1)), plan.weight_bits)
+            shift = walk.mean_error(node, mended, bias)
+        bias = bias + shift
+        scales[node.name] = widen_for_bias(scale, bias, plan.encodings[node.inputs[0]].scale)
+        after = walk.mean_error(node, mended, bias)
+        shifts.append(Shift(node.name, float(np.abs(before).max()), float(np.abs(after).max())))
+        arrays[node.name] = (mended, bias)
+        walk.use(node, mended, bias)
+    return replace(plan, model=with_convolutions(plan.model, arrays), scales=scales), tuple(shifts)
+
+
+def learned(kernel: np.ndarray, grams: list[np.ndarray], scale: np.ndarray, groups: int, bits: int) -> np.ndarray:
+    """The kernel (out, in / groups, h, w) on its grid, rounded for the patches' moments, one matrix a group."""
+    rows = kernel.reshape(groups, len(kernel) // groups, -1)
+    steps = np.asarray(scale, np.float64).reshape(groups, -1)
+    parts = [
+        round_weights(w, gram, s, bits=bits) * s[:, None] for w, gram, s in zip(rows, grams, steps, strict=True)
+    ]
+    return np.concatenate(parts).reshape(kernel.shape)
+
+
+def _rounded(kernel: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
+    return quantize_weights(kernel, scale, bits=bits) * np.asarray(scale, np.float64).reshape(-1, 1, 1, 1)
+
+
+class Walk:
+    """Iterates over a plan's nodes in order; at each, the tensors it reads are at hand, as float and as quantized.
+
+    A convolution goes on with its nearest-rounded weights unless `use` gives others before the next node is asked for.
+    """
+
+    def __init__(self, plan: Plan, crops: Sequence[np.ndarray]):
+        self.plan, self.network = plan, Network(plan.model)
+        self._protos = {n.output[0]: n for n in plan.model.graph.node}
+        self._opset = plan.model.opset_import[0].version
+        self.exact = {self.network.input: list(crops)}
+        self.integer = {self.network.input: [self._grid(self.network.input, c) for c in crops]}
+        self.weights: list[float] = []
+
+    def __iter__(self):
+        last = {x: i for i, node in enumerate(self.network.nodes) for x in node.inputs}
+        for i, node in enumerate(self.network.nodes):
+            self.exact[node.output] = self._run(node, self.exact, node.constants)
+            self._mended = None
+            if node.kind == "Conv":
+                self.weights = [1 / (y[0].reshape(y.shape[1], -1).var(axis=1).mean() + QUIET) for y in self.exact[node.output]]
+            yield node
+            values = self._run(node, self.integer, self._mended or self._constants(node))
+            self.integer[node.output] = [self._grid(node.output, y) for y in values]
+            for x in list(self.exact):
+                if last.get(x, len(self.network.nodes)) <= i:
+                    del self.exact[x], self.integer[x]
+
+    def use(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """What the convolution at hand goes on with."""
+        self._mended = {1: kernel.astype(np.float32), 2: bias.astype(np.float32)}
+
+    def mean_error(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """E[float - quantized] of each output channel (channels,), crops weighted as in `moments`."""
+        values = self._run(node, self.integer, {1: kernel.astype(np.float32), 2: bias.astype(np.float32)})
+        exact = self.exact[node.output]
+        means = [(a - b).mean(axis=(0, 2, 3), dtype=np.float64) for a, b in zip(exact, values, strict=True)]
+        return np.average(means, axis=0, weights=self.weights)
+
+    def moments(self, node: Node) -> list[np.ndarray]:
+        """Centred second moments (taps, taps) of the quantized patches, a matrix for each group of channels.
+
+        A crop weighs by how little its outputs vary: without that, the few flat dark crops on which such networks run
+        into the hundreds would decide the rounding for all pictures.
+        """
+        groups = int(node.attributes.get("group", 1))
+        shape = np.shape(node.constants[1])
+        taps = int(np.prod(shape[1:]))
+        inputs = self.integer[node.inputs[0]]
+        most = min(PATCHES, ENTRIES // taps)
+        sums = np.zeros((groups, taps + 1, taps + 1))
+        for x, weight in zip(inputs, self.weights, strict=True):
+            share = x.shape[2] * x.shape[3] / sum(y.shape[2] * y.shape[3] for y in inputs)
+            seen = patches(x, shape[2:], node.attributes.get("pads", (0, 0, 0, 0)), groups, most=int(most * share) + 1)
+            for g, rows in enumerate(seen):
+                ones = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
+                sums[g] += weight / len(rows) * (ones.T @ ones)
+        total = sums[:, -1:, -1:]
+        mean = sums[:, :-1, -1] / total[:, 0]
+        return list(sums[:, :-1, :-1] / total - mean[:, :, None] * mean[:, None, :])
+
+    def _grid(self, tensor: str, values: np.ndarray) -> np.ndarray:
+        return values if tensor in self.network.fused else on_grid(values, self.plan.encodings[tensor])
+
+    def _constants(self, node: Node) -> dict[int, np.ndarray]:
+        if node.kind == "Conv":
+            kernel = _rounded(np.asarray(node.constants[1]), self.plan.scales[node.name], self.plan.weight_bits)
+            return {**node.constants, 1: kernel.astype(np.float32)}
+        if node.kind == "PRelu":
+            scale, zero = self.plan.slopes[node.name]
+            top = 2 ** self.plan.encodings[node.inputs[0]].bits - 1
+            return {1: dequantize(quantize(node.constants[1], scale, zero, low=0, high=top), zero=zero, scale=scale)}
+        return dict(node.constants)
+
+    def _run(self, node: Node, values: dict[str, list[np.ndarray]], constants) -> list[np.ndarray]:
+        run = single(self._protos[node.output], constants, self._opset)
+        return [run(list(arrays)) for arrays in zip(*(values[x] for x in node.inputs), strict=True)]
+
+
+def on_grid(values: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Values on the integer grid, float32; as `affine.fake_quantize`, in float32 and in place, for large tensors."""
+    scale, zero = np.float32(encoding.scale), np.float32(encoding.zero)
+    q = values / scale
+    np.rint(q, out=q)
+    q += zero
+    np.clip(q, 0, 2**encoding.bits - 1, out=q)
+    q -= zero
+    q *= scale
+    return q
+
+
+def single(proto, constants, opset: int):
+    """`run([inputs]) -> output` of one ONNX node with its constants, position -> array, baked in."""
+    from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+    node = NodeProto()
+    node.CopyFrom(proto)
+    count = max([len(proto.input), *(i + 1 for i in constants)])
+    reads = [x for i, x in enumerate(proto.input) if i not in constants and x]
+    names = [f"constant_{i}" if i in constants else (proto.input[i] if i < len(proto.input) else "") for i in range(count)]
+    del node.input[:]
+    node.input.extend(names)
+    baked = [numpy_helper.from_array(np.ascontiguousarray(a, np.float32), f"constant_{i}") for i, a in constants.items()]
+    ports = [helper.make_tensor_value_info(x, TensorProto.FLOAT, None) for x in dict.fromkeys(reads)]
+    out = [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "node", ports, out, baked)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    opened = session(model)
+    return lambda arrays: opened([node.output[0]], dict(zip(reads, arrays, strict=True)))[0]
+
+
+def patches(x: np.ndarray, size: Sequence[int], pads: Sequence[int], groups: int, *, most: int) -> list[np.ndarray]:
+    """The patches that a convolution of stride 1 sees in (1, channels, h, w): per group (positions, taps), float32.
+
+    At most about `most` positions, evenly spread, a margin left out.
+    """
+    padded = np.pad(x[0], ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(size), axis=(1, 2))  # (c, h, w, kh, kw)
+    channels, height, width = windows.shape[:3]
+    margin = min(MARGIN, (height - 1) // 2, (width - 1) // 2)
+    inner = windows[:, margin : height - margin, margin : width - margin]
+    stride = max(1, int(np.ceil(np.sqrt(inner.shape[1] * inner.shape[2] / most))))
+    inner = inner[:, ::stride, ::stride].transpose(1, 2, 0, 3, 4)
+    rows = inner.reshape(-1, groups, channels // groups * windows.shape[3] * windows.shape[4])
+    return [np.ascontiguousarray(rows[:, g]) for g in range(groups)]

@@ -1,0 +1,76 @@
+"""A plan's grids as the file that the SDK's converters take as `--quantization_overrides`: AIMET's export format.
+
+    write_json("generator_w8a8.encodings.json", overrides_json(plan))
+
+    qairt-converter -i generator_w8a8.float.onnx --quantization_overrides generator_w8a8.encodings.json -o generator.dlc
+
+Such a file names the tensors of one float model, and its weights' grids fit that model's weights alone: it goes with
+`plan.model` (equalized, corrected, rounded), not with the network that the plan was made from.
+
+Source: AIMET, "Encoding Format Specification", version 0.6.1, which SNPE 2 and QAIRT read as well as QNN (the newer
+1.0.0 and 2.0.0 are for newer converters only). real = (q + offset) * scale with 0 <= q < 2^bitwidth; an entry for each
+output channel is a per-channel grid. For a symmetric tensor the converters accept no other offset than -2^(bitwidth-1),
+which puts zero into the middle. Biases have no entry: the converters then store them in 32 bits, on the grid of the
+accumulator, as `qdq` does.
+"""
+
+from __future__ import annotations
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.quantization.network import Network
+from snpe_srgan.quantization.plan import Plan
+
+VERSION = "0.6.1"
+
+
+def overrides_json(plan: Plan) -> dict:
+    """Everything as plain data; activations by tensor name, weights and slopes by the name of their initializer."""
+    network = Network(plan.model)
+    nodes = {n.output[0]: n for n in plan.model.graph.node}
+    parameters: dict[str, list[dict]] = {}
+
+    def add(initializer: str, entries: list[dict]) -> None:
+        if parameters.setdefault(initializer, entries) != entries:
+            raise InputError("two operators share one weight but not its grid", where=initializer)
+
+    for node in network.nodes:
+        if node.kind == "Conv":
+            add(nodes[node.output].input[1], [_symmetric(float(s), plan.weight_bits) for s in plan.scales[node.name]])
+        elif node.kind == "PRelu" and node.name in plan.slopes:
+            scale, zero = plan.slopes[node.name]
+            bits = plan.encodings[node.inputs[0]].bits
+            add(nodes[node.output].input[1], [_asymmetric(float(scale), int(zero), bits)])
+    bits = [e.bits for e in plan.encodings.values()]
+    return {
+        "version": VERSION,
+        "activation_encodings": {x: [_asymmetric(e.scale, e.zero, e.bits)] for x, e in plan.encodings.items()},
+        "param_encodings": parameters,
+        "quantizer_args": {
+            "activation_bitwidth": max(set(bits), key=bits.count),
+            "dtype": "int",
+            "is_symmetric": "True",
+            "param_bitwidth": plan.weight_bits,
+            "per_channel_quantization": "True",
+            "quant_scheme": "post_training_tf_enhanced",
+        },
+    }
+
+
+def _asymmetric(scale: float, zero: int, bits: int) -> dict:
+    return _entry(scale, -zero, bits, symmetric=False)
+
+
+def _symmetric(scale: float, bits: int) -> dict:
+    return _entry(scale, -(2 ** (bits - 1)), bits, symmetric=True)
+
+
+def _entry(scale: float, offset: int, bits: int, *, symmetric: bool) -> dict:
+    return {
+        "bitwidth": bits,
+        "dtype": "int",
+        "is_symmetric": str(symmetric),  # a word, not a JSON boolean, in this version of the format
+        "max": (2**bits - 1 + offset) * scale,
+        "min": offset * scale,
+        "offset": offset,
+        "scale": scale,
+    }
