@@ -118,13 +118,13 @@ def analyse(
     """
     exact, few = exact or plan.model, list(crops[:OBSERVED])
     quantized = plan.quantized()
-    seen = observe(plan, few, exact=exact, quantized=quantized)
-    uncorrected = None if exact is plan.model else observe(replace(plan, model=exact), few, exact=exact)
+    variants = [quantized] if exact is plan.model else [quantized, replace(plan, model=exact).quantized()]
+    seen, *uncorrected = observe(plan, few, exact=exact, quantized=variants)
     ranges = channel_ranges(reference, few)
     measured = sensitivities(plan, crops, exact=exact, progress=progress) if measure else ()
     analysis = Analysis(
         layers=layer_losses(plan, seen, measured),
-        channels=(*_tensors(plan, seen, uncorrected, ranges), *_kernels(plan, reference)),
+        channels=(*_tensors(plan, seen, uncorrected[0] if uncorrected else None, ranges), *_kernels(plan, reference)),
         crops=len(few),
     )
     if not measure:

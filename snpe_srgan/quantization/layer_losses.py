@@ -1,6 +1,6 @@
 """The losses of a quantization, layer by layer: signal to noise, mean shift, ranges, and each one's part of the error.
 
-    seen = observe(plan, crops, exact=float_model)            # what flows through, float and quantized
+    (seen,) = observe(plan, crops, exact=float_model, quantized=[plan.quantized()])     # what flows through both
     losses = layer_losses(plan, seen, sensitivities(plan, crops))
 """
 
@@ -72,12 +72,6 @@ class Flow:
     spread: np.ndarray
     shift: np.ndarray
 
-    @property
-    def relative_shift(self) -> float:
-        """The mean shifts of all channels against the spread of their values, both root mean square."""
-        spread = float(np.square(self.spread).mean())
-        return float(np.sqrt(np.square(self.shift).mean() / spread)) if spread > 0 else 0.0
-
 
 def channel_ranges(model, crops: Sequence[np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Tensor -> (channels,) lowest and highest values of a float network on the crops."""
@@ -92,42 +86,44 @@ def channel_ranges(model, crops: Sequence[np.ndarray]) -> dict[str, tuple[np.nda
     return found
 
 
-def observe(plan: Plan, crops: Sequence[np.ndarray], *, exact=None, quantized=None) -> dict[str, Flow]:
-    """What flows through the network: one Flow for each tensor that exists as integers, except the two ends.
+def observe(plan: Plan, crops: Sequence[np.ndarray], *, exact, quantized: Sequence) -> list[dict[str, Flow]]:
+    """What flows through each of the `quantized` networks beside the float one.
+
+    A Flow for each tensor that exists as integers, except the two ends.
 
     Args:
         crops: LR crops (1, h, w, 3); the tensors of one crop must fit into memory twice.
-        exact: the float network to compare with, see `sensitivity`; `plan.model` by default.
-        quantized: the QDQ model of the plan, if it was made already.
+        exact: the float network to compare with, see `sensitivity`.
+        quantized: QDQ models with the plan's grids.
     """
-    exact = exact or plan.model
-    quantized = quantized or plan.quantized()
     network = Network(exact)
-    made = {name for node in quantized.graph.node for name in node.output}
+    made = set.intersection(*({name for node in q.graph.node for name in node.output} for q in quantized))
     names = [x for x in network.integer_tensors if f"{x}_dequantized" in made and x in network.makers]
+    stored = [f"{x}_dequantized" for x in names]
     run_float = session(with_outputs(exact, names))
-    run_integer = session(with_outputs(quantized, [f"{x}_dequantized" for x in names]), integer_kernels=False)
-    sums: dict[str, dict] = {}
+    runs = [session(with_outputs(q, stored), integer_kernels=False) for q in quantized]
+    sums: list[dict[str, dict]] = [{} for _ in runs]
     for crop in crops:
-        pairs = (
-            run_float(names, {network.input: crop}),
-            run_integer([f"{x}_dequantized" for x in names], {network.input: crop}),
-        )
-        for x, real, integer in zip(names, *pairs, strict=True):
-            e = plan.encodings[x]
-            alone = fake_quantize(real, e.scale, e.zero, bits=e.bits)
-            here = {
-                "count": real[:, 0].size,
-                "low": real.min(axis=(0, 2, 3)),
-                "high": real.max(axis=(0, 2, 3)),
-                "total": real.sum(axis=(0, 2, 3), dtype=np.float64),
-                "square": np.square(real).sum(axis=(0, 2, 3), dtype=np.float64),
-                "error": np.square(real - integer).sum(dtype=np.float64),
-                "alone": np.square(real - alone).sum(dtype=np.float64),
-                "shift": (integer - real).sum(axis=(0, 2, 3), dtype=np.float64),
-            }
-            sums[x] = here if x not in sums else {k: _joined(k, sums[x][k], here[k]) for k in here}
-    return {x: _flow(s) for x, s in sums.items()}
+        real = dict(zip(names, run_float(names, {network.input: crop}), strict=True))
+        for run, found in zip(runs, sums, strict=True):
+            for x, integer in zip(names, run(stored, {network.input: crop}), strict=True):
+                here = _sums(real[x], integer, plan.encodings[x])
+                found[x] = here if x not in found else {k: _joined(k, found[x][k], here[k]) for k in here}
+    return [{x: _flow(s) for x, s in found.items()} for found in sums]
+
+
+def _sums(real: np.ndarray, integer: np.ndarray, e) -> dict:
+    alone = fake_quantize(real, e.scale, e.zero, bits=e.bits)
+    return {
+        "count": real[:, 0].size,
+        "low": real.min(axis=(0, 2, 3)),
+        "high": real.max(axis=(0, 2, 3)),
+        "total": real.sum(axis=(0, 2, 3), dtype=np.float64),
+        "square": np.square(real).sum(axis=(0, 2, 3), dtype=np.float64),
+        "error": np.square(real - integer).sum(dtype=np.float64),
+        "alone": np.square(real - alone).sum(dtype=np.float64),
+        "shift": (integer - real).sum(axis=(0, 2, 3), dtype=np.float64),
+    }
 
 
 def _joined(key: str, a, b):

@@ -18,7 +18,7 @@ from snpe_srgan.quantization.calibration import Statistics, channel_power
 from snpe_srgan.quantization.encodings import Encoding
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.ranges import range_error
-from snpe_srgan.quantization.simulate import session, with_outputs
+from snpe_srgan.quantization.simulate import runner, session, with_outputs
 from snpe_srgan.quantization.weights import weight_error
 
 LAYER_CROPS = 4
@@ -50,17 +50,25 @@ class LayerLoss:
 
 @dataclass(frozen=True)
 class DatasetLoss:
-    """dB lost against ground truth: mean PSNR of the float and of the quantized network, by the named protocol."""
+    """dB lost against ground truth: mean PSNR of the float and of the quantized network, by the named protocol.
+
+    `quantized_psnr` is the simulation's; `emulator_psnr` that of the .dlc's graph on the emulator, None if not run.
+    """
 
     dataset: str
     protocol: str
     pictures: int
     float_psnr: float
     quantized_psnr: float
+    emulator_psnr: float | None = None
 
     @property
     def lost(self) -> float:
         return self.float_psnr - self.quantized_psnr
+
+    @property
+    def lost_on_emulator(self) -> float | None:
+        return None if self.emulator_psnr is None else self.float_psnr - self.emulator_psnr
 
 
 @dataclass(frozen=True)
@@ -92,12 +100,6 @@ def psnr_to_float(run_float, run_quantized, crops: Sequence[np.ndarray]) -> floa
     """PSNR in dB over all pixels of the crops between the pictures (8 bits) that two runners make."""
     pairs = [(sr_to_pixels(run_float(c)).ravel(), sr_to_pixels(run_quantized(c)).ravel()) for c in crops]
     return psnr(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
-
-
-def runner(model):
-    """`run(lr) -> sr` of a model with one input and one output, on ONNX Runtime."""
-    opened, lr, sr = session(model), model.graph.input[0].name, model.graph.output[0].name
-    return lambda array: opened([sr], {lr: array})[0]
 
 
 def layer_losses(

@@ -31,6 +31,12 @@ class session:
         return self._session.run(list(names), dict(inputs))
 
 
+def runner(model):
+    """`run(lr) -> sr` of a model with one input and one output."""
+    opened, lr, sr = session(model), model.graph.input[0].name, model.graph.output[0].name
+    return lambda array: opened([sr], {lr: array})[0]
+
+
 def with_outputs(model, names: Sequence[str]):
     """A copy of the model whose outputs are the named tensors as well."""
     import onnx
