@@ -18,7 +18,7 @@ from snpe_srgan.imaging.bicubic import downscale
 from snpe_srgan.imaging.colour import pixels_to_lr
 from snpe_srgan.quantization.crops import SIZE, Crops
 
-SMALLEST_LEAF = (2.0, 24.0)  # radius, HR pixels: from foliage to a near wall
+SMALLEST_LEAF = (3.0, 40.0)  # radius, HR pixels: from foliage to a near wall
 LEAVES = 2500  # what they leave open is background
 LUMINANCE, BLUE_YELLOW, RED_GREEN = (
     np.array(v) / np.linalg.norm(v) for v in ([1.0, 1.0, 1.0], [1.0, 1.0, -2.0], [1.0, -1.0, 0.0])
@@ -56,7 +56,7 @@ def picture(random: np.random.Generator, side: int, *, kind: int = 0) -> np.ndar
     """One HR picture (side, side, 3) in [0, 1]."""
     leaves = dead_leaves(random, side)
     light = np.exp(random.uniform(0.0, 0.5) * noise(random, side, 2.0))[..., None]
-    return expose(random, blur(leaves * light, random.choice([0.0, 0.6, 1.0, 1.6])), kind)
+    return expose(random, blur(leaves * light, random.choice([0.0, 0.5, 0.8, 1.4])), kind)
 
 
 def dead_leaves(random: np.random.Generator, side: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def dead_leaves(random: np.random.Generator, side: int) -> np.ndarray:
     radii = leaf_radii(random, LEAVES, np.exp(random.uniform(*np.log(SMALLEST_LEAF))), side)
     background, *colours = _colours(random, LEAVES + 1)
     image = np.broadcast_to(background, (side, side, 3)).copy()
-    fields = [noise(random, side, slope) for slope in (0.5, 1.0, 1.5)]
+    fields = [noise(random, side, slope) for slope in (0.8, 1.1, 1.5)]
     strength = random.exponential(0.12)
     for radius, colour in zip(radii, colours, strict=True):
         centre = random.uniform(-radius, side + radius, 2)
@@ -116,9 +116,9 @@ def _shade(random: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndar
 
 
 def _stripes(random: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    period, angle, phase = random.uniform(3, 24), random.uniform(0, np.pi), random.uniform(0, 2 * np.pi)
+    period, angle, phase = random.uniform(6, 32), random.uniform(0, np.pi), random.uniform(0, 2 * np.pi)
     wave = np.sin(2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle)) + phase)
-    return random.uniform(0.1, 0.8) * (np.sign(wave) if random.random() < 0.5 else wave)
+    return random.uniform(0.1, 0.6) * (np.sign(wave) if random.random() < 0.5 else wave)
 
 
 def _colours(random: np.random.Generator, count: int) -> np.ndarray:
@@ -129,7 +129,7 @@ def _colours(random: np.random.Generator, count: int) -> np.ndarray:
     """
     kinds = int(random.integers(2, 7))
     spread = random.uniform(0.5, 1.4)
-    vivid = random.exponential(0.35)
+    vivid = min(random.exponential(0.3), 0.8)
 
     def draw(n: int, width: float) -> np.ndarray:
         light = random.normal(0, spread * width, (n, 1)) * LUMINANCE
@@ -150,8 +150,8 @@ def expose(random: np.random.Generator, radiance: np.ndarray, kind: int) -> np.n
     """The camera: a share of the picture becomes black and white, a gamma curve lies between."""
     dark, bright = random.choice([0.0, 0.5, 3.0, 20.0]), random.choice([0.0, 0.5, 3.0, 15.0])
     low, high = np.percentile(radiance, [dark, 100 - bright])
-    level = np.clip((radiance - low) / max(high - low, 1e-6), 0, 1) ** (1 / random.uniform(1.4, 2.8))
-    if kind % 2:
-        a = random.uniform(0, 0.35)
+    level = np.clip((radiance - low) / max(high - low, 1e-6), 0, 1) ** (1 / random.uniform(1.6, 3.0))
+    if kind % 3 == 1:  # haze, or a lamp far off
+        a = random.uniform(0, 0.4)
         level = a + level * random.uniform(0.3, 1 - a)
     return level
