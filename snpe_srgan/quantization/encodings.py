@@ -16,8 +16,9 @@ from snpe_srgan.quantization.affine import affine_range, unit_range
 from snpe_srgan.quantization.calibration import Statistics
 from snpe_srgan.quantization.network import Network
 
-ESTIMATORS = ("mse", "min_max", "percentile")
-KEEP = 0.999  # mse clips at most this; clipped values lie together, so their errors add up to more than it knows
+ESTIMATORS = ("decibel", "min_max", "percentile")
+KEEP = 0.999  # of a crop's values are never clipped: clipped ones lie together, their errors add up to more than it knows ...
+USUAL = 0.75  # ... of so many crops: the others are those on which a network runs into the hundreds
 MARGIN = 1.25  # min_max widens the seen range: other pictures go farther, and 16 bits have levels to spare
 
 
@@ -71,8 +72,8 @@ def activation_encodings(
     for group in dict.fromkeys(network.groups[x] for x in network.integer_tensors):
         encoding = known_encoding(network, group, bits)
         if encoding is None:
-            counts, weighted, edges = group_histogram([statistics[x] for x in network.sources(group)])
-            encoding = spanning(*estimate(counts, weighted, edges, bits=bits, estimator=estimator), bits)
+            histograms = group_histogram([statistics[x] for x in network.sources(group)])
+            encoding = spanning(*estimate(*histograms, bits=bits, estimator=estimator), bits)
         encodings.update(dict.fromkeys(network.members(group), encoding))
     return {x: encodings[x] for x in network.integer_tensors}
 
@@ -114,25 +115,25 @@ def pixel_bounds(conv) -> tuple[float, float]:
 
 
 def group_histogram(parts: list[Statistics]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts, weighted counts and edges of a group; several parts (a concatenation) go on the grid of all."""
+    """(crops, bins) counts, (crops, bins) weights and edges of a group; several parts (a concatenation) go on one grid."""
     if len(parts) == 1:
-        return parts[0].counts, parts[0].weighted, parts[0].edges
-    low = min(float(p.edges[0]) for p in parts)
-    high = max(float(p.edges[-1]) for p in parts)
-    edges = np.linspace(low, high, len(parts[0].counts) + 1)
-    counts, weighted = (
-        sum(ranges.rebin(getattr(p, kind), p.edges, low, high) for p in parts) for kind in ("counts", "weighted")
+        return parts[0].counted, parts[0].weighed, parts[0].edges
+    edges = np.unique(np.concatenate([p.edges for p in parts]))[:: len(parts)]
+    edges[0], edges[-1] = min(p.edges[0] for p in parts), max(p.edges[-1] for p in parts)
+    counted, weighed = (
+        sum(ranges.rebin(getattr(p, kind), p.edges, edges) for p in parts) for kind in ("counted", "weighed")
     )
-    return counts, weighted, edges
+    return counted, weighed, edges
 
 
-def estimate(counts, weighted, edges, *, bits: int, estimator: str) -> tuple[float, float]:
-    """The range an estimator chooses for one histogram."""
+def estimate(counted, weighed, edges, *, bits: int, estimator: str) -> tuple[float, float]:
+    """The range that an estimator chooses for one group's histograms, (crops, bins) each."""
     if estimator == "percentile":
-        return ranges.percentile(counts, edges)
+        return ranges.percentile(counted.sum(axis=0), edges)
     if estimator == "min_max":
-        low, high = ranges.min_max(counts, edges)
+        low, high = ranges.min_max(counted.sum(axis=0), edges)
         return low * MARGIN, high * MARGIN
-    low, high = ranges.mse_range(weighted, edges, bits=bits)
-    low_kept, high_kept = ranges.percentile(counts, edges, keep=KEEP)
-    return min(low, low_kept), max(high, high_kept)
+    low, high = ranges.decibel_range(weighed, edges, bits=bits)
+    kept = np.array([ranges.percentile(counts, edges, keep=KEEP) for counts in counted])
+    low_kept, high_kept = np.quantile(kept[:, 0], 1 - USUAL), np.quantile(kept[:, 1], USUAL)
+    return min(low, float(low_kept)), max(high, float(high_kept))

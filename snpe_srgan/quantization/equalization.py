@@ -28,6 +28,7 @@ from snpe_srgan.quantization.network import Network, Node
 from snpe_srgan.quantization.wires import FIXED, Wires, read_by
 
 KAPPA = 0.1  # of the weights' rounding error, what learned rounding (see `rounding`) leaves
+USUAL = 0.75  # of the crops stay within the ranges that are balanced
 NORM = 24  # the p of the p-norms that stand for maxima
 STEPS = 400
 TOLERANCE, SWEEPS = 1e-6, 2000
@@ -83,7 +84,8 @@ def noise_factors(
     for x, s in statistics.items():
         if (wires.of[x] != FIXED).any():
             weight = positions(s) * s.gain / 12 / (2**activation_bits - 1) ** 2
-            tensors.append((wires.of[x], np.maximum(s.high, 0), np.maximum(-s.low, 0), weight))
+            high, low = np.quantile(s.highs, USUAL, axis=0), np.quantile(s.lows, 1 - USUAL, axis=0)
+            tensors.append((wires.of[x], np.maximum(high, 0), np.maximum(-low, 0), weight))
     kernels = []
     for node, taps in _largest_taps(network):
         reader = behind(network, node.output, statistics)

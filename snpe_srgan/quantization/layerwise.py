@@ -26,7 +26,7 @@ from snpe_srgan.quantization.wires import with_convolutions
 PATCHES = 60_000  # of one layer, enough for the second moments of 576 taps
 ENTRIES = 60_000 * 576  # of the patch matrix: a 9x9 layer of 64 channels gets fewer patches
 MARGIN = 2  # LR pixels at a crop's border, where padding stands in for the picture, that teach nothing
-QUIET = 1e-6  # variance below which a crop says nothing about a layer
+QUIET = 0.1  # of the usual variance: a flat crop weighs no more than ten others
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Walk:
         self._opset = plan.model.opset_import[0].version
         self.exact = {self.network.input: list(crops)}
         self.integer = {self.network.input: [self._grid(self.network.input, c) for c in crops]}
-        self.weights: list[float] = []
+        self.weights = np.ones(len(crops))
 
     def __iter__(self):
         last = {x: i for i, node in enumerate(self.network.nodes) for x in node.inputs}
@@ -103,7 +103,8 @@ class Walk:
             self.exact[node.output] = self._run(node, self.exact, node.constants)
             self._mended = None
             if node.kind == "Conv":
-                self.weights = [1 / (y[0].reshape(y.shape[1], -1).var(axis=1).mean() + QUIET) for y in self.exact[node.output]]
+                spread = np.array([y.var(axis=(0, 2, 3)).mean() for y in self.exact[node.output]])
+                self.weights = 1 / (spread + QUIET * np.median(spread) + 1e-12)
             yield node
             values = self._run(node, self.integer, self._mended or self._constants(node))
             self.integer[node.output] = [self._grid(node.output, y) for y in values]

@@ -26,7 +26,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(
-            "w8a8", 8, 8, "mse", True, "8-bit weights per channel, 8-bit activations: smallest and fastest on the DSP"
+            "w8a8", 8, 8, "decibel", True, "8-bit weights per channel, 8-bit activations: smallest and fastest on the DSP"
         ),
         Recipe("w8a16", 8, 16, "min_max", False, "8-bit weights per channel, 16-bit activations: hardly any loss"),
     )

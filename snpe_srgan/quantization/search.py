@@ -63,8 +63,8 @@ def promising_groups(
         members = network.members(group)
         e = encodings[members[0]]
         if known_encoding(network, group, e.bits) is None:
-            _, weighted, edges = group_histogram([statistics[x] for x in network.sources(group)])
-            errors[group] = float(range_error(weighted, edges, [e.low], [e.high], bits=e.bits)[0, 0])
+            _, weighed, edges = group_histogram([statistics[x] for x in network.sources(group)])
+            errors[group] = float(range_error(weighed.sum(axis=0), edges, [e.low], [e.high], bits=e.bits)[0, 0])
     return [network.members(g) for g in sorted(errors, key=lambda g: -errors[g])[:GROUPS]]
 
 
