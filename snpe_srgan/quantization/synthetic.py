@@ -60,7 +60,7 @@ def picture(random: np.random.Generator, side: int, *, kind: int = 0) -> np.ndar
 
 
 def dead_leaves(random: np.random.Generator, side: int) -> np.ndarray:
-    """Scene radiance (side, side, 3), positive, about 1: opaque leaves, the nearest first, until nothing shows through."""
+    """Scene radiance (side, side, 3), positive: opaque leaves, the nearest first, until nothing shows through."""
     empty = np.ones((side, side), bool)
     radii = leaf_radii(random, LEAVES, np.exp(random.uniform(*np.log(SMALLEST_LEAF))), side)
     background, *colours = _colours(random, LEAVES + 1)
@@ -81,7 +81,8 @@ def dead_leaves(random: np.random.Generator, side: int) -> np.ndarray:
         mine = free & _inside(random, y / radius, x / radius)
         if not mine.any():
             continue
-        shade = _shade(random, y / radius, x / radius) + strength * random.exponential() * fields[random.integers(3)][place]
+        texture = fields[random.integers(len(fields))][place]
+        shade = _shade(random, y / radius, x / radius) + strength * random.exponential() * texture
         if random.random() < 0.15:
             shade = shade + _stripes(random, y, x)
         image[place][mine] = (colour * np.exp(shade)[..., None])[mine]
