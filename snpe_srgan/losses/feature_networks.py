@@ -12,12 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import ConfigError, InputError, MissingToolError, did_you_mean
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def _vgg19() -> FeatureDescription:
     return FeatureDescription("vgg19", tuple(layers), (103.939, 116.779, 123.68), keras_download=True)
 
 
-def _squeezenet() -> FeatureDescription:
+def squeezenet() -> FeatureDescription:
     """SqueezeNet 1.1 (Iandola et al. 2016) as the keras-squeezenet package lays it out; weights from Caffe."""
     layers = [
         FeatureLayer("conv1", "conv", ("input",), 64, stride=2, padding="VALID"),
@@ -77,7 +80,7 @@ def _squeezenet() -> FeatureDescription:
     return FeatureDescription("squeezenet", tuple(layers), (104.006, 116.669, 122.679), keras_download=False)
 
 
-FEATURE_NETWORKS = {"vgg19": _vgg19, "squeezenet": _squeezenet}
+FEATURE_NETWORKS = {"vgg19": _vgg19, "squeezenet": squeezenet}
 
 
 class FeatureNetwork:
@@ -91,6 +94,8 @@ class FeatureNetwork:
         self._weights = weights
 
     def __call__(self, pictures: tf.Tensor) -> list[tf.Tensor]:
+        import tensorflow as tf
+
         bgr = tf.reverse((pictures + 1.0) * 127.5, axis=[-1]) - tf.constant(self._mean, tf.float32)
         values = {"input": bgr}
         for layer in self._layers:
@@ -125,7 +130,7 @@ def load_feature_network(name: str, layers: Sequence[str], *, weights: str | os.
     if not layers:
         raise ConfigError("no feature layer is named", where="features.layers")
     if weights is not None:
-        arrays = _read_h5(description, weights)
+        arrays = read_h5(description, weights)
     elif description.keras_download:
         arrays = _download(description)
     else:
@@ -137,6 +142,8 @@ def load_feature_network(name: str, layers: Sequence[str], *, weights: str | os.
 
 
 def _download(description: FeatureDescription) -> dict[str, list[np.ndarray]]:
+    import tensorflow as tf
+
     try:
         model = tf.keras.applications.VGG19(weights="imagenet", include_top=False)
     except Exception as error:  # Keras raises a plain Exception for a failed download
@@ -150,7 +157,7 @@ def _download(description: FeatureDescription) -> dict[str, list[np.ndarray]]:
     return {name: model.get_layer(name).get_weights() for name in convs}
 
 
-def _read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
+def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """Kernel and bias of every convolution from a Keras weight file (a group a layer, `weight_names` in order)."""
     import h5py
 
