@@ -123,7 +123,7 @@ def analyse(
     ranges = channel_ranges(reference, few)
     measured = sensitivities(plan, crops, exact=exact, progress=progress) if measure else ()
     analysis = Analysis(
-        layers=layer_losses(plan, seen, measured),
+        layers=layer_losses(plan, seen, measured, exact=exact),
         channels=(*_tensors(plan, seen, uncorrected[0] if uncorrected else None, ranges), *_kernels(plan, reference)),
         crops=len(few),
     )

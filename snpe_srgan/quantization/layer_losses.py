@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.quantization.affine import fake_quantize
-from snpe_srgan.quantization.calibration import Statistics, channel_power
+from snpe_srgan.quantization.calibration import behind, channel_power, positions
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.qdq import compute_bits
 from snpe_srgan.quantization.ranges import range_error
 from snpe_srgan.quantization.sensitivity import Sensitivity
 from snpe_srgan.quantization.simulate import session, with_outputs
-from snpe_srgan.quantization.weights import weight_error
+from snpe_srgan.quantization.weights import quantize_weights
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,11 @@ def decibel(signal: float, noise: float) -> float | None:
 
 
 def layer_losses(
-    plan: Plan, seen: Mapping[str, Flow], measured: Sequence[Sensitivity] = ()
+    plan: Plan, seen: Mapping[str, Flow], measured: Sequence[Sensitivity] = (), *, exact=None
 ) -> tuple[LayerLoss, ...]:
     """Every tensor, kernel and PReLU's slopes, in execution order; estimates where the plan has statistics."""
     network = Network(plan.model)
-    estimates = expected_errors(plan) if plan.statistics else {}
+    estimates = expected_errors(plan, seen, exact=exact) if plan.statistics else {}
     errors = {(s.name, s.kind): s for s in measured}
     total_estimated = sum(estimates.values()) or 1.0
     total_measured = sum(s.error for s in measured) or 1.0
@@ -190,16 +191,24 @@ def _entries(plan: Plan, network: Network):
             kernel = np.asarray(node.constants[1])
             yield node.name, "weights", plan.weight_bits, float(kernel.min()), float(kernel.max())
         elif node.kind == "PRelu" and node.name in plan.slopes:
-            slopes, bits = np.asarray(node.constants[1]), plan.encodings[node.inputs[0]].bits
+            slopes, bits = np.asarray(node.constants[1]), compute_bits(network, node, plan.encodings)
             yield node.name, "slopes", bits, float(slopes.min()), float(slopes.max())
         if node.output in computed:
             e = plan.encodings[node.output]
             yield node.output, node.kind, e.bits, e.low, e.high
 
 
-def expected_errors(plan: Plan) -> dict[tuple[str, str], float]:
-    """(name, kind) -> the output's expected squared error from rounding that tensor or kernel, by the derivative."""
+def expected_errors(plan: Plan, seen: Mapping[str, Flow], *, exact=None) -> dict[tuple[str, str], float]:
+    """(name, kind) -> the output's expected squared error from rounding that tensor or kernel, by the derivative.
+
+    What a kernel's rounding adds to every position alike is left out where the plan corrects biases.
+
+    Args:
+        seen: of `observe`.
+        exact: the float network whose weights the plan's integers stand for; `plan.model` by default.
+    """
     network, statistics = Network(plan.model), plan.statistics
+    before = {n.name: n.constants for n in Network(exact or plan.model).nodes if n.kind == "Conv"}
     found = {}
     for x, s in statistics.items():
         e = plan.encodings[x]
@@ -208,14 +217,26 @@ def expected_errors(plan: Plan) -> dict[tuple[str, str], float]:
         found[x, kind] = 0.0 if kind == "input" and e.bits >= 8 else error  # 8-bit pictures lie on its grid
     for node in network.nodes:
         if node.kind == "Conv":
-            behind = _behind(network, node.output, statistics)
-            power = channel_power(network, node.inputs[0], statistics)
-            weights = np.asarray(node.constants[1], np.float64)
-            error = weight_error(weights, plan.scales[node.name], power, behind.gain, bits=plan.weight_bits)
-            found[node.name, "weights"] = float(behind.counts.sum() / len(behind.low)) * error
+            after = behind(network, node.output, statistics)
+            power, x = channel_power(network, node.inputs[0], statistics), node.inputs[0]
+            if x in seen and not np.array_equal(before[node.name].get(2), node.constants.get(2)):
+                power = np.square(seen[x].spread)
+            error = kernel_error(kernel_difference(node, before[node.name][1], plan), power, after.gain)
+            found[node.name, "weights"] = positions(after) * error
     return found
 
 
-def _behind(network: Network, tensor: str, statistics) -> Statistics:
-    """Statistics of a convolution's output; of the ReLU's where the two are one operator."""
-    return statistics[network.readers[tensor][0].output if tensor in network.fused else tensor]
+def kernel_difference(node, exact: np.ndarray, plan: Plan) -> np.ndarray:
+    """What the plan's integers stand for - the exact kernel."""
+    scale = np.asarray(plan.scales[node.name], np.float64).reshape(-1, *[1] * (exact.ndim - 1))
+    return quantize_weights(node.constants[1], plan.scales[node.name], bits=plan.weight_bits) * scale - exact
+
+
+def kernel_error(difference: np.ndarray, power: np.ndarray, gain: np.ndarray) -> float:
+    """Expected squared error of the output, for each position, of a kernel that is off by (out, in, h, w) `difference`.
+
+    sum over o, i, k of d[o, i, k]^2 * power[i] * gain[o]: inputs of mean square `power` (in,), a squared derivative
+    `gain` (out,) behind each output channel, errors taken as independent.
+    """
+    per_pair = np.square(difference).reshape(*difference.shape[:2], -1).sum(axis=2)
+    return float(np.asarray(gain, np.float64) @ per_pair @ np.asarray(power, np.float64))

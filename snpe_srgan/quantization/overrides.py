@@ -1,11 +1,12 @@
 """A plan's grids as the file that the SDK's converters take as `--quantization_overrides`: AIMET's export format.
 
     write_json("generator_w8a8.encodings.json", overrides_json(plan))
+    write_bytes("generator_w8a8.float.onnx", overrides_model(plan).SerializeToString())
 
     qairt-converter -i generator_w8a8.float.onnx --quantization_overrides generator_w8a8.encodings.json -o generator.dlc
 
 Such a file names the tensors of one float model, and its weights' grids fit that model's weights alone: it goes with
-`plan.model` (equalized, corrected, rounded), not with the network that the plan was made from.
+`overrides_model` (equalized, corrected, weights on their grids), not with the network that the plan was made from.
 
 Source: AIMET, "Encoding Format Specification", version 0.6.1, which SNPE 2 and QAIRT read as well as QNN (the newer
 1.0.0 and 2.0.0 are for newer converters only). real = (q + offset) * scale with 0 <= q < 2^bitwidth; an entry for each
@@ -16,17 +17,23 @@ accumulator, as `qdq` does.
 
 from __future__ import annotations
 
+import numpy as np
+
 from snpe_srgan.errors import InputError
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.qdq import compute_bits
+from snpe_srgan.quantization.weights import quantize_weights
+from snpe_srgan.quantization.wires import with_convolutions
 
 VERSION = "0.6.1"
 
 
 def overrides_json(plan: Plan) -> dict:
     """Everything as plain data; activations by tensor name, weights and slopes by the name of their initializer."""
-    network = Network(plan.model)
-    nodes = {n.output[0]: n for n in plan.model.graph.node}
+    model = overrides_model(plan)
+    network = Network(model)
+    nodes = {n.output[0]: n for n in model.graph.node}
     parameters: dict[str, list[dict]] = {}
 
     def add(initializer: str, entries: list[dict]) -> None:
@@ -38,7 +45,7 @@ def overrides_json(plan: Plan) -> dict:
             add(nodes[node.output].input[1], [_symmetric(float(s), plan.weight_bits) for s in plan.scales[node.name]])
         elif node.kind == "PRelu" and node.name in plan.slopes:
             scale, zero = plan.slopes[node.name]
-            bits = plan.encodings[node.inputs[0]].bits
+            bits = compute_bits(network, node, plan.encodings)
             add(nodes[node.output].input[1], [_asymmetric(float(scale), int(zero), bits)])
     bits = [e.bits for e in plan.encodings.values()]
     return {
@@ -54,6 +61,19 @@ def overrides_json(plan: Plan) -> dict:
             "quant_scheme": "post_training_tf_enhanced",
         },
     }
+
+
+def overrides_model(plan: Plan):
+    """The float ONNX model that the encodings belong to: each weight lies on its grid, so that a converter finds just
+    the integers of the plan (which clips at -127 where a converter clips at -128)."""
+    arrays = {}
+    for node in Network(plan.model).nodes:
+        if node.kind == "Conv":
+            kernel, scale = np.asarray(node.constants[1]), np.asarray(plan.scales[node.name], np.float64)
+            integers = quantize_weights(kernel, scale, bits=plan.weight_bits)
+            bias = node.constants.get(2, np.zeros(len(kernel), np.float32))
+            arrays[node.name] = (integers * scale.reshape(-1, 1, 1, 1), bias)
+    return with_convolutions(plan.model, arrays)
 
 
 def _asymmetric(scale: float, zero: int, bits: int) -> dict:

@@ -16,6 +16,7 @@ import numpy as np
 from snpe_srgan.quantization.affine import fake_quantize, quantize
 from snpe_srgan.quantization.network import MOVES, Network, Node
 from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.qdq import compute_bits
 from snpe_srgan.quantization.simulate import session, with_outputs
 from snpe_srgan.quantization.weights import quantize_weights
 
@@ -89,7 +90,7 @@ def sensitivities(
         elif node.kind == "PRelu" and node.name in plan.slopes:
             x = walk.values[node.inputs[0]]
             scale, zero = plan.slopes[node.name]
-            bits = plan.encodings[node.inputs[0]].bits
+            bits = compute_bits(network, node, plan.encodings)
             slopes = (quantize(node.constants[1], scale, zero, low=0, high=2**bits - 1) - zero) * scale
             changed = np.where(x > 0, x, x * slopes.astype(np.float32))
             rows.append(Sensitivity(node.name, "slopes", walk.error(out, changed)))
