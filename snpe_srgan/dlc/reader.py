@@ -162,7 +162,7 @@ def _tensor(table: Table, stored: Mapping[str, memoryview], container: Container
 
 
 def _encoding(table: Table | None, rank: int) -> Encoding | None:
-    """Kind 0: one scale and offset. Kinds 1 and 3: one each along an axis (3: with bit widths of their own)."""
+    """Kind 0: one scale and offset. Kinds 1 and 3: one each along an axis (3: fewer bits than the type has)."""
     if table is None or table.number(1, "i") == 0:
         return None
     kind = table.number(0, "i")
@@ -170,7 +170,7 @@ def _encoding(table: Table | None, rank: int) -> Encoding | None:
     if kind == 0 and single is not None:
         scale, offset = np.array([single.number(3, "f", 0.0)]), np.array([single.number(4, "i")])
         return Encoding(single.number(0, "i"), scale.astype(np.float32), offset.astype(np.int32))
-    if kind == 1 and along is not None:
+    if kind in (1, 3) and along is not None:
         rows = [(t.number(0, "i"), t.number(3, "f", 0.0), t.number(4, "i")) for t in along.tables(1)]
         axis = along.number(0, "i")
         if not rows or not 0 <= axis < rank:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OPSET = 21  # the first with 16-bit QuantizeLinear
 IR_VERSION = 10
 FLOATS = {"float32", "float16"}
+FOUR_BITS = {"sfxp4": ("int4", -8, 7), "ufxp4": ("uint4", 0, 15)}
+TYPES = {"ufxp8": "u1", "sfxp8": "i1", "ufxp16": "u2", "sfxp16": "i2", "sfxp32": "i4"}
 MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
 
 
@@ -117,9 +119,24 @@ class Builder:
             data = data.transpose(perm)
         if not tensor.quantized:
             return self.constant(tensor.name, data.astype(np.float32) if tensor.dtype in FLOATS else data)
-        kind = {"sfxp4": "sfxp8", "ufxp4": "ufxp8"}.get(tensor.dtype, tensor.dtype)  # stored a byte each
-        integers = self.constant(tensor.name, data)
-        return self.dequantize(integers, encoding, kind, f"{tensor.name}/float", axis=axis)
+        kind, data = self._packed(tensor, data)
+        return self.dequantize(self.constant(tensor.name, data), encoding, kind, f"{tensor.name}/float", axis=axis)
+
+    def _packed(self, tensor: Tensor, data: np.ndarray) -> tuple[str, np.ndarray]:
+        """(type, integers) of a stored tensor: 4-bit ones, which a .dlc keeps a byte each, as ONNX's 4-bit type."""
+        kind = tensor.dtype
+        if tensor.encoding.bits == 4 and kind in ("sfxp8", "ufxp8"):
+            kind = kind.replace("8", "4")
+        if kind not in FOUR_BITS:
+            return kind, data
+        import ml_dtypes
+
+        name, low, high = FOUR_BITS[kind]
+        wide = data.astype(np.int16)
+        wide = np.where((wide > high) & (wide < 16), wide - 16, wide)  # the byte's other four bits are 0, not the sign
+        if wide.size and (wide.min() < low or wide.max() > high):
+            raise InputError(f"the .dlc is damaged: '{tensor.name}' does not fit its 4 bits", where=self.where)
+        return kind, wide.astype(getattr(ml_dtypes, name))
 
     def produce(self, name: str, value: str) -> None:
         """Says that the float `value` is the .dlc tensor `name`: quantizes it if that tensor is quantized."""
@@ -135,29 +152,35 @@ class Builder:
 
     # -- quantization -------------------------------------------------------------------------------------------
 
-    def _parameters(self, encoding: Encoding, dtype: str, wish: str) -> tuple[str, str, np.dtype]:
+    def _parameters(self, encoding: Encoding, dtype: str, wish: str) -> tuple[str, str]:
         """Scale and zero point as constants: value = (q - zero) * scale, zero = -offset."""
-        kinds = {"ufxp8": "u1", "sfxp8": "i1", "ufxp16": "u2", "sfxp16": "i2", "sfxp32": "i4"}
-        if dtype not in kinds:
+        if dtype in FOUR_BITS:
+            import ml_dtypes
+
+            name, low, high = FOUR_BITS[dtype]
+            kind = np.dtype(getattr(ml_dtypes, name))
+        elif dtype in TYPES:
+            kind = np.dtype(TYPES[dtype])
+            low, high = np.iinfo(kind).min, np.iinfo(kind).max
+        else:
             raise InputError(f"integers of type {dtype} ('{wish}') are not known", where=self.where)
-        kind = np.dtype(kinds[dtype])
-        zero, limits = -encoding.offset.astype(np.int64), np.iinfo(kind)
+        zero = -encoding.offset.astype(np.int64)
         if not np.isfinite(encoding.scale).all() or (encoding.scale <= 0).any():
             raise InputError(f"the .dlc is damaged: '{wish}' has no usable scale", where=self.where)
-        if zero.min() < limits.min or zero.max() > limits.max:
+        if zero.min() < low or zero.max() > high:
             raise InputError(f"the .dlc is damaged: the offset of '{wish}' does not fit {dtype}", where=self.where)
         shape = () if encoding.axis is None else (-1,)
         scale = self.constant(f"{wish}/scale", encoding.scale.reshape(shape))
-        return scale, self.constant(f"{wish}/zero", zero.astype(kind).reshape(shape)), kind
+        return scale, self.constant(f"{wish}/zero", zero.astype(kind).reshape(shape))
 
     def _quantize(self, value: str, tensor: Tensor, wish: str) -> str:
         if tensor.encoding.axis is not None:
             raise InputError(f"computed tensor '{tensor.name}' is quantized per channel", where=self.where)
-        scale, zero, _ = self._parameters(tensor.encoding, tensor.dtype, wish)
+        scale, zero = self._parameters(tensor.encoding, tensor.dtype, wish)
         return self.op("QuantizeLinear", [value, scale, zero], wish)
 
     def dequantize(self, value: str, encoding: Encoding, dtype: str, wish: str, *, axis: int | None = None) -> str:
-        scale, zero, _ = self._parameters(encoding, dtype, wish)
+        scale, zero = self._parameters(encoding, dtype, wish)
         attributes = {} if encoding.axis is None else {"axis": axis}
         return self.op("DequantizeLinear", [value, scale, zero], wish, **attributes)
 
