@@ -59,7 +59,7 @@ def prelu_bits(network: Network, encodings: Mapping[str, Encoding]) -> dict[str,
 
 
 def slope_grids(
-    network: Network, statistics: Mapping[str, Statistics], *, bits: int | Mapping[str, int]
+    network: Network, statistics: Mapping[str, Statistics] | None, *, bits: int | Mapping[str, int]
 ) -> dict[str, tuple]:
     """PReLU (by node name) -> scale and zero point of its slopes, in the activations' own integer type.
 
@@ -73,7 +73,7 @@ def slope_grids(
         if node.kind == "PRelu":
             slopes = prelu_slopes(node)
             weight = np.ones(len(slopes))
-            if len(slopes) > 1 and node.output in statistics:
+            if len(slopes) > 1 and statistics and node.output in statistics:
                 power = channel_power(network, node.inputs[0], statistics)
                 weight = power * statistics[node.output].gain + 1e-12
             grids[node.name] = slope_grid(slopes, weight, bits=bits if isinstance(bits, int) else bits[node.name])
