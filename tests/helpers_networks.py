@@ -30,3 +30,13 @@ def run_onnx(model, lr: np.ndarray) -> np.ndarray:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: lr})[0]
+
+
+def smooth_crops(count=6, size=24, seed=0):
+    """Picture-like crops: blurred noise that reaches black and white."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for _ in range(count):
+        x = np.kron(rng.random((size // 4, size // 4, 3)), np.ones((4, 4, 1))) * rng.uniform(0.3, 1.3)
+        out.append(np.clip(x + rng.normal(0, 0.03, x.shape), 0, 1).astype(np.float32)[None])
+    return out

@@ -7,7 +7,7 @@ import functools
 import helpers_onnx as nets
 import numpy as np
 import pytest
-from helpers_networks import random_weights
+from helpers_networks import random_weights, smooth_crops
 from onnx import numpy_helper
 
 from snpe_srgan.errors import InputError, UsageError
@@ -19,20 +19,10 @@ from snpe_srgan.quantization.encodings import Encoding, activation_encodings, sp
 from snpe_srgan.quantization.gradient import PREFIX, SEED_INPUT, gradient_model
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.qdq import kernel_scales, slope_grids, to_qdq
-from snpe_srgan.quantization.recipe import RECIPES, parse_recipe
+from snpe_srgan.quantization.recipe import parse_recipe
 from snpe_srgan.quantization.search import refine
 from snpe_srgan.quantization.simulate import free_size, session, with_outputs
-from snpe_srgan.quantization.stage import plan_numbers
-
-
-def smooth_crops(count=6, size=24, seed=0):
-    """Picture-like crops: blurred noise that reaches black and white."""
-    rng = np.random.default_rng(seed)
-    out = []
-    for _ in range(count):
-        x = np.kron(rng.random((size // 4, size // 4, 3)), np.ones((4, 4, 1))) * rng.uniform(0.3, 1.3)
-        out.append(np.clip(x + rng.normal(0, 0.03, x.shape), 0, 1).astype(np.float32)[None])
-    return out
+from snpe_srgan.quantization.steps import make_plan
 
 
 CROPS = smooth_crops()
@@ -59,8 +49,8 @@ def planned(name, recipe="w8a8"):
     return plan(built(name), recipe)
 
 
-def plan(model, recipe="w8a8"):
-    return plan_numbers(model, 4, RECIPES[recipe], Crops(tuple(CROPS), "test"))
+def plan(model, recipe="w8a8", crops=CROPS):
+    return make_plan(model, parse_recipe(recipe), scale=4, crops=Crops(tuple(crops), "test")).plan
 
 
 def run(model, lr, **options):
@@ -97,11 +87,11 @@ def quantize_static(model, tmp_path):
 
 
 def test_at_least_as_good_as_onnxruntimes_quantizer(name, network, tmp_path):
-    assert psnr_to(network, planned(name).quantized) >= psnr_to(network, quantize_static(network, tmp_path)) - 0.2
+    assert psnr_to(network, planned(name).quantized()) >= psnr_to(network, quantize_static(network, tmp_path)) - 0.2
 
 
 def test_sixteen_bits_lose_less_than_eight(name, network):
-    assert psnr_to(network, planned(name, "w8a16").quantized) > psnr_to(network, planned(name).quantized) + 3
+    assert psnr_to(network, planned(name, "w8a16").quantized()) > psnr_to(network, planned(name).quantized()) + 3
 
 
 def test_minimum_and_maximum_are_those_of_a_plain_run(network):
@@ -111,7 +101,8 @@ def test_minimum_and_maximum_are_those_of_a_plain_run(network):
     seen = [dict(zip(names, runner(names, {"lr": c}), strict=True)) for c in CROPS]
     for x in names:
         s = statistics[x]
-        assert s.edges[0] == min(v[x].min() for v in seen) and s.edges[-1] == max(v[x].max() for v in seen)
+        low, high = min(v[x].min() for v in seen), max(v[x].max() for v in seen)
+        assert (s.low.min(), s.high.max()) == (low, high) and (s.edges[0], s.edges[-1]) == pytest.approx((low, high))
         assert s.counts.sum() == sum(v[x].size for v in seen)
 
 
@@ -132,7 +123,7 @@ def test_the_derivative_is_that_of_finite_differences(network):
 
 
 def test_bias_scale_is_input_scale_times_weight_scale(name, network):
-    quantized = planned(name).quantized
+    quantized = planned(name).quantized()
     values, made = initializers(quantized), {n.output[0]: n for n in quantized.graph.node}
     for node in quantized.graph.node:
         if node.op_type == "Conv":
@@ -163,7 +154,7 @@ def test_known_ranges_do_not_depend_on_the_pictures(network):
     view = Network(network)
     for bits in (8, 16):
         a, b = (
-            activation_encodings(view, collect(network, crops, scale=4), bits=bits, estimator="mse")
+            activation_encodings(view, collect(network, crops, scale=4), bits=bits, estimator="decibel")
             for crops in (CROPS[:2], dark[:2])
         )
         assert a["lr"] == b["lr"] == Encoding(bits, float(np.float32(1 / (2**bits - 1))), 0)
@@ -173,7 +164,7 @@ def test_known_ranges_do_not_depend_on_the_pictures(network):
 def test_relu_grids_start_at_zero_and_stand_in_the_convolutions_group():
     model = free_size(nets.mobile(seed=1))
     done = plan(model)
-    view, quantized = Network(model), done.quantized
+    view, quantized = Network(model), done.quantized()
     made = {n.output[0]: n for n in quantized.graph.node}
     relus = [n for n in quantized.graph.node if n.op_type == "Relu"]
     assert relus and all(made[n.input[0]].op_type == "Conv" for n in relus)
@@ -204,14 +195,14 @@ def shift(model, quantized, lr):
 
 def test_flat_pictures_shift_by_one_level_at_most():
     model = fresh_mobile()
-    quantized = plan(model).quantized
+    quantized = plan(model).quantized()
     for level in (0, 1, 2, *range(5, 253, 9), 253, 254, 255):
         assert shift(model, quantized, np.full((1, 12, 12, 3), level / 255, np.float32)) <= 1, level
 
 
 def test_saturated_and_noisy_pictures_do_not_wrap_around():
     model = fresh_mobile(last=0.3)
-    quantized = plan(model).quantized
+    quantized = plan(model).quantized()
     rng = np.random.default_rng(0)
     colours = np.array(list(np.ndindex(2, 2, 2)), np.float32)
     checks = [colours[rng.integers(0, 8, (1, 12, 12))], rng.integers(0, 2, (1, 12, 12, 1)).repeat(3, 3).astype("f4")]
@@ -223,7 +214,7 @@ def test_saturated_and_noisy_pictures_do_not_wrap_around():
 
 def test_white_survives_a_calibration_without_white():
     model = fresh_mobile()
-    dim = plan_numbers(model, 4, RECIPES["w8a8"], Crops(tuple(c * 0.5 for c in CROPS), "dim")).quantized
+    dim = plan(model, crops=[c * 0.5 for c in CROPS]).quantized()
     assert shift(model, dim, np.ones((1, 12, 12, 3), np.float32)) <= 1
 
 
@@ -243,18 +234,29 @@ def test_search_climbs_and_never_gets_worse():
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (9, 31)])
 def test_any_size_runs(name, network, size):
     lr = np.zeros((1, *size, 3), np.float32)
-    assert run(planned(name).quantized, lr).shape == (1, size[0] * 4, size[1] * 4, 3)
+    assert run(planned(name).quantized(), lr).shape == (1, size[0] * 4, size[1] * 4, 3)
 
 
-def test_recipes_are_looked_up_and_misspelt_ones_answered():
-    assert parse_recipe(" W8A8 ").activation_bits == 8
-    with pytest.raises(UsageError, match="w8a16"):
-        parse_recipe("w8a17")
+def test_recipes_are_read_and_done_in_one_order():
+    recipe = parse_recipe(" W8A16-bc-cle ")
+    assert (recipe.weight_bits, recipe.activation_bits, recipe.steps) == (8, 16, ("cle", "bc"))
+    assert parse_recipe("w8a8-plain").steps == () and parse_recipe("w8a8").has("adaround")
+    assert parse_recipe("w8a8-percentile").estimator == "percentile" and recipe.estimator == "decibel"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("w8a17", "w8a16"), ("w8a8-bcc", "bc"), ("w8a8-cle-eq", "cle and eq"), ("w8a8-bc-bc", "twice"), ("", "w8a8")],
+)
+def test_misspelt_and_contradictory_recipes_are_answered(name, answer):
+    with pytest.raises(UsageError) as error:
+        parse_recipe(name)
+    assert answer in str(error.value)
 
 
 def test_what_cannot_be_quantized_is_an_error(name, network):
     with pytest.raises(InputError, match="quantized already"):
-        Network(planned(name).quantized)
+        Network(planned(name).quantized())
     net = nets.Net(0)
     x = net.op("Sigmoid", net.op("DepthToSpace", net.conv(net.start(), 3, 48), blocksize=4, mode="DCR"))
     with pytest.raises(InputError, match="Sigmoid"):
@@ -265,7 +267,7 @@ def test_slopes_are_integers_of_the_activations_type():
     model = free_size(nets.srgan(seed=2))
     view, statistics = Network(model), collect(model, CROPS[:1], scale=4)
     for bits, kind in ((8, np.uint8), (16, np.uint16)):
-        numbers = activation_encodings(view, statistics, bits=bits, estimator="mse")
+        numbers = activation_encodings(view, statistics, bits=bits, estimator="decibel")
         made = to_qdq(model, numbers, kernel_scales(view, numbers), slope_grids(view, statistics, bits=bits))
         stored = [v for k, v in initializers(made).items() if k.endswith("_alpha_quantized")]
         assert len(stored) == 5 and all(v.dtype == kind for v in stored)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snpe_srgan.quantization import affine, ranges, weights
-from snpe_srgan.quantization.calibration import histogram
+from snpe_srgan.quantization.calibration import bin_edges, histogram
 
 finite = st.floats(-100, 100, width=32)
 
@@ -18,8 +18,9 @@ def heavy_tails(rng, n=20000):
 
 
 def binned(x, bins=2048):
-    edges = np.linspace(x.min(), x.max(), bins + 1)
-    return histogram(x, np.ones_like(x), edges)[0], edges
+    unit = float(np.sqrt(np.square(x).mean()))
+    edges = bin_edges(x.min(), x.max(), unit, bins)
+    return histogram(x, np.ones_like(x), edges, unit)[0], edges
 
 
 def grid_error(x, low, high, bits=8):
@@ -107,10 +108,31 @@ def test_ranges_of_a_constant_tensor_are_usable():
     assert ranges.mse_range(np.zeros(64), np.zeros(65), bits=8) == (0.0, 0.0)
 
 
+def test_a_crop_on_which_everything_explodes_does_not_widen_the_range(rng):
+    unit, usual = 1.0, rng.normal(0, 1, (8, 5000))
+    wild = rng.normal(0, 300, (1, 5000))
+    edges = bin_edges(wild.min(), wild.max(), unit)
+    crops = [histogram(x, np.full(5000, 1 / np.square(np.ptp(x) / 255).sum()), edges, unit)[1] for x in (*usual, *wild)]
+    low, high = ranges.decibel_range(np.array(crops), edges, bits=8)
+    assert -8 < low < -2.5 and 2.5 < high < 8
+    assert ranges.mse_range(np.sum(crops, axis=0), edges, bits=8)[1] > 3 * high
+    alone = ranges.decibel_range(np.array(crops[:8]), edges, bits=8)
+    assert (low, high) == pytest.approx(alone, rel=0.5)
+
+
+def test_histogram_counts_as_numpy_does(rng):
+    x, w = heavy_tails(rng), rng.random(20000)
+    edges = bin_edges(x.min(), x.max(), 0.7, 100)
+    counts, sums = histogram(x, w, edges, 0.7)
+    assert np.abs(counts - np.histogram(x, edges)[0]).sum() <= 20 and sums.sum() == pytest.approx(w.sum())
+    assert counts.sum() == len(x)
+
+
 def test_rebinning_keeps_every_count_and_its_place():
     counts, edges = np.arange(64.0), np.linspace(-1, 1, 65)
-    more = ranges.rebin(counts, edges, -2, 4)
-    centre = (np.linspace(-2, 4, 65)[:-1] + np.linspace(-2, 4, 65)[1:]) / 2
+    wanted = np.linspace(-2, 4, 65)
+    more = ranges.rebin(counts[None], edges, wanted)[0]
+    centre = (wanted[:-1] + wanted[1:]) / 2
     assert more.sum() == counts.sum()
     assert (more @ centre) / more.sum() == pytest.approx(counts @ (edges[:-1] + edges[1:]) / 2 / counts.sum(), abs=0.05)
 

@@ -16,7 +16,7 @@ from snpe_srgan.quantization.affine import affine_range, unit_range
 from snpe_srgan.quantization.calibration import Statistics
 from snpe_srgan.quantization.network import Network
 
-ESTIMATORS = ("decibel", "min_max", "percentile")
+ESTIMATORS = ("decibel", "mse", "min_max", "percentile")
 KEEP = 0.999  # of a crop's values are never clipped: clipped ones lie together, their errors add up to more than it knows ...
 USUAL = 0.75  # ... of so many crops: the others are those on which a network runs into the hundreds
 MARGIN = 1.25  # min_max widens the seen range: other pictures go farther, and 16 bits have levels to spare
@@ -133,6 +133,8 @@ def estimate(counted, weighed, edges, *, bits: int, estimator: str) -> tuple[flo
     if estimator == "min_max":
         low, high = ranges.min_max(counted.sum(axis=0), edges)
         return low * MARGIN, high * MARGIN
+    if estimator == "mse":
+        return ranges.mse_range(counted.sum(axis=0), edges, bits=bits)
     low, high = ranges.decibel_range(weighed, edges, bits=bits)
     kept = np.array([ranges.percentile(counts, edges, keep=KEEP) for counts in counted])
     low_kept, high_kept = np.quantile(kept[:, 0], 1 - USUAL), np.quantile(kept[:, 1], USUAL)

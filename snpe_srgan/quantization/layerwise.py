@@ -9,7 +9,7 @@ Every convolution sees the inputs that the quantized layers before it really giv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,9 +39,9 @@ class Shift:
 
 
 def mend(
-    plan: Plan, crops: Sequence[np.ndarray], *, rounding: bool, say: Callable[[str], None] = lambda text: None
+    plan: Plan, crops: Sequence[np.ndarray], *, rounding: bool, correction: bool = True
 ) -> tuple[Plan, tuple[Shift, ...]]:
-    """The plan with every bias corrected and, with `rounding`, every weight on its learned integer.
+    """The plan with every weight on its learned integer (`rounding`) and every bias corrected (`correction`).
 
     Args:
         crops: LR crops, (1, h, w, 3) float32 in [0, 1].
@@ -51,7 +51,6 @@ def mend(
     for node in walk:
         if node.kind != "Conv":
             continue
-        say(f"mending {node.name}")
         kernel, scale = np.asarray(node.constants[1], np.float64), scales[node.name]
         bias = np.asarray(node.constants.get(2, np.zeros(len(kernel))), np.float64)
         nearest = _rounded(kernel, scale, plan.weight_bits)
@@ -60,7 +59,7 @@ def mend(
         if rounding:
             mended = learned(kernel, walk.moments(node), scale, int(node.attributes.get("group", 1)), plan.weight_bits)
             shift = walk.mean_error(node, mended, bias)
-        bias = bias + shift
+        bias = bias + shift if correction else bias
         scales[node.name] = widen_for_bias(scale, bias, plan.encodings[node.inputs[0]].scale)
         after = walk.mean_error(node, mended, bias)
         shifts.append(Shift(node.name, float(np.abs(before).max()), float(np.abs(after).max())))

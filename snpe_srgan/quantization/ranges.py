@@ -8,6 +8,7 @@ range always holds 0.
 |---|---|---|
 | `min_max` | everything | 16 bits, where a step is tiny and clipping is the only danger |
 | `percentile` | all but a fraction of the values | the yardstick: what other tools offer |
+| `mse_range` | what minimizes rounding + clipping error | a tensor by itself: best SQNR |
 | `decibel_range` | what costs the picture least | 8 bits |
 """
 
@@ -56,16 +57,27 @@ def range_error(counts: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np
     return inside * step**2 / 12 + np.maximum(head, 0)[:, None] + np.maximum(tail, 0)[None, :]
 
 
+def mse_range(counts: np.ndarray, edges: np.ndarray, *, bits: int) -> tuple[float, float]:
+    """The range of least `range_error`, which is the one of best SQNR; candidates as of `candidates`."""
+    low, high = candidates(counts, edges)
+    i, j = np.unravel_index(np.argmin(range_error(counts, edges, low, high, bits=bits)), (GRID, GRID))
+    return float(low[i]), float(high[j])
+
+
+def candidates(counts: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """GRID ends below and GRID above, from 0 to the extremes, dense near 0, where heavy tails put the best."""
+    lowest, highest = min_max(counts, edges)
+    fractions = np.sinh(np.linspace(0.0, SPREAD, GRID)) / np.sinh(SPREAD)
+    return lowest * fractions, highest * fractions
+
+
 def decibel_range(weighed: np.ndarray, edges: np.ndarray, *, bits: int) -> tuple[float, float]:
     """The range of least loss in dB, averaged over crops: least sum over c of log(1 + range_error of crop c).
 
     `weighed`, (crops, bins), is in units of what a crop loses anyway (`calibration.Statistics.weighed`). The logarithm
-    keeps the few crops on which the network explodes from ruining all others. GRID x GRID candidates between 0 and the
-    extremes, extremes included.
+    keeps the few crops on which the network explodes from ruining all others.
     """
-    lowest, highest = min_max(weighed.sum(axis=0), edges)
-    fractions = np.sinh(np.linspace(0.0, SPREAD, GRID)) / np.sinh(SPREAD)  # dense near 0, where heavy tails put the best
-    low, high = lowest * fractions, highest * fractions
+    low, high = candidates(weighed.sum(axis=0), edges)
     lost = sum(np.log1p(range_error(counts, edges, low, high, bits=bits)) for counts in weighed)
     i, j = np.unravel_index(np.argmin(lost), (GRID, GRID))
     return float(low[i]), float(high[j])

@@ -1,0 +1,107 @@
+"""Learned rounding against exhaustive search and plain rounding; the layer-by-layer pass repairs what it says."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers_networks import run_onnx, smooth_crops
+from test_equalization import CROPS, built
+
+from snpe_srgan.quantization.layerwise import Walk, mend, on_grid, patches
+from snpe_srgan.quantization.affine import fake_quantize
+from snpe_srgan.quantization.calibration import collect
+from snpe_srgan.quantization.encodings import activation_encodings, spanning
+from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
+from snpe_srgan.quantization.rounding import round_weights, rounding_error
+from snpe_srgan.quantization.simulate import session, with_outputs
+
+
+def correlated(taps, rng, rank=2):
+    """Second moments of inputs that share a few strong causes, as patches of a picture do."""
+    causes = rng.normal(size=(taps, rank))
+    return causes @ causes.T + 0.05 * np.eye(taps)
+
+
+def test_small_problems_are_solved_nearly_as_well_as_by_trying_everything():
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(20):
+        weights, gram = rng.normal(size=(1, 6)), correlated(6, rng)
+        scale = np.array([0.5])
+        down = np.floor(weights[0] / 0.5)
+        best = min(rounding_error(weights, gram, scale, (down + c)[None]) for c in itertools.product((-1, 0, 1, 2), repeat=6))
+        ratios.append(rounding_error(weights, gram, scale, round_weights(weights, gram, scale, bits=8)) / best)
+    assert np.median(ratios) < 1.1 and max(ratios) < 4
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_no_row_is_worse_than_rounding_to_nearest_and_all_are_integers(bits):
+    rng = np.random.default_rng(1)
+    weights, gram = rng.normal(size=(8, 50)), correlated(50, rng, 5)
+    limit = 2 ** (bits - 1) - 1
+    scale = np.abs(weights).max(axis=1) / limit
+    integers = round_weights(weights, gram, scale, bits=bits)
+    nearest = np.clip(np.rint(weights / scale[:, None]), -limit, limit)
+    assert (integers == np.rint(integers)).all() and np.abs(integers).max() <= limit
+    for row in range(8):
+        one, two = (rounding_error(weights[row : row + 1], gram, scale[row : row + 1], q[row : row + 1]) for q in (integers, nearest))
+        assert one <= two
+    assert rounding_error(weights, gram, scale, integers) < 0.3 * rounding_error(weights, gram, scale, nearest)
+
+
+def test_independent_inputs_want_the_nearest_integers():
+    rng = np.random.default_rng(2)
+    weights = rng.normal(size=(4, 30))
+    scale = np.full(4, 0.1)
+    assert (round_weights(weights, np.diag(rng.uniform(1, 2, 30)), scale, bits=8) == np.rint(weights / 0.1)).all()
+
+
+def test_patches_times_kernel_is_the_convolution():
+    model, network, _ = built("srgan")
+    node = next(n for n in network.nodes if n.kind == "Conv")
+    x = np.ascontiguousarray(CROPS[0].transpose(0, 3, 1, 2))
+    rows = patches(x, node.constants[1].shape[2:], node.attributes["pads"], 1, most=10**9)[0]
+    kernel, bias = node.constants[1], node.constants.get(2, 0)
+    wanted = session(with_outputs(model, [node.output]))([node.output], {network.input: CROPS[0]})[0]
+    inner = wanted[0][:, 2:-2, 2:-2].reshape(len(kernel), -1).T
+    assert np.allclose(rows @ kernel.reshape(len(kernel), -1).T + bias, inner, atol=1e-4)
+
+
+def test_on_grid_is_fake_quantize():
+    x = np.random.default_rng(3).normal(0, 2, 1000).astype(np.float32)
+    e = spanning(-1.5, 3.0, 8)
+    assert np.abs(on_grid(x, e) - fake_quantize(x, e.scale, e.zero, bits=8)).max() < 1e-6
+
+
+def made(name, **options):
+    model, network, _ = built(name)
+    statistics = collect(model, CROPS, scale=4)
+    encodings = activation_encodings(network, statistics, bits=8, estimator="decibel")
+    plan = Plan(model, statistics, encodings, kernel_scales(network, encodings), slope_grids(network, statistics, bits=8), 8)
+    return plan, *mend(plan, CROPS, **options)
+
+
+@pytest.mark.parametrize("name", ["srgan", "mobile"])
+def test_mean_shift_is_gone_and_the_picture_is_nearer(name):
+    plan, mended, shifts = made(name, rounding=True)
+    assert len(shifts) == len(plan.scales)
+    assert all(s.after <= 1e-5 * max(1.0, s.before) for s in shifts) and any(s.before > 1e-4 for s in shifts)
+
+    def error(p):
+        return np.mean([np.square(run_onnx(p.quantized(), c) - run_onnx(plan.model, c)).mean() for c in CROPS])
+
+    assert error(mended) < error(plan)
+
+
+def test_the_walk_computes_what_the_quantized_graph_computes():
+    plan, _, _ = made("srgan", rounding=False)
+    walk = Walk(plan, CROPS[:1])
+    for node in walk:
+        last = node
+    graph = session(plan.quantized(), integer_kernels=False)
+    wanted = graph([plan.quantized().graph.output[0].name], {walk.network.input: CROPS[0]})[0]
+    levels = np.abs(walk.integer[last.output][0] - wanted) * 127
+    assert (levels > 0.5).mean() < 0.1 and levels.mean() < 0.2  # a tie may fall to the other side in another order of sums
