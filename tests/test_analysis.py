@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.pictures import Picture, write_picture
 from snpe_srgan.quantization.affine import fake_quantize
 from snpe_srgan.quantization.analysis import analyse, to_json, write_analysis
 from snpe_srgan.quantization.encodings import spanning
-from snpe_srgan.quantization.judgement import emulate, emulator_seconds, emulator_tile, figure
+from snpe_srgan.quantization.judgement import emulator_seconds, emulator_tile, figure, judge_on_emulator, with_emulator
 from snpe_srgan.quantization.layer_losses import kernel_error, observe
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.overrides import overrides_json, overrides_model
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.plots import chosen_tensors, plot_recipes, write_plots
 from snpe_srgan.quantization.qdq import kernel_scales
+from snpe_srgan.quantization.report import dataset_loss
 from snpe_srgan.quantization.sensitivity import sensitivities, small_crops
 from snpe_srgan.quantization.simulate import free_size, runner, session, with_outputs
 from snpe_srgan.quantization.weights import quantize_weights
@@ -267,9 +269,20 @@ def test_figure_shows_equal_pictures_as_grey():
 
 
 @needs_qnn
-def test_emulated_pictures_come_back_in_order():
-    plan, done = plan_of("srgan"), []
-    sizes = [(12, 20, 3), (16, 12, 3)]
-    pictures = [np.random.default_rng(i).integers(0, 256, size, np.uint8) for i, size in enumerate(sizes)]
-    large = emulate(plan.quantized(), pictures, scale=4, overlap=None, soc=57, done=done.append)
-    assert sorted(done) == [0, 1] and [p.shape for p in large] == [(48, 80, 3), (64, 48, 3)]
+def test_emulator_and_simulation_stand_side_by_side(tmp_path):
+    """Two data sets' worth of small pictures: the order is kept, the numbers agree with what the pictures say."""
+    plan = plan_of("srgan")
+    quantized, reference = plan.quantized(), plan.model
+    for i, size in enumerate([(48, 80, 3), (64, 48, 3)]):
+        coarse = np.random.default_rng(i).integers(0, 256, size, np.uint8)[::8, ::8]
+        write_picture(tmp_path / f"{i}.png", Picture(coarse.repeat(8, axis=0).repeat(8, axis=1)))
+    runs = [runner(model) for model in (reference, quantized)]
+    loss = dataset_loss(*runs, tmp_path, scale=4, overlap=None)
+    assert loss.lost_on_emulator is None
+    said: list[str] = []
+    (judged,) = with_emulator([loss], [tmp_path], quantized, scale=4, overlap=None, soc=57, say=said.append)
+    assert "2 picture(s)" in said[0] and judged.quantized_psnr == loss.quantized_psnr
+    assert judged.lost_on_emulator == pytest.approx(judged.lost, abs=0.5)
+    emulator, shown = judge_on_emulator(reference, quantized, quantized, crops_of(), scale=4, overlap=None, soc=57)
+    assert emulator.crops == 2 and 0 < emulator.equal <= 1 and shown.ndim == 3
+    assert emulator.psnr_to_float == pytest.approx(emulator.simulation_psnr_to_float, abs=2)

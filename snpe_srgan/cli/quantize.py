@@ -10,6 +10,8 @@ import click
 
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
 
+WORST = 8  # layers shown
+
 
 @click.command()
 @click.argument("model", metavar="MODEL", required=False)
@@ -62,28 +64,48 @@ def _text(result) -> list[str]:
     report = result.report
     lines = [f"{result.recipe}: {_db(report.psnr_to_float)} dB to the float network's pictures ({report.engine})"]
     for d in report.datasets:
-        lines.append(
-            f"{d.dataset}: {d.quantized_psnr:.2f} dB, float {d.float_psnr:.2f}, lost {d.lost:.2f} ({d.protocol})"
-        )
+        lines.append(f"{d.dataset}: {d.quantized_psnr:.2f} dB, float {d.float_psnr:.2f}, lost {d.lost:.2f}")
+        if d.emulator_psnr is not None:
+            lines[-1] += f"; on the emulator {d.emulator_psnr:.2f}, lost {d.lost_on_emulator:.2f}"
+        lines[-1] += f" ({d.protocol})"
     if report.emulator is not None:
         e = report.emulator
         lines.append(
-            f"Hexagon emulator, {e.crops} crops: {_db(e.psnr_to_float)} dB to float "
-            f"(simulation on the same: {_db(e.simulation_psnr_to_float)}; "
-            f"between the two: {_db(e.psnr_to_simulation)})"
+            f"Hexagon emulator, {e.crops} crops: {_db(e.psnr_to_float)} dB to float, the simulation "
+            f"{_db(e.simulation_psnr_to_float)}; between the two {_db(e.psnr_to_simulation)} dB, {e.equal:.0%} of the "
+            f"values are equal, the others at most {e.largest} of 255 levels apart"
         )
-    worst = sorted(report.layers, key=lambda layer: -layer.share)[:5]
-    lines += ["", f"the layer that loses most: {report.worst.name} ({report.worst.kind})"]
-    rows = [
-        (w.name, w.kind, f"{w.share:.0%}", _db(w.sqnr), _db(w.sqnr_alone), f"{w.low:.3g} .. {w.high:.3g}")
-        for w in worst
-    ]
-    lines += [table(("layer", "operator", "of the error", "SQNR dB", "alone", "range"), rows), ""]
+    lines += ["", f"the layer that loses most: {report.worst.name} ({report.worst.kind})", _layers(report, table), ""]
     lines.append(f"{result.onnx}: {result.onnx_bytes:,} bytes, any input size")
     if result.dlc is not None:
         lines.append(f"{result.dlc}: {result.dlc_bytes:,} bytes")
-    return [*lines, f"{result.report_path}", f"{result.encodings_path}"]
+    others = (result.report_path, result.analysis_path, result.emulator_path, *result.plots)
+    lines += [str(path) for path in others if path is not None]
+    return [*lines, f"{result.encodings_path}: for the SDK's converters, with {result.encodings_model.name}"]
+
+
+def _layers(report, table) -> str:
+    """The layers that lose most; what each takes of the first data set's loss is its share of the error."""
+    worst = sorted(report.layers, key=lambda layer: -layer.share)[:WORST]
+    lost = report.datasets[0] if report.datasets else None
+    header = ["layer", "operator", "of the error", "estimated", "picture, dB", "SQNR, dB", "SQNR alone", "range"]
+    rows = [
+        [
+            w.name, w.kind, _percent(w.share_measured), _percent(w.share_estimated), _db(w.picture_psnr),
+            _db(w.sqnr), _db(w.sqnr_alone), f"{w.low:.3g} .. {w.high:.3g}",
+        ]
+        for w in worst
+    ]  # fmt: skip
+    if lost is not None:
+        header.insert(3, f"dB of {lost.dataset}")
+        for row, w in zip(rows, worst, strict=True):
+            row.insert(3, f"{w.share * lost.lost:.3f}")
+    return table(tuple(header), [tuple(row) for row in rows])
 
 
 def _db(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

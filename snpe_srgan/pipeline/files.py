@@ -14,6 +14,7 @@ NAMES = {
     "quantized_onnx": "generator_{recipe}.onnx",
     "quantized_dlc": "generator_{recipe}.dlc",
     "quantization": "generator_{recipe}.report.json",
+    "plots": "generator_{recipe}.plots",
     "bicubic_scores": "evaluation_bicubic.json",
     "float_scores": "evaluation_float.json",
     "quantized_scores": "evaluation_{recipe}.json",

@@ -184,9 +184,7 @@ class _Walk:
         ports = [helper.make_tensor_value_info(x, TensorProto.FLOAT, None) for x in (*inputs, output)]
         kept = [t for t in self.model.graph.initializer if t.name in read]
         graph = helper.make_graph(made, "part", ports[:-1], ports[-1:], [*kept, *own])
-        return helper.make_model(
-            graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version
-        )
+        return helper.make_model(graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version)
 
 
 def _any_batch(model):

@@ -31,7 +31,7 @@ def write_report(config: Config, files: Files) -> None:
     parts += [html.heading("Pictures"), html.paragraph(PICTURES_NOTE, note=True)]
     for path, caption in _figures(config, files):
         parts.append(html.picture(path, caption))
-    parts += [html.heading("Training"), *_curves(files.folder / "metrics.jsonl")]
+    parts += [*_quantization(files), html.heading("Training"), *_curves(files.folder / "metrics.jsonl")]
     parts += [html.heading("Each artifact against the one before"), _checks(files)]
     write_text(files.report_html, html.page(title, parts), overwrite=True)
     write_text(files.report_md, "\n".join(text), overwrite=True)
@@ -41,6 +41,14 @@ PICTURES_NOTE = (
     "The framed square of each picture is enlarged below it. LR is shown with its pixels repeated. The quantized "
     "picture was computed from the .dlc file."
 )
+
+
+PLOTS = {
+    "sensitivity.png": "What each layer adds to the picture's error, all others in float.",
+    "sqnr.png": "Signal to noise on its way through the network.",
+    "ranges.png": "Channels that share one grid, before and after equalization.",
+    "shift.png": "Mean shift of the channels, before and after bias correction.",
+}
 
 
 def _network_line(card: Card | None) -> str:
@@ -161,6 +169,12 @@ def _panel(files: Files, kind: str, data: str, name: str, score: dict, title: st
     from snpe_srgan.report.pictures import Panel
 
     return Panel(read_picture(files.pictures(kind) / data / f"{name}.png").rgb, title, f"{score['psnr']:.2f} dB")
+
+
+def _quantization(files: Files) -> list[str]:
+    """The plots of the quantization's analysis, if they were drawn."""
+    found = [(files.plots / name, caption) for name, caption in PLOTS.items() if (files.plots / name).exists()]
+    return [html.heading("Where quantization loses"), *(html.picture(*f) for f in found)] if found else []
 
 
 def _curves(metrics: Path) -> list[str]:
