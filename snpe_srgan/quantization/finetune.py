@@ -38,6 +38,8 @@ POOL = 1600  # crops that train
 POOL_SHARE = 0.1  # of the time, for the teacher
 LOOKS = 20  # times that the average is judged
 WHITE = 127.5  # half the range of a pixel: errors are counted in levels
+FLOOR = 1.0  # squared levels: a crop that is this near to its target is good enough
+STEEP = 1e3  # keeps the gradients far above Adam's epsilon
 
 
 class HrPictures:
@@ -141,8 +143,8 @@ def finetune(
             looks += 1
             error = loop.judge(judges)
             say(
-                f"step {step}, {spent / 60:.1f} min: {_decibel(np.mean(losses or [np.nan])):.2f} dB to the target on "
-                f"trained crops, {_decibel(error):.2f} on those kept aside (start: {_decibel(first):.2f})"
+                f"step {step}, {spent / 60:.1f} min: {_psnr(np.mean(losses or [np.nan])):.2f} dB to the target on "
+                f"trained crops, {_psnr(error):.2f} on those kept aside (start: {_psnr(first):.2f})"
             )
             losses = []
             if error < best_error:
@@ -187,9 +189,9 @@ def _draw(teacher, sampler, ground_truth: float, *, deadline: float) -> tuple[_C
     return _Crops(lr[:KEPT_ASIDE], target[:KEPT_ASIDE]), _Crops(lr[KEPT_ASIDE:], target[KEPT_ASIDE:])
 
 
-def _decibel(squared_levels: float) -> float:
-    """PSNR of 8-bit pixels of a mean squared error in levels."""
-    return 10 * math.log10(255**2 / max(squared_levels, 1e-9))
+def _psnr(loss: float) -> float:
+    """What the loss is in dB of 8-bit pixels."""
+    return 20 * math.log10(255) - loss
 
 
 class _Loop:
@@ -204,37 +206,38 @@ class _Loop:
         self.adam = Adam(student.variables, beta1=BETA1)
         self.average = [tf.Variable(v, trainable=False) for v in student.variables]
 
-        def error(lr, target):
-            sr = student(lr / 255.0)
-            return tf.reduce_mean(tf.square(sr - target)) * WHITE**2
+        def lost(lr, target):
+            squared = tf.reduce_mean(tf.square(student(lr / 255.0) - target), axis=[1, 2, 3]) * WHITE**2
+            return tf.reduce_mean(tf.math.log(squared + FLOOR)) * (10 / math.log(10))
 
         @tf.function(reduce_retracing=True)
         def train(lr, target, numbers):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(student.variables)
-                loss = error(lr, target)
-            gradients = tape.gradient(loss, student.variables)
+                loss = lost(lr, target)
+                steep = loss * STEEP
+            gradients = tape.gradient(steep, student.variables)
             rate, beta1_power, beta2_power, decay = tf.unstack(numbers)
             self.adam.apply(gradients, rate, beta1_power, beta2_power)
             for average, variable in zip(self.average, student.variables, strict=True):
                 average.assign_add((1 - decay) * (variable - average))
             return loss
 
-        self._train, self._error = train, tf.function(error, reduce_retracing=True)
+        self._train, self._lost = train, tf.function(lost, reduce_retracing=True)
 
     def step(self, lr: np.ndarray, target: np.ndarray, rate: float, step: int) -> float:
         decay = min(AVERAGING, (1 + step) / (10 + step))
         return float(self._train(lr, target, np.float32([rate, *self.adam.powers(step), decay])))
 
     def judge(self, crops: _Crops) -> float:
-        """Mean squared error in levels of the averaged weights."""
+        """The loss of the averaged weights."""
         current = [v.numpy() for v in self.student.variables]
         self.restore(self.averages())
         n = len(crops.lr)
         size = next(k for k in (4, 2, 1) if n % k == 0)
-        errors = [float(self._error(*crops.pick(slice(i, i + size)))) for i in range(0, n, size)]
+        losses = [float(self._lost(*crops.pick(slice(i, i + size)))) for i in range(0, n, size)]
         self.restore(current)
-        return float(np.mean(errors))
+        return float(np.mean(losses))
 
     def averages(self) -> list[np.ndarray]:
         return [v.numpy() for v in self.average]
