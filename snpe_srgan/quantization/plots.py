@@ -26,7 +26,7 @@ from snpe_srgan.quantization.analysis import Analysis, Channels
 from snpe_srgan.quantization.layer_losses import LayerLoss
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#999999"
-TOP = 30  # layers in the sensitivity plot
+TOP, LEAST = 30, 1e-5  # layers in the sensitivity plot, and the smallest share shown
 PANELS = 8  # tensors in the ranges plot, half of them of the trunk
 ROW = 0.17  # inches of a line of text
 LINEAR = 2.0  # dB: losses up to that are drawn on a linear scale
@@ -136,7 +136,7 @@ def _dots(axes, values: Sequence[float | None], colour: str, marker: str, label:
 
 
 def _sensitivity(analysis: Analysis, title: str):
-    layers = [x for x in sorted(analysis.layers, key=lambda x: -x.share) if x.share > 0][:TOP]
+    layers = [x for x in sorted(analysis.layers, key=lambda x: -x.share) if x.share > LEAST][:TOP]
     if not layers:
         return None
     measured = any(x.share_measured is not None for x in layers)
@@ -149,9 +149,13 @@ def _sensitivity(analysis: Analysis, title: str):
         if rows:
             axes.barh(rows, [100 * layers[i].share for i in rows], color=colour, height=0.7, label=group)
     if measured:
+        end = 130 * layers[0].share  # an estimate that is far off must not shrink all bars
         estimates = [(100 * x.share_estimated, i) for i, x in enumerate(layers) if x.share_estimated is not None]
-        if estimates:
-            axes.plot(*zip(*estimates, strict=True), "D", color="black", markersize=3.5, label="estimate (derivative)")
+        for inside, marker, label in ((True, "D", "estimate (derivative)"), (False, ">", "estimate beyond the axis")):
+            points = [(min(x, end), i) for x, i in estimates if (x <= end) == inside]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker, color="black", markersize=3.5, label=label, clip_on=False)
+        axes.set_xlim(right=end)
         right = axes.secondary_yaxis("right")
         right.set_yticks(
             range(len(layers)), [f"{x.picture_psnr:.1f} dB" if x.picture_psnr else "" for x in layers], fontsize=7.5
@@ -204,8 +208,9 @@ def _ranges(analysis: Analysis, title: str):
             axes.stairs(high[order] / bound, edges, baseline=low[order] / bound, label=label, **style)
         axes.axhline(0, color="black", linewidth=0.6)
         axes.set_title(f"{tensor.name} ({tensor.kind})", fontsize=9, loc="left")
-        axes.set_ylim(-1.08, 1.55)
-        axes.set_yticks([-1, 0, 1])
+        negative = min(tensor.low.min(), tensor.low_before.min()) < 0
+        axes.set_ylim(-1.08 if negative else -0.05, 1.55 if negative else 1.3)
+        axes.set_yticks([-1, 0, 1] if negative else [0, 1])
         axes.tick_params(labelsize=8)
         axes.set_xlim(-0.5, len(order) - 0.5)
         axes.legend(loc="upper right", fontsize=8, ncols=2, frameon=False, borderaxespad=0.1)
