@@ -101,7 +101,9 @@ def test_the_slope_of_the_noise_is_its_derivative(name, monkeypatch):
         noise_factors(network, wires, observed(name))
     point = np.random.default_rng(2).normal(0, 0.5, len(seen["start"]))
     slope = seen["error"](point)[1]
-    assert check_grad(lambda u: seen["error"](u)[0], lambda u: seen["error"](u)[1], point) < 1e-4 * np.linalg.norm(slope)
+    assert check_grad(lambda u: seen["error"](u)[0], lambda u: seen["error"](u)[1], point) < 1e-4 * np.linalg.norm(
+        slope
+    )
 
 
 def test_noise_equalization_lowers_the_expected_error(name):

@@ -24,7 +24,6 @@ from snpe_srgan.quantization.search import refine
 from snpe_srgan.quantization.simulate import free_size, session, with_outputs
 from snpe_srgan.quantization.steps import make_plan
 
-
 CROPS = smooth_crops()
 BUILDERS = {"srgan": nets.srgan, "mobile": nets.mobile}
 

@@ -6,13 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers_networks import run_onnx, smooth_crops
+from helpers_networks import run_onnx
 from test_equalization import CROPS, built
 
-from snpe_srgan.quantization.layerwise import Walk, mend, on_grid, patches
 from snpe_srgan.quantization.affine import fake_quantize
 from snpe_srgan.quantization.calibration import collect
 from snpe_srgan.quantization.encodings import activation_encodings, spanning
+from snpe_srgan.quantization.layerwise import Walk, mend, on_grid, patches
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
 from snpe_srgan.quantization.rounding import round_weights, rounding_error
@@ -32,7 +32,9 @@ def test_small_problems_are_solved_nearly_as_well_as_by_trying_everything():
         weights, gram = rng.normal(size=(1, 6)), correlated(6, rng)
         scale = np.array([0.5])
         down = np.floor(weights[0] / 0.5)
-        best = min(rounding_error(weights, gram, scale, (down + c)[None]) for c in itertools.product((-1, 0, 1, 2), repeat=6))
+        best = min(
+            rounding_error(weights, gram, scale, (down + c)[None]) for c in itertools.product((-1, 0, 1, 2), repeat=6)
+        )
         ratios.append(rounding_error(weights, gram, scale, round_weights(weights, gram, scale, bits=8)) / best)
     assert np.median(ratios) < 1.1 and max(ratios) < 4
 
@@ -47,7 +49,10 @@ def test_no_row_is_worse_than_rounding_to_nearest_and_all_are_integers(bits):
     nearest = np.clip(np.rint(weights / scale[:, None]), -limit, limit)
     assert (integers == np.rint(integers)).all() and np.abs(integers).max() <= limit
     for row in range(8):
-        one, two = (rounding_error(weights[row : row + 1], gram, scale[row : row + 1], q[row : row + 1]) for q in (integers, nearest))
+        one, two = (
+            rounding_error(weights[row : row + 1], gram, scale[row : row + 1], q[row : row + 1])
+            for q in (integers, nearest)
+        )
         assert one <= two
     assert rounding_error(weights, gram, scale, integers) < 0.3 * rounding_error(weights, gram, scale, nearest)
 
@@ -80,7 +85,9 @@ def made(name, **options):
     model, network, _ = built(name)
     statistics = collect(model, CROPS, scale=4)
     encodings = activation_encodings(network, statistics, bits=8, estimator="decibel")
-    plan = Plan(model, statistics, encodings, kernel_scales(network, encodings), slope_grids(network, statistics, bits=8), 8)
+    plan = Plan(
+        model, statistics, encodings, kernel_scales(network, encodings), slope_grids(network, statistics, bits=8), 8
+    )
     return plan, *mend(plan, CROPS, **options)
 
 
@@ -104,4 +111,6 @@ def test_the_walk_computes_what_the_quantized_graph_computes():
     graph = session(plan.quantized(), integer_kernels=False)
     wanted = graph([plan.quantized().graph.output[0].name], {walk.network.input: CROPS[0]})[0]
     levels = np.abs(walk.integer[last.output][0] - wanted) * 127
-    assert (levels > 0.5).mean() < 0.1 and levels.mean() < 0.2  # a tie may fall to the other side in another order of sums
+    assert (
+        levels > 0.5
+    ).mean() < 0.1 and levels.mean() < 0.2  # a tie may fall to the other side in another order of sums

@@ -1,6 +1,9 @@
 """snpe-srgan quantize runs/mobile -o out
 snpe-srgan quantize generator.npz --calibration photos --recipe w8a16 --input-size 169x255
 snpe-srgan quantize generator.npz --calibration photos --evaluate Set5 --judge emulator
+snpe-srgan quantize generator.npz --calibration synthetic            # no photograph at all
+snpe-srgan quantize generator.npz --calibration photos --recipe auto --max-drop 0.1 --evaluate Set5
+snpe-srgan quantize generator.npz --calibration photos --recipe w8a8-eq-bc-adaround-qat --minutes 20
 snpe-srgan quantize --list
 """
 
@@ -17,11 +20,18 @@ WORST = 8  # layers shown
 @click.argument("model", metavar="MODEL", required=False)
 @click.option(
     "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
-    help="HR pictures to calibrate on: a folder, glob or file; repeatable. 'sample' are scikit-image's photos.",
+    help="HR pictures to calibrate on: a folder, glob or file; repeatable. 'sample' are scikit-image's photos; "
+    "'synthetic' are drawn, no photograph at all; 'none': not even those, for recipes that need no picture.",
 )  # fmt: skip
 @click.option("--lr", is_flag=True, help="The calibration pictures are LR already: do not make them smaller.")
 @click.option("--count", type=click.IntRange(1, 4096), default=16, help="Calibration crops of 48x48 LR pixels.")
-@click.option("--recipe", default="w8a8", help="Bits of weights and activations, see --list.")
+@click.option(
+    "--recipe", default="w8a8",
+    help="Bits of weights and activations, and steps if not the recommended ones: w8a8, w8a8-cle-bc, ... (see --list); "
+    "auto: the cheapest that holds --max-drop.",
+)  # fmt: skip
+@click.option("--max-drop", type=click.FloatRange(0), help="dB that --recipe auto may lose on each --evaluate set.")
+@click.option("--minutes", type=click.FloatRange(0.1), default=20.0, help="How long the step qat trains.")
 @input_size_option()
 @click.option("--soc", default="SM8650", help="The chip the .dlc is checked for, see `devices`.")
 @click.option("--evaluate", metavar="DATASET", multiple=True, help="Measure the dB lost on this data set; repeatable.")
@@ -30,21 +40,18 @@ WORST = 8  # layers shown
     help="Measure on this machine, or also run the .dlc's graph on the Hexagon emulator.",
 )  # fmt: skip
 @click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
-@click.option("--list", "list_recipes", is_flag=True, help="List the recipes and stop.")
+@click.option("--list", "list_recipes", is_flag=True, help="List the recipes and steps, and stop.")
 @output_option("Folder for the files; beside the model by default.")
 @overwrite_option
 @common
 def command(model, list_recipes, out, output, evaluate, **options):
-    """A model into a quantized .onnx and .dlc, with a report.
+    """A model into a quantized .onnx and .dlc, with a report of where every tenth of a dB goes.
 
-    Writes MODEL_RECIPE.onnx (any input size), MODEL_RECIPE.dlc (fixed input size), .report.json and .encodings.json.
+    Writes MODEL_RECIPE.onnx (any input size), MODEL_RECIPE.dlc (fixed input size), .report.json, .analysis.json and
+    .plots (every layer), .encodings.json with .encodings.onnx (for the SDK's own converters).
     """
-    from snpe_srgan.quantization.recipe import RECIPES
-
     if list_recipes:
-        output.result(
-            {"recipes": list(RECIPES.values())}, text=[f"{r.name:8} {r.description}" for r in RECIPES.values()]
-        )
+        output.result(_recipes(), text=_list())
         return
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.")
@@ -57,12 +64,35 @@ def command(model, list_recipes, out, output, evaluate, **options):
     output.result(result, text=_text(result))
 
 
+def _recipes() -> dict:
+    from snpe_srgan.quantization.recipe import LADDER, RECOMMENDED, STEPS
+
+    recommended = [{"name": k, "steps": steps, "description": text} for k, (steps, text) in RECOMMENDED.items()]
+    return {"recipes": recommended, "steps": STEPS, "auto": LADDER}
+
+
+def _list() -> list[str]:
+    from snpe_srgan.cli.output import table
+
+    known = _recipes()
+    return [
+        "recipes, with the steps that they stand for:",
+        table(("recipe", "steps", ""), [(r["name"], "-".join(r["steps"]), r["description"]) for r in known["recipes"]]),
+        "",
+        "w8a8-STEP-STEP...: just these steps, in whatever order they are named; w8a8-plain: none",
+        table(("step", "does"), list(known["steps"].items())),
+        "",
+        f"auto, with --max-drop and --evaluate: the first that holds of {', '.join(known['auto'])}",
+    ]
+
+
 def _text(result) -> list[str]:
     """The report for people: what was lost, the layers that lose most, the files."""
     from snpe_srgan.cli.output import table
 
     report = result.report
-    lines = [f"{result.recipe}: {_db(report.psnr_to_float)} dB to the float network's pictures ({report.engine})"]
+    lines = [f"tried {t.recipe}: {t.drop:.3f} dB lost" for t in result.tries]
+    lines.append(f"{result.recipe}: {_db(report.psnr_to_float)} dB to the float network's pictures ({report.engine})")
     for d in report.datasets:
         lines.append(f"{d.dataset}: {d.quantized_psnr:.2f} dB, float {d.float_psnr:.2f}, lost {d.lost:.2f}")
         if d.emulator_psnr is not None:

@@ -1,7 +1,7 @@
 """`--recipe auto`: the cheapest recipe that loses no more than it may.
 
-    found = cheapest(("w8a8-plain", "w8a8", "w8a16"), attempt, max_drop=0.1)
-    found.tries[-1].recipe, found.tries[-1].drop
+found = cheapest(("w8a8-plain", "w8a8", "w8a16"), attempt, max_drop=0.1)
+found.tries[-1].recipe, found.tries[-1].drop
 """
 
 from __future__ import annotations

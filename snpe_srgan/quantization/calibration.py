@@ -73,9 +73,7 @@ def bin_edges(low: float, high: float, unit: float, bins: int = BINS) -> np.ndar
     return unit * np.sinh(np.linspace(np.arcsinh(low / unit), np.arcsinh(high / unit), bins + 1))
 
 
-def histogram(
-    values: np.ndarray, weights: np.ndarray, edges: np.ndarray, unit: float
-) -> tuple[np.ndarray, np.ndarray]:
+def histogram(values: np.ndarray, weights: np.ndarray, edges: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts and summed weights of `values` (any shape) in the bins of `bin_edges(..., unit)`: two (bins,)."""
     bins = len(edges) - 1
     low, high = np.arcsinh(edges[0] / unit), np.arcsinh(edges[-1] / unit)

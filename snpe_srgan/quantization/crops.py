@@ -3,9 +3,9 @@
     crops = calibration_crops(["photos"], scale=4, count=16)
     crops.arrays[0]            # (1, 48, 48, 3) float32 in [0, 1]
 
-A source is a folder, glob or picture, or 'sample'. Pictures are HR and are brought to LR size by MATLAB's bicubic, as
-training does (a folder with LR beside HR, like `Set5/HR` + `Set5/LRx4`, gives its own LR); with `lr=True` they are
-taken as they are.
+A source is a folder, glob or picture, 'sample', or 'synthetic' (drawn, see `synthetic`). Pictures are HR and are
+brought to LR size by MATLAB's bicubic, as training does (a folder with LR beside HR, like `Set5/HR` + `Set5/LRx4`,
+gives its own LR); with `lr=True` they are taken as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from snpe_srgan.metrics.dataset import find_evaluation_set
 
 SIZE = 48  # LR pixels: the 16 x 64 network keeps 160 MB of tensors for it
 SMALLEST = 8  # of a side; less than that is hardly anything but border
-SAMPLE = "sample"
+SAMPLE, SYNTHETIC, NONE = "sample", "synthetic", "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,7 @@ class Crops:
 class _Source:
     name: str
     load: Callable[[], np.ndarray]  # uint8 or uint16 (h, w, 3) at LR size
+    path: Path | None = None  # of the HR picture
 
 
 def calibration_crops(
@@ -52,11 +53,41 @@ def calibration_crops(
         raise UsageError(f"at least one calibration crop is needed, not {count}", where="--count")
     if not sources:
         raise UsageError("no calibration pictures are named", hint=f"--calibration FOLDER, or --calibration {SAMPLE}")
+    if is_drawn(sources):
+        from snpe_srgan.quantization.synthetic import synthetic_crops
+
+        return synthetic_crops(scale=scale, count=count, size=size)
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
         found = [s for source in sources for s in _find(source, scale, lr, Path(scratch))]
         how = "LR" if lr else "HR, made LR by MATLAB-compatible bicubic"
         origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({how})"
         return _cut(found, count, size, origin)
+
+
+def is_drawn(sources: Sequence[str | os.PathLike]) -> bool:
+    """Whether the pictures are to be drawn; `UsageError` when others are named beside."""
+    return _alone(sources, SYNTHETIC)
+
+
+def is_nothing(sources: Sequence[str | os.PathLike]) -> bool:
+    """Whether there are no pictures at all, drawn or photographed; `UsageError` when others are named beside."""
+    return _alone(sources, NONE)
+
+
+def _alone(sources: Sequence[str | os.PathLike], word: str) -> bool:
+    named = any(str(s) == word and not Path(s).exists() for s in sources)
+    if named and len(sources) > 1:
+        raise UsageError(f"'{word}' and other calibration pictures exclude each other", where="--calibration")
+    return named
+
+
+def hr_pictures(sources: Sequence[str | os.PathLike], *, scale: int, most: int) -> list[np.ndarray]:
+    """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
+        paths = [s.path for source in sources for s in _find(source, scale, False, Path(scratch))]
+        step = max(1, -(-len(paths) // most))
+        pictures = [read_picture(path).rgb for path in paths[::step]]
+    return [p if p.dtype == np.uint8 else (p // 257).astype(np.uint8) for p in pictures]
 
 
 def _place(source: str | os.PathLike) -> str:
@@ -82,7 +113,7 @@ def _find(source: str | os.PathLike, scale: int, lr: bool, scratch: Path) -> lis
             folders = ", ".join(sorted(p.name for p in Path(source).iterdir() if p.is_dir())[:5])
             raise InputError(error.what, where=error.where, hint=f"there are folders in it: {folders}") from error
         raise
-    return [_Source(str(p.hr_path), lambda p=p: _lr_pixels(p, scale)) for p in pairs]
+    return [_Source(str(p.hr_path), lambda p=p: _lr_pixels(p, scale), p.hr_path) for p in pairs]
 
 
 def _lr_pixels(pair, scale: int) -> np.ndarray:

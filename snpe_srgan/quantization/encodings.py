@@ -17,8 +17,9 @@ from snpe_srgan.quantization.calibration import Statistics
 from snpe_srgan.quantization.network import Network
 
 ESTIMATORS = ("decibel", "mse", "min_max", "percentile")
-KEEP = 0.999  # of a crop's values are never clipped: clipped ones lie together, their errors add up to more than it knows ...
-USUAL = 0.75  # ... of so many crops: the others are those on which a network runs into the hundreds
+# So much of a crop's values is never clipped (clipped ones lie together, their errors add up to more than the estimate
+# knows), of so many crops: the others are those on which a network runs into the hundreds.
+KEEP, USUAL = 0.999, 0.75
 MARGIN = 1.25  # min_max widens the seen range: other pictures go farther, and 16 bits have levels to spare
 
 
@@ -115,7 +116,7 @@ def pixel_bounds(conv) -> tuple[float, float]:
 
 
 def group_histogram(parts: list[Statistics]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(crops, bins) counts, (crops, bins) weights and edges of a group; several parts (a concatenation) go on one grid."""
+    """Counts (crops, bins), weights (crops, bins) and edges of a group; the parts of a concatenation go on one grid."""
     if len(parts) == 1:
         return parts[0].counted, parts[0].weighed, parts[0].edges
     edges = np.unique(np.concatenate([p.edges for p in parts]))[:: len(parts)]

@@ -2,19 +2,19 @@
 
 | function | looks at | goal |
 |---|---|---|
-| `weight_factors` | weights only | Nagel et al. 2019, section 4.1: what writes a channel and what reads it get equal ranges |
-| `noise_factors` | what flowed through the network | least expected error of the picture, by rounding of all tensors and weights |
+| `weight_factors` | weights only | Nagel et al. 2019, section 4.1: writers and readers of a channel get equal ranges |
+| `noise_factors` | what flowed through the network | least expected error of the picture, by all rounding |
 
 The published method balances weights, which matters when a whole kernel shares one scale. With one scale an output
 channel the weights bear much more, and what hurts is that all channels of an activation share one grid. `noise_factors`
-therefore minimizes what is to be minimized: with step_t the step of tensor t's grid and g_c the mean squared derivative of
-the picture behind its channel c (see `gradient`), rounding adds
+therefore minimizes what is to be minimized: with step_t the step of tensor t's grid and g_c the mean squared derivative
+of the picture behind its channel c (see `gradient`), rounding adds
 
     sum_t positions_t * step_t^2 / 12 * sum_c g_c / s_c^2        activations: a stretched channel is rounded more finely
   + KAPPA * sum_l positions_l * sum_o g_o step_o^2 / 12 * sum_i taps * power_i * s_i^2       weights, likewise
 
-to the picture's squared error, where step_t spans the widest stretched channel and step_o the largest rescaled weight of
-row o. Both are smooth in log s once the maxima are replaced by p-norms.
+to the picture's squared error, where step_t spans the widest stretched channel and step_o the largest rescaled weight
+of row o. Both are smooth in log s once the maxima are replaced by p-norms.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ TINY = 1e-30
 def weight_factors(network: Network, wires: Wires) -> np.ndarray:
     """(wires.count,) factors that balance weights, swept to convergence: no calibration, no picture.
 
-    A wire with one writer of range r1 and one reader of range r2 (largest weights of its channel) gets s = sqrt(r2 / r1),
-    so that both become equal: equation 11. With several writers and readers (a trunk) their geometric means become
-    equal. Channels that nothing but zeros write or read keep their factor.
+    A wire with one writer of range r1 and one reader of range r2 (largest weights of its channel) gets
+    s = sqrt(r2 / r1), so that both become equal: equation 11. With several writers and readers (a trunk) their
+    geometric means become equal. Channels that nothing but zeros write or read keep their factor.
     """
     tables = [
         (np.log(np.maximum(taps, TINY)), wires.of[node.output], _read(node, wires.of[node.inputs[0]]))

@@ -3,8 +3,8 @@
     plan = mend(plan, crops, rounding=True)
 
 Every convolution sees the inputs that the quantized layers before it really give. Its weights are rounded for those
-(`rounding`), and its bias takes up what is left of the mean shift (empirical bias correction: Nagel et al. 2019, section
-4.2.2, through the whole network). Only the tensors still to be read are kept: two copies of a few, whatever the depth.
+(`rounding`), and its bias takes up what is left of the mean shift (empirical bias correction: Nagel et al. 2019,
+section 4.2.2, through the whole network). Only tensors still to be read are kept: two copies of a few, at any depth.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from snpe_srgan.quantization.affine import dequantize, quantize
 from snpe_srgan.quantization.encodings import Encoding
 from snpe_srgan.quantization.network import Network, Node
 from snpe_srgan.quantization.plan import Plan
+from snpe_srgan.quantization.qdq import compute_bits, read_encodings
 from snpe_srgan.quantization.rounding import round_weights
 from snpe_srgan.quantization.simulate import session
 from snpe_srgan.quantization.weights import quantize_weights, widen_for_bias
@@ -60,7 +61,7 @@ def mend(
             mended = learned(kernel, walk.moments(node), scale, int(node.attributes.get("group", 1)), plan.weight_bits)
             shift = walk.mean_error(node, mended, bias)
         bias = bias + shift if correction else bias
-        scales[node.name] = widen_for_bias(scale, bias, plan.encodings[node.inputs[0]].scale)
+        scales[node.name] = widen_for_bias(scale, bias, read_encodings(walk.network, node, plan.encodings)[0].scale)
         after = walk.mean_error(node, mended, bias)
         shifts.append(Shift(node.name, float(np.abs(before).max()), float(np.abs(after).max())))
         arrays[node.name] = (mended, bias)
@@ -72,9 +73,7 @@ def learned(kernel: np.ndarray, grams: list[np.ndarray], scale: np.ndarray, grou
     """The kernel (out, in / groups, h, w) on its grid, rounded for the patches' moments, one matrix a group."""
     rows = kernel.reshape(groups, len(kernel) // groups, -1)
     steps = np.asarray(scale, np.float64).reshape(groups, -1)
-    parts = [
-        round_weights(w, gram, s, bits=bits) * s[:, None] for w, gram, s in zip(rows, grams, steps, strict=True)
-    ]
+    parts = [round_weights(w, gram, s, bits=bits) * s[:, None] for w, gram, s in zip(rows, grams, steps, strict=True)]
     return np.concatenate(parts).reshape(kernel.shape)
 
 
@@ -105,7 +104,7 @@ class Walk:
                 spread = np.array([y.var(axis=(0, 2, 3)).mean() for y in self.exact[node.output]])
                 self.weights = 1 / (spread + QUIET * np.median(spread) + 1e-12)
             yield node
-            values = self._run(node, self.integer, self._mended or self._constants(node))
+            values = self._run(node, self._read(node), self._mended or self._constants(node))
             self.integer[node.output] = [self._grid(node.output, y) for y in values]
             for x in list(self.exact):
                 if last.get(x, len(self.network.nodes)) <= i:
@@ -117,7 +116,7 @@ class Walk:
 
     def mean_error(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """E[float - quantized] of each output channel (channels,), crops weighted as in `moments`."""
-        values = self._run(node, self.integer, {1: kernel.astype(np.float32), 2: bias.astype(np.float32)})
+        values = self._run(node, self._read(node), {1: kernel.astype(np.float32), 2: bias.astype(np.float32)})
         exact = self.exact[node.output]
         means = [(a - b).mean(axis=(0, 2, 3), dtype=np.float64) for a, b in zip(exact, values, strict=True)]
         return np.average(means, axis=0, weights=self.weights)
@@ -131,7 +130,7 @@ class Walk:
         groups = int(node.attributes.get("group", 1))
         shape = np.shape(node.constants[1])
         taps = int(np.prod(shape[1:]))
-        inputs = self.integer[node.inputs[0]]
+        inputs = self._read(node)[node.inputs[0]]
         most = min(PATCHES, ENTRIES // taps)
         sums = np.zeros((groups, taps + 1, taps + 1))
         for x, weight in zip(inputs, self.weights, strict=True):
@@ -147,13 +146,23 @@ class Walk:
     def _grid(self, tensor: str, values: np.ndarray) -> np.ndarray:
         return values if tensor in self.network.fused else on_grid(values, self.plan.encodings[tensor])
 
+    def _read(self, node: Node) -> dict[str, list[np.ndarray]]:
+        """The quantized inputs of a node, converted where it computes in fewer bits than they have."""
+        if node.inputs[0] in self.network.fused:
+            return self.integer
+        read = {}
+        for x, grid in zip(node.inputs, read_encodings(self.network, node, self.plan.encodings), strict=True):
+            same = grid.bits >= self.plan.encodings[x].bits
+            read[x] = self.integer[x] if same else [on_grid(values, grid) for values in self.integer[x]]
+        return read
+
     def _constants(self, node: Node) -> dict[int, np.ndarray]:
         if node.kind == "Conv":
             kernel = _rounded(np.asarray(node.constants[1]), self.plan.scales[node.name], self.plan.weight_bits)
             return {**node.constants, 1: kernel.astype(np.float32)}
         if node.kind == "PRelu":
             scale, zero = self.plan.slopes[node.name]
-            top = 2 ** self.plan.encodings[node.inputs[0]].bits - 1
+            top = 2 ** compute_bits(self.network, node, self.plan.encodings) - 1
             return {1: dequantize(quantize(node.constants[1], scale, zero, low=0, high=top), zero=zero, scale=scale)}
         return dict(node.constants)
 
@@ -182,10 +191,14 @@ def single(proto, constants, opset: int):
     node.CopyFrom(proto)
     count = max([len(proto.input), *(i + 1 for i in constants)])
     reads = [x for i, x in enumerate(proto.input) if i not in constants and x]
-    names = [f"constant_{i}" if i in constants else (proto.input[i] if i < len(proto.input) else "") for i in range(count)]
+    names = [
+        f"constant_{i}" if i in constants else (proto.input[i] if i < len(proto.input) else "") for i in range(count)
+    ]
     del node.input[:]
     node.input.extend(names)
-    baked = [numpy_helper.from_array(np.ascontiguousarray(a, np.float32), f"constant_{i}") for i, a in constants.items()]
+    baked = [
+        numpy_helper.from_array(np.ascontiguousarray(a, np.float32), f"constant_{i}") for i, a in constants.items()
+    ]
     ports = [helper.make_tensor_value_info(x, TensorProto.FLOAT, None) for x in dict.fromkeys(reads)]
     out = [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)]
     graph = helper.make_graph([node], "node", ports, out, baked)

@@ -84,7 +84,7 @@ def decibel_range(weighed: np.ndarray, edges: np.ndarray, *, bits: int) -> tuple
 
 
 def rebin(counted: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The same histograms, (crops, bins), in the bins between the `wanted` edges; values stand for their bin's centre."""
+    """The same histograms, (crops, bins), between the `wanted` edges; values stand for the centre of their bin."""
     bins = len(wanted) - 1
     index = np.clip(np.searchsorted(wanted, (edges[:-1] + edges[1:]) / 2, side="right") - 1, 0, bins - 1)
     return np.stack([np.bincount(index, weights=row, minlength=bins) for row in counted])

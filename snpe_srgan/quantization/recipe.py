@@ -42,7 +42,8 @@ RECOMMENDED = {
     "w4a16": (("eq", "minmax", "bc", "adaround"), "4-bit weights, 16-bit activations"),
 }
 DEFAULT = "w8a8"
-LADDER = ("w8a8-plain", "w8a8-cle-bc", "w8a8", "w8a8-eq-bc-adaround-mixed", "w8a16")  # what `auto` tries, cheapest first
+# What `auto` tries, cheapest first.
+LADDER = ("w8a8-plain", "w8a8-cle-bc", "w8a8", "w8a8-eq-bc-adaround-mixed", "w8a16")
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,16 @@ def parse_recipe(name: str) -> Recipe:
         steps = ()
     for step in steps:
         if step not in STEPS:
-            raise UsageError(f"unknown step '{step}' in '{name}'", where="--recipe", hint=did_you_mean(step, [*STEPS, PLAIN]))
+            raise UsageError(
+                f"unknown step '{step}' in '{name}'", where="--recipe", hint=did_you_mean(step, [*STEPS, PLAIN])
+            )
     if len(set(steps)) < len(steps):
         raise UsageError(f"'{name}' names a step twice", where="--recipe")
     for group in CHOICES:
         if len(both := [s for s in group if s in steps]) > 1:
-            raise UsageError(f"'{name}' wants both {' and '.join(both)}", where="--recipe", hint="they exclude each other")
+            raise UsageError(
+                f"'{name}' wants both {' and '.join(both)}", where="--recipe", hint="they exclude each other"
+            )
     ordered = tuple(s for s in STEPS if s in steps)
     weight_bits, activation_bits = map(int, re.findall(r"\d+", bits))
     return Recipe("-".join([bits, *(rest.split("-") if rest else [])]), weight_bits, activation_bits, ordered)

@@ -1,7 +1,8 @@
 """Learned rounding: which of its neighbours on the grid each weight should go to. Pure numpy.
 
 Rounding every weight to the nearest integer is best for the weights, not for what the layer computes: errors of weights
-that read similar inputs can cancel. AdaRound (Nagel et al. 2020, equations 13 and 20) asks for the integers Q that minimize
+that read similar inputs can cancel. AdaRound (Nagel et al. 2020, equations 13 and 20) asks for the integers Q that
+minimize
 
     E || (W - Q s) x ||^2 = sum over rows o of (w_o - q_o s_o) H (w_o - q_o s_o)^T,        H = E[x x^T]
 

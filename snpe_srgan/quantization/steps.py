@@ -84,7 +84,7 @@ def make_plan(
         else:
             bits = {"activation_bits": recipe.activation_bits, "weight_bits": recipe.weight_bits}
             factors = noise_factors(network, wires, before, **bits)
-        spread = f", factors {factors.min():.3g} to {factors.max():.3g}" if wires.count else ": nothing is free to scale"
+        spread = f", factors {factors.min():.3g} to {factors.max():.3g}" if wires.count else ": none is free"
         say(f"equalized {wires.count} channels{spread}")
         model = rescaled(model, network, wires, factors)
         moments = None if moments is None else analytic.scaled(moments, wires, factors)
@@ -144,9 +144,7 @@ def _ranges(model, recipe: Recipe, statistics, moments) -> Plan:
     if statistics is None:
         encodings = analytic.gaussian_encodings(network, moments, bits=recipe.activation_bits)
     else:
-        encodings = activation_encodings(
-            network, statistics, bits=recipe.activation_bits, estimator=recipe.estimator
-        )
+        encodings = activation_encodings(network, statistics, bits=recipe.activation_bits, estimator=recipe.estimator)
     scales = kernel_scales(network, encodings, bits=recipe.weight_bits)
     if recipe.has("pertensor"):
         kernels = {node.name: node.constants[1] for node in network.nodes if node.kind == "Conv"}
