@@ -78,6 +78,7 @@ class Analysis:
     """Of one plan.
 
     Attributes:
+        against: the float network that everything is compared with.
         crops: how many were observed.
         sensitivity_crops: LR height x width and number of those that sensitivity was measured on; None: not measured.
         picture_psnr: on those, dB of the quantized picture against the float one, not rounded to pixels.
@@ -87,6 +88,7 @@ class Analysis:
 
     layers: tuple[LayerLoss, ...]
     channels: tuple[Channels, ...]
+    against: str
     crops: int
     sensitivity_crops: str | None = None
     picture_psnr: float | None = None
@@ -125,6 +127,7 @@ def analyse(
     analysis = Analysis(
         layers=layer_losses(plan, seen, measured, exact=exact),
         channels=(*_tensors(plan, seen, uncorrected[0] if uncorrected else None, ranges), *_kernels(plan, reference)),
+        against="the plan's own float network" if exact is plan.model else "the float network before corrections",
         crops=len(few),
     )
     if not measure:

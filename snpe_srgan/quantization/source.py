@@ -77,7 +77,8 @@ class Source:
         from snpe_srgan.quantization.report import make_report
 
         self.say("measuring what was lost, layer by layer")
-        analysis = analyse(made.plan, self.judged.arrays, reference=self.model, exact=made.exact)
+        exact = None if recipe.has("qat") else made.exact  # fine-tuned weights are not a rounding of the old ones
+        analysis = analyse(made.plan, self.judged.arrays, reference=self.model, exact=exact)
         report = make_report(
             made.plan, analysis, self.judged, recipe=recipe.name, reference=self.model,
             scale=self.facts.scale, overlap=self.facts.overlap, evaluate=evaluate,
