@@ -1,7 +1,6 @@
 """Mixed precision: the few places that deserve 16 bits, chosen by what they give the picture and what they cost.
 
-    encodings, choices = choose(plan, score, cost=cost, budget=1.1)      # score(encodings) -> dB, cost(encodings)
-    plan = regrid(plan, encodings)
+    plan, choices = mix(plan, crops, budget=1.1)
 
 One wide tensor between narrow ones gains nothing: an operator computes in one width (see `qdq`), so what it reads is
 rounded to 8 bits again. What is tried is therefore a convolution together with the operator behind it: both then
@@ -21,13 +20,16 @@ from snpe_srgan.quantization.encodings import MARGIN, Encoding, known_encoding, 
 from snpe_srgan.quantization.network import MOVES, Network
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import compute_bits, prelu_bits, read_encodings, slope_grids
+from snpe_srgan.quantization.ranges import range_error
 from snpe_srgan.quantization.weights import widen_for_bias
 from snpe_srgan.quantization.wires import channel_counts
 
 BUDGET = 1.1  # times the cost of the network as it was
-TRIES = 12  # places measured alone, those of the largest share first: 1 to 2 s each for the 16 x 64 network
-LEAST_GAIN = 0.05  # dB: less is the accident of a few crops
+TRIES = 8  # places, those of the largest share of the error: 5 s each for the 16 x 64 network
+LEAST_GAIN = 0.1  # dB: less is the accident of a few crops
 PASSES = 2  # a place that gains nothing alone may gain beside one that was taken later
+CROPS = 6  # whose pictures are compared
+CHIP = "SA8255P"  # has a cost model; Hexagon v73 with 8 MB, as the Snapdragon 8 Gen 2 has
 BYTE = 100.0  # multiplications that take as long as writing a byte
 UNSEEN = 2.0  # of a range nobody observed: a 16-bit grid reaches so much farther, with 128 times finer steps
 
@@ -115,6 +117,17 @@ def regrid(plan: Plan, encodings: Encodings) -> Plan:
     return replace(plan, encodings=dict(encodings), scales=scales, slopes=slopes)
 
 
+def error_shares(plan: Plan) -> dict[str, float]:
+    """Tensor -> its part of the picture's expected squared error by the network's derivative; {} without statistics."""
+    errors = {
+        x: float(range_error(s.weighed.sum(axis=0), s.edges, [e.low], [e.high], bits=e.bits)[0, 0])
+        for x, s in (plan.statistics or {}).items()
+        for e in (plan.encodings[x],)
+    }
+    total = sum(errors.values()) or 1.0
+    return {x: error / total for x, error in errors.items()}
+
+
 def choose(
     plan: Plan,
     score: Callable[[Encodings], float],
@@ -125,47 +138,100 @@ def choose(
     shares: Mapping[str, float] | None = None,
     tries: int = TRIES,
 ) -> tuple[dict[str, Encoding], tuple[Choice, ...]]:
-    """Encodings with the places wide that gain most for what they cost, and what each gave, in the order taken.
+    """Encodings with the places wide that gain most, and what each gave, in the order taken.
 
-    Each candidate is measured alone; then, best gain a cost first (those that cost nothing before all), on top of those
-    taken so far, and kept when it still gains LEAST_GAIN dB and the whole costs at most `budget` times the start. What
-    was refused is tried once more at the end.
+    The place with the largest share of the error that still fits the budget is tried on top of those taken so far. It
+    is kept when it gains LEAST_GAIN dB, or anything at all while it makes the network cheaper. Then again from the
+    largest: a neighbour may have made conversions needless, so that what did not fit before fits now. What gained too
+    little is tried once more at the end.
 
     Args:
         score: dB of a set of encodings, higher is better.
         cost: of a set of encodings, in any unit.
-        shares: tensor -> its part of the picture's error, a guide to which `tries` candidates are worth a measurement;
-            all of them in the network's order without it.
+        budget: the most it may cost, in times of what `plan` costs.
+        shares: tensor -> its part of the picture's error, which says what is tried first; `error_shares` by default.
+        tries: only so many places, those of the largest shares.
     """
+    shares = error_shares(plan) if shares is None else shares
     places = candidates(Network(plan.model))
-    if shares is not None:
-        places = dict(sorted(places.items(), key=lambda item: -sum(shares.get(x, 0.0) for x in item[1])))
-    places = dict(list(places.items())[:tries])
-    start = dict(plan.encodings)
-    first_score, first_cost = score(start), cost(start)
-    alone = {}
-    for name, tensors in places.items():
-        trial = widened(plan, start, tensors, bits=bits)
-        alone[name] = (score(trial) - first_score, cost(trial) - first_cost)
+    order = sorted(places, key=lambda name: -sum(shares.get(x, 0.0) for x in places[name]))[:tries]
+    best, choices, refused = dict(plan.encodings), [], set()
+    best_score, best_cost = score(best), cost(best)
+    limit = budget * best_cost
 
-    def worth(name: str) -> tuple[bool, float]:
-        gain, added = alone[name]
-        return (True, gain) if added <= 0 else (False, gain / added)
-
-    best, best_score, best_cost, choices = start, first_score, first_cost, []
-    waiting = sorted(places, key=worth, reverse=True)
-    for _ in range(PASSES):
-        for name in list(waiting):
-            trial = widened(plan, best, places[name], bits=bits)
-            trial_cost = cost(trial)
-            if trial_cost > budget * first_cost:
+    def take_one() -> bool:
+        nonlocal best, best_score, best_cost
+        for name in order:
+            if name in refused or any(choice.name == name for choice in choices):
                 continue
-            trial_score = score(trial)
-            if trial_score >= best_score + LEAST_GAIN:
-                choices.append(Choice(name, places[name], trial_score - best_score, trial_cost - best_cost))
+            trial = widened(plan, best, places[name], bits=bits)
+            if (trial_cost := cost(trial)) > limit:
+                continue
+            gain = (trial_score := score(trial)) - best_score
+            if gain >= (LEAST_GAIN if trial_cost > best_cost else 0.0):
+                choices.append(Choice(name, places[name], gain, trial_cost - best_cost))
                 best, best_score, best_cost = trial, trial_score, trial_cost
-                waiting.remove(name)
+                return True
+            refused.add(name)
+        return False
+
+    for _ in range(PASSES):
+        refused.clear()
+        while take_one():
+            pass
     return best, tuple(choices)
+
+
+def mix(
+    plan: Plan,
+    crops: Sequence[np.ndarray],
+    *,
+    exact=None,
+    budget: float = BUDGET,
+    chip: int | str = CHIP,
+    size: tuple[int, int] = (128, 128),
+) -> tuple[Plan, tuple[Choice, ...]]:
+    """The plan with the places wide that gain most on calibration crops, by Qualcomm's cost model for a chip.
+
+    Choice.cost is in its microseconds for LR pictures of `size`; without the model in `arithmetic_cost`'s unit.
+
+    Args:
+        crops: LR crops, (1, h, w, 3); CROPS of them are used.
+        exact: the float network to be like; `plan.model` by default, right as long as nothing in it was corrected.
+        budget: the most it may cost, in times of what `plan` costs.
+    """
+    from snpe_srgan.quantization.search import mean_psnr
+    from snpe_srgan.quantization.simulate import runner
+    from snpe_srgan.toolchains import qnn
+
+    few = crops[:: -(-len(crops) // CROPS)]
+    float_runner = runner(exact or plan.model)
+    wanted = [float_runner(crop) for crop in few]
+
+    def score(encodings: Encodings) -> float:
+        return mean_psnr(runner(regrid(plan, encodings).quantized()), few, wanted)
+
+    def cost(encodings: Encodings) -> float:
+        if qnn.available() is not None:
+            return arithmetic_cost(Network(plan.model), encodings)
+        return chip_cost(regrid(plan, encodings).quantized(), chip=chip, size=size)
+
+    encodings, choices = choose(plan, score, cost=cost, budget=budget)
+    return regrid(plan, encodings), choices
+
+
+def chip_cost(model, *, chip: int | str, size: tuple[int, int]) -> float:
+    """Microseconds of one inference, as Qualcomm's cost model estimates them: 2 to 5 s of preparation."""
+    import tempfile
+    from pathlib import Path
+
+    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.toolchains.qnn import estimate_cost
+
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-cost-") as folder:
+        path = Path(folder) / "quantized.onnx"
+        path.write_bytes(fix_size(model, size).SerializeToString())
+        return float(estimate_cost(path, chip=chip).microseconds)
 
 
 def arithmetic_cost(network: Network, encodings: Encodings) -> float:
