@@ -56,7 +56,7 @@ def test_the_dlc_holds_the_network_and_the_emulator_agrees(folder, tmp_path, nam
     assert card.input.shape == (1, 16, 16, 3) and read_card(result.onnx).input.shape == (1, None, None, 3)
     assert result.report.datasets[0].pictures == 4
     encodings = json.loads(result.encodings_path.read_text())
-    for entry in encodings["activations"].values():
+    for entry in encodings["activation_encodings"].values():
         assert entry[0]["min"] == pytest.approx(entry[0]["offset"] * entry[0]["scale"])
 
 

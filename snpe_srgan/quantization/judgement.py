@@ -22,7 +22,7 @@ from snpe_srgan.quantization.simulate import free_size, runner
 JUDGED_CROPS = 3
 WHOLE = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
 RATE_8, RATE_16 = 0.73e9, 0.13e9  # measured: MACs a second and CPU, by the bits of the activations
-AMPLIFIED = 8
+AMPLIFIED = 32  # at most, so that a difference of one level shows
 BROKEN_BLOCK = 4  # an 8-bit DepthToSpace of this block is compiled wrongly at some odd widths, see runtimes/strip.py
 
 
@@ -87,18 +87,20 @@ def figure(exact: np.ndarray, simulated: np.ndarray, emulated: np.ndarray) -> np
     from snpe_srgan.report.pictures import Panel, nearest_enlarged, side_by_side
 
     gap = emulated.astype(int) - simulated
-    shown = np.clip(128 + gap * AMPLIFIED, 0, 255).astype(np.uint8)  # signed: a shift of all pixels shows as a tint
+    largest = int(np.abs(gap).max())
+    factor = max(1, min(AMPLIFIED, 127 // max(largest, 1)))
+    shown = np.clip(128 + gap * factor, 0, 255).astype(np.uint8)  # signed: a shift of all pixels shows as a tint
     notes = (
         "",
         f"{psnr(simulated, exact):.2f} dB to float",
         f"{psnr(emulated, exact):.2f} dB to float",
-        f"x{AMPLIFIED} (at most {np.abs(gap).max()} of 255)",
+        f"x{factor} (at most {largest} of 255)",
     )
     titles = ("float", "simulation", "emulator", "emulator - simulation")
-    factor = max(1, -(-180 // exact.shape[1]))  # a caption needs so many pixels
+    zoom = max(1, -(-180 // exact.shape[1]))  # a caption needs so many pixels
     pictures = (exact, simulated, emulated, shown)
-    panels = [Panel(nearest_enlarged(p, factor), t, n) for p, t, n in zip(pictures, titles, notes, strict=True)]
-    return side_by_side(panels, detail=exact.shape[1] * factor // 4)
+    panels = [Panel(nearest_enlarged(p, zoom), t, n) for p, t, n in zip(pictures, titles, notes, strict=True)]
+    return side_by_side(panels, detail=exact.shape[1] * zoom // 4)
 
 
 def emulate(
