@@ -177,12 +177,3 @@ def test_slope_grid_holds_all_slopes_and_beats_plain_min_max(rng):
     scale, zero = weights.slope_grid(slopes, weight, bits=8)
     assert loss(scale, zero) <= loss(*affine.affine_range(slopes.min(), slopes.max(), 8))
     assert np.abs(affine.fake_quantize(slopes, scale, zero, bits=8) - slopes).max() <= float(scale) * 0.501
-
-
-def test_weight_error_predicts_the_output_error_of_rounded_weights(rng):
-    w, x = kernel(rng, spread=0.5)[:, :, :1, :1], rng.normal(0, 1, (8, 20000)) * np.arange(1, 9)[:, None]
-    scale = weights.channel_scales(w, bits=4)
-    rounded = weights.quantize_weights(w, scale, bits=4) * scale.astype(np.float64)[:, None, None, None]
-    measured = np.square((rounded - w)[:, :, 0, 0] @ x).sum() / x.shape[1]
-    predicted = weights.weight_error(w, scale, np.square(x).mean(axis=1), np.ones(16), bits=4)
-    assert predicted == pytest.approx(measured, rel=0.05)

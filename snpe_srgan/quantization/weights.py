@@ -61,20 +61,6 @@ def quantize_bias(bias: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return quantize(bias, scale, 0, low=-(2**31) + 1, high=2**31 - 1).astype(np.int32)
 
 
-def weight_error(
-    weights: np.ndarray, scale: np.ndarray, power: np.ndarray, gain: np.ndarray, *, bits: int = 8
-) -> float:
-    """Expected squared error of the output, for each position of the convolution, from rounding its weights.
-
-    sum over o, i, k of dW[o, i, k]^2 * power[i] * gain[o]: inputs of mean square `power` (in,), a squared derivative
-    `gain` (out,) behind each output channel, errors taken as independent.
-    """
-    step = np.asarray(scale, np.float64).reshape(-1, *[1] * (weights.ndim - 1))
-    error = np.square(quantize_weights(weights, scale, bits=bits) * step - weights)
-    per_pair = error.reshape(*error.shape[:2], -1).sum(axis=2)
-    return float(np.asarray(gain, np.float64) @ per_pair @ np.asarray(power, np.float64))
-
-
 def slope_grid(slopes: np.ndarray, weight: np.ndarray, *, bits: int) -> tuple[np.float32, int]:
     """Scale and zero point of one unsigned grid for all channels' PReLU slopes (the HTP has no per-channel ones).
 
