@@ -20,6 +20,8 @@ from snpe_srgan.quantization.crops import SIZE, Crops
 
 SMALLEST_LEAF = (3.0, 40.0)  # radius, HR pixels: from foliage to a near wall
 LEAVES = 2500  # what they leave open is background
+WARMTH = 0.15  # sunlight, soil and skin against the sky
+CALM = (0.95, 0.05, 0.5, 0.85, 0.2)  # levels of the calm pictures
 LUMINANCE, BLUE_YELLOW, RED_GREEN = (
     np.array(v) / np.linalg.norm(v) for v in ([1.0, 1.0, 1.0], [1.0, 1.0, -2.0], [1.0, -1.0, 0.0])
 )
@@ -53,16 +55,26 @@ def noise(random: np.random.Generator, side: int, slope: float) -> np.ndarray:
 
 
 def picture(random: np.random.Generator, side: int, *, kind: int = 0) -> np.ndarray:
-    """One HR picture (side, side, 3) in [0, 1]."""
-    leaves = dead_leaves(random, side)
+    """One HR picture (side, side, 3) in [0, 1]; every fourth `kind` is calm: wall, paper, night, sky."""
+    if kind % 4 == 3:
+        return calm(random, side, CALM[kind // 4 % len(CALM)])
+    leaves = dead_leaves(random, side, np.exp(random.uniform(*np.log(SMALLEST_LEAF))))
     light = np.exp(random.uniform(0.0, 0.5) * noise(random, side, 2.0))[..., None]
-    return expose(random, blur(leaves * light, random.choice([0.0, 0.5, 0.8, 1.4])), kind)
+    return expose(random, blur(leaves * light, random.choice([0.0, 0.5, 0.8, 1.4])), hazy=kind % 4 == 1)
 
 
-def dead_leaves(random: np.random.Generator, side: int) -> np.ndarray:
+def calm(random: np.random.Generator, side: int, level: float) -> np.ndarray:
+    """Hardly anything to see, around one level: there the smallest shift by quantization shows."""
+    leaves = np.log(dead_leaves(random, side, side / 4))
+    field = leaves - leaves.mean() + 0.3 * noise(random, side, 1.5)[..., None]
+    tint = random.normal(0, 0.02, 3)
+    return np.clip(level + tint + random.uniform(0.01, 0.05) * field + random.normal(0, 0.004, field.shape), 0, 1)
+
+
+def dead_leaves(random: np.random.Generator, side: int, smallest: float) -> np.ndarray:
     """Scene radiance (side, side, 3), positive: opaque leaves, the nearest first, until nothing shows through."""
     empty = np.ones((side, side), bool)
-    radii = leaf_radii(random, LEAVES, np.exp(random.uniform(*np.log(SMALLEST_LEAF))), side)
+    radii = leaf_radii(random, LEAVES, smallest, side)
     background, *colours = _colours(random, LEAVES + 1)
     image = np.broadcast_to(background, (side, side, 3)).copy()
     fields = [noise(random, side, slope) for slope in (0.8, 1.1, 1.5)]
@@ -137,7 +149,9 @@ def _colours(random: np.random.Generator, count: int) -> np.ndarray:
         blue, red = random.laplace(0, width * vivid, (2, n, 1)) * [[[1.0]], [[0.7]]]
         return light + blue * BLUE_YELLOW + red * RED_GREEN
 
-    return np.exp(draw(1, 0.7) + draw(kinds, 1.0)[random.integers(kinds, size=count)] + draw(count, 0.3))
+    return np.exp(
+        draw(1, 0.7) + WARMTH * BLUE_YELLOW + draw(kinds, 1.0)[random.integers(kinds, size=count)] + draw(count, 0.3)
+    )
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -147,12 +161,12 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return gaussian_filter(image, (sigma, sigma, 0), mode="mirror") if sigma else image
 
 
-def expose(random: np.random.Generator, radiance: np.ndarray, kind: int) -> np.ndarray:
+def expose(random: np.random.Generator, radiance: np.ndarray, *, hazy: bool) -> np.ndarray:
     """The camera: a share of the picture becomes black and white, a gamma curve lies between."""
     dark, bright = random.choice([0.0, 0.5, 3.0, 20.0]), random.choice([0.0, 0.5, 3.0, 15.0])
     low, high = np.percentile(radiance, [dark, 100 - bright])
     level = np.clip((radiance - low) / max(high - low, 1e-6), 0, 1) ** (1 / random.uniform(1.6, 3.0))
-    if kind % 3 == 1:  # haze, or a lamp far off
+    if hazy:
         a = random.uniform(0, 0.4)
         level = a + level * random.uniform(0.3, 1 - a)
     return level
