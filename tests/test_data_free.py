@@ -53,6 +53,12 @@ def test_synthetic_crops_are_lr_pictures_that_reach_black_and_white(crops):
     assert max(c.std() for c in crops) > 2 * min(c.std() for c in crops)  # of all contrasts
 
 
+def test_every_fourth_synthetic_crop_is_calm_near_white_near_black_and_between(crops):
+    calm = crops[3::4]
+    assert max(c.std(axis=(1, 2)).max() for c in calm) < 0.1 < max(c.std(axis=(1, 2)).max() for c in crops)
+    assert calm[0].mean() > 0.85 and calm[1].mean() < 0.15
+
+
 def test_synthetic_crops_are_always_the_same_and_differ_by_seed(crops):
     again, other = (synthetic_crops(scale=4, count=2, seed=seed).arrays for seed in (0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(crops, again, strict=False))
@@ -258,8 +264,9 @@ def test_absorption_is_exact_where_nothing_is_padded():
     assert list(done.absorbed.values()) == [2]
     assert change(model, done.model).max() < 1e-5
     (first,) = moments
-    spans = [np.ptp(by_channel(tensors(m, [first], lr_batch((12, 12)))[first])[0]) for m in (model, done.model)]
-    assert spans[1] < 0.5 * spans[0]
+    means = [by_channel(tensors(m, [first], lr_batch((12, 12)))[first])[0] for m in (model, done.model)]
+    assert np.ptp(means[1]) < 0.5 * np.ptp(means[0])
+    np.testing.assert_allclose(done.moments[first].mean, means[1], atol=1e-5)
 
 
 def test_absorption_leaves_padded_readers_alone_unless_the_border_may_err():

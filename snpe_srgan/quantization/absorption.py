@@ -1,7 +1,8 @@
 """High-bias absorption: what is constant in an activation moves into the bias of the next convolution.
 
     result = absorb(model, network, moments)
-    result.model, result.absorbed            # the rewritten network, and how many channels of which layer it touched
+    result.model, result.absorbed            # the rewritten network; how many channels of which layer it touched
+    result.moments                           # what its batch norms would say now
 
 Nagel et al. 2019, section 4.1.3. A channel whose pre-activation x ~ N(m, s^2) stays above 0 (m > 3 s) passes ReLU and
 PReLU unchanged, so c = m - 3 s can be taken from x beforehand and given back as W c behind. A PReLU is linear below 0
@@ -30,10 +31,16 @@ DEVIATIONS = 3
 
 @dataclass(frozen=True, eq=False)
 class Absorbed:
-    """The rewritten float model; convolution -> number of its channels that gave something away (only those > 0)."""
+    """The rewritten float model.
+
+    Attributes:
+        absorbed: convolution -> how many of its channels gave something away; only where there are any.
+        moments: those given, less what was taken.
+    """
 
     model: object
     absorbed: Mapping[str, int]
+    moments: Mapping[str, Moments]
 
 
 def surplus(moments: Moments, slope: np.ndarray, *, deviations: float = DEVIATIONS) -> tuple[np.ndarray, np.ndarray]:
@@ -56,6 +63,7 @@ def absorb(model, network: Network, moments: Mapping[str, Moments], *, border: b
     """
     changes: dict[str, np.ndarray] = {}  # convolution -> what its bias gains
     counts: dict[str, int] = {}
+    rest = dict(moments)
     for node in network.nodes:
         readers = _readers(network, node)
         if node.kind not in (*PRELUS, "Relu") or not readers or node.inputs[0] not in moments:
@@ -69,12 +77,13 @@ def absorb(model, network: Network, moments: Mapping[str, Moments], *, border: b
             taken, out = taken * exact, out * exact
         if taken.any():
             counts[conv.name] = int(np.count_nonzero(taken))
+            rest[conv.output] = Moments(moments[conv.output].mean - taken, moments[conv.output].std)
             changes[conv.name] = changes.get(conv.name, 0.0) - taken
             for reader in readers:
                 changes[reader.name] = changes.get(reader.name, 0.0) + _through(reader, out)
     by_name = {node.name: node for node in network.nodes}
     arrays = {name: (by_name[name].constants[1], _bias(by_name[name]) + change) for name, change in changes.items()}
-    return Absorbed(with_convolutions(model, arrays), counts)
+    return Absorbed(with_convolutions(model, arrays), counts, rest)
 
 
 def _readers(network: Network, node: Node) -> list[Node]:

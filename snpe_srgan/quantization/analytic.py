@@ -209,7 +209,7 @@ def expected_input(node: Node, moments: Mapping[str, Moments]) -> np.ndarray:
 
 
 def analytic_bias_correction(
-    network: Network, moments: Mapping[str, Moments], scales: Mapping[str, np.ndarray], *, weight_bits: int
+    network: Network, moments: Mapping[str, Moments], scales: Mapping[str, np.ndarray], weight_bits: int
 ) -> dict[str, np.ndarray]:
     """Convolution (by node name) -> bias (out,) that takes out the mean shift by its weights' rounding error.
 
