@@ -6,7 +6,7 @@ found.tries[-1].recipe, found.tries[-1].drop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snpe_srgan.errors import CheckFailed
@@ -14,10 +14,15 @@ from snpe_srgan.errors import CheckFailed
 
 @dataclass(frozen=True)
 class Try:
-    """One recipe and the dB of PSNR that it lost."""
+    """One recipe and the dB of PSNR that it lost on each data set."""
 
     recipe: str
-    drop: float
+    lost: Mapping[str, float]
+
+    @property
+    def drop(self) -> float:
+        """dB lost on the worst of them."""
+        return max(self.lost.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +35,7 @@ class Found:
 
 def cheapest(
     recipes: Sequence[str],
-    attempt: Callable[[str], tuple[object, float]],
+    attempt: Callable[[str], tuple[object, Mapping[str, float]]],
     *,
     max_drop: float,
     say: Callable[[str], None] = lambda text: None,
@@ -38,17 +43,18 @@ def cheapest(
     """Tries recipes in order and stops at the first whose drop is at most `max_drop` dB.
 
     Args:
-        attempt: recipe -> (its result, dB lost).
+        attempt: recipe -> (its result, data set -> dB lost).
 
     Raises:
         CheckFailed: none of them holds; the error names the best.
     """
     tries = []
     for recipe in recipes:
-        result, drop = attempt(recipe)
-        tries.append(Try(recipe, drop))
-        say(f"{recipe}: {drop:.3f} dB lost, {'holds' if drop <= max_drop else f'more than {max_drop:g}'}")
-        if drop <= max_drop:
+        result, lost = attempt(recipe)
+        tries.append(latest := Try(recipe, lost))
+        holds = latest.drop <= max_drop
+        say(f"{recipe}: {latest.drop:.3f} dB lost, {'holds' if holds else f'more than {max_drop:g}'}")
+        if holds:
             return Found(result, tuple(tries))
     best = min(tries, key=lambda t: t.drop)
     raise CheckFailed(

@@ -29,7 +29,7 @@ from snpe_srgan.quantization.plan import Plan
 
 BATCH = 4
 CROP = 96  # HR pixels
-LEARNING_RATE = 0.02  # steps of a grid
+LEARNING_RATE = 0.03  # steps of a grid
 WARMUP = 50
 BETA1 = 0.9
 AVERAGING = 0.99

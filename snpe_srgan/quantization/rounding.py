@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-DAMPING = 0.01  # of H's mean diagonal, for the inverse only: few patches leave H singular
+# Of H's mean diagonal, added to it: directions that the patches hardly show are not free, other pictures show them.
+DAMPING = 0.03
 SWEEPS = 20
 
 
@@ -29,6 +30,7 @@ def round_weights(weights: np.ndarray, gram: np.ndarray, scale: np.ndarray, *, b
     """
     weights, gram = np.asarray(weights, np.float64), np.asarray(gram, np.float64)
     step, limit = np.asarray(scale, np.float64), 2 ** (bits - 1) - 1
+    gram = gram + (DAMPING * np.mean(np.diag(gram)) + 1e-30) * np.eye(len(gram))
     integers = _feedback(weights, gram, step, limit)
     nearest = np.clip(np.rint(weights / step[:, None]), -limit, limit)
     # Feedback is greedy: where it did worse than plain rounding, the descent starts from that instead.
@@ -51,8 +53,7 @@ def _feedback(weights, gram, step, limit) -> np.ndarray:
     """GPTQ: rounds tap after tap, the strongest input first, and lets the taps still free make up for each error."""
     taps = weights.shape[1]
     order = np.argsort(-np.diag(gram), kind="stable")
-    damped = gram[np.ix_(order, order)] + (DAMPING * np.mean(np.diag(gram)) + 1e-30) * np.eye(taps)
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+    upper = np.linalg.cholesky(np.linalg.inv(gram[np.ix_(order, order)])).T
     left, integers = weights[:, order].copy(), np.zeros_like(weights)
     for i in range(taps):
         integers[:, order[i]] = q = np.clip(np.rint(left[:, i] / step), -limit, limit)

@@ -14,7 +14,8 @@ from snpe_srgan.artifacts.resolve import ModelFile
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.quantization.crops import Crops, calibration_crops, hr_pictures, is_drawn, is_nothing
 from snpe_srgan.quantization.recipe import Recipe, parse_recipe
-from snpe_srgan.quantization.report import Report
+from snpe_srgan.quantization.report import Report, dataset_loss
+from snpe_srgan.quantization.simulate import runner
 from snpe_srgan.quantization.steps import Made, make_plan
 
 PICTURES = 600  # decoded for fine-tuning
@@ -58,18 +59,14 @@ class Source:
         pictures = hr_pictures(self.calibration, scale=self.facts.scale, most=PICTURES)
         return finetune(plan, reference_model=self.model, pictures=pictures, minutes=self.minutes, say=self.say)
 
-    def attempt(self, name: str, evaluate) -> tuple[tuple[Recipe, Made], float]:
-        """One recipe of the ladder, and the dB that it loses on the worst of the data sets, by simulation."""
-        from snpe_srgan.quantization.report import dataset_loss
-        from snpe_srgan.quantization.simulate import runner
-
+    def attempt(self, name: str, evaluate) -> tuple[tuple[Recipe, Made], dict[str, float]]:
+        """One recipe of the ladder, and the dB that it loses on each data set, by simulation."""
         recipe = parse_recipe(name)
         made = self.make(recipe)
         runs = runner(self.model), runner(made.plan.quantized())
-        losses = [
-            dataset_loss(*runs, path, scale=self.facts.scale, overlap=self.facts.overlap).lost for path in evaluate
-        ]
-        return (recipe, made), max(losses)
+        size = {"scale": self.facts.scale, "overlap": self.facts.overlap}
+        losses = [dataset_loss(*runs, path, **size) for path in evaluate]
+        return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
     def judge(self, recipe: Recipe, made: Made, evaluate):
         """(Report, Analysis) of a finished plan."""

@@ -124,7 +124,7 @@ def quantize_model(
             report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)
     notes = (*source.notes, *made.notes)
     _write_cards(paths, file, source, chosen, report, input_size, checks, notes, onnx_only)
-    plots = _write_reports(paths, file, chosen, made, report, analysis, overwrite)
+    plots = _write_reports(paths, file, chosen, made, report, analysis, tries, overwrite)
     return QuantizeResult(
         recipe=chosen.name,
         onnx=paths["onnx"],
@@ -162,8 +162,9 @@ def _paths(out_dir: str | os.PathLike, file: ModelFile, recipe: str) -> dict[str
 
 def _refuse(paths: dict[str, Path], onnx_only: bool, overwrite: bool) -> None:
     for kind, path in paths.items():
-        if kind != "dlc" or not onnx_only:
-            refuse_overwrite(path, overwrite)
+        if (kind == "dlc" and onnx_only) or (kind == "plots" and path.is_dir() and overwrite):
+            continue
+        refuse_overwrite(path, overwrite)
 
 
 def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, input_size, checks, notes, onnx_only):
@@ -205,14 +206,19 @@ def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, in
         )  # fmt: skip
 
 
-def _write_reports(paths, file, recipe: Recipe, made: Made, report: Report, analysis, overwrite: bool):
+def _write_reports(paths, file, recipe: Recipe, made: Made, report: Report, analysis, tries, overwrite: bool):
     from snpe_srgan.quantization import report as reports
     from snpe_srgan.quantization.analysis import write_analysis
     from snpe_srgan.quantization.overrides import overrides_json, overrides_model
-    from snpe_srgan.quantization.plots import write_plots
+    from snpe_srgan.quantization.plots import plot_recipes, write_plots
 
     write_json(paths["report"], reports.to_json(report), overwrite=overwrite)
     write_analysis(paths["analysis"], analysis, overwrite=overwrite)
     write_json(paths["encodings"], overrides_json(made.plan), overwrite=overwrite)
     write_bytes(paths["encodings_model"], overrides_model(made.plan).SerializeToString(), overwrite=overwrite)
-    return write_plots(analysis, paths["plots"], title=f"{file.stem}, {recipe.name}", overwrite=overwrite)
+    plots = write_plots(analysis, paths["plots"], title=f"{file.stem}, {recipe.name}", overwrite=overwrite)
+    if tries:
+        picture = paths["plots"] / "recipes.png"
+        plot_recipes({t.recipe: t.lost for t in tries}, picture, title=file.stem, overwrite=overwrite)
+        plots = (*plots, picture)
+    return plots

@@ -8,8 +8,10 @@ Read `make_plan` from top to bottom: equalize, observe, choose ranges, round, co
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,15 +23,21 @@ from snpe_srgan.quantization.crops import Crops
 from snpe_srgan.quantization.encodings import activation_encodings
 from snpe_srgan.quantization.equalization import noise_factors, weight_factors
 from snpe_srgan.quantization.layerwise import Shift, mend
+from snpe_srgan.quantization.mixed import arithmetic_cost, choose, error_shares, regrid
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
 from snpe_srgan.quantization.recipe import Recipe
+from snpe_srgan.quantization.search import mean_psnr, promising_groups, refine
+from snpe_srgan.quantization.simulate import runner
 from snpe_srgan.quantization.weights import channel_scales
-from snpe_srgan.quantization.wires import Wires, rescaled
+from snpe_srgan.quantization.wires import Wires, rescaled, with_convolutions
+from snpe_srgan.runtimes.onnx_model import fix_size
+from snpe_srgan.toolchains import qnn
 
 NEED_PICTURES = ("eq", "minmax", "percentile", "mse", "decibel", "search", "mixed", "bc", "adaround", "qat")
 SEARCH_CROPS = 6
+COST_SIZE, COSTED = (64, 64), "Qualcomm's cost model for SA8255P at 64x64"
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +166,6 @@ def _ranges(model, recipe: Recipe, statistics, moments) -> Plan:
 
 
 def _analytic(plan: Plan, moments) -> Plan:
-    from snpe_srgan.quantization.wires import with_convolutions
-
     network = Network(plan.model)
     biases = analytic.analytic_bias_correction(
         network, analytic.expected_moments(network, moments), plan.scales, plan.weight_bits
@@ -169,19 +175,39 @@ def _analytic(plan: Plan, moments) -> Plan:
     return replace(plan, model=with_convolutions(plan.model, arrays))
 
 
-def _searched(plan: Plan, crops: Crops, say) -> Plan:
-    """Ranges moved where the finished picture gets better for it."""
-    from snpe_srgan.quantization.search import mean_psnr, promising_groups, refine
-    from snpe_srgan.quantization.simulate import runner
-
-    say("trying the ranges that lose most")
-    network = Network(plan.model)
+def _judge(plan: Plan, crops: Crops) -> Callable[[Mapping], float]:
+    """`score(encodings)`: dB of a few finished crops against the float network's."""
     few = crops.arrays[:: -(-len(crops.arrays) // SEARCH_CROPS)]
     wanted = [runner(plan.model)(crop) for crop in few]
-    groups = promising_groups(network, plan.statistics, plan.encodings)
 
-    def score(encodings) -> float:
-        return mean_psnr(runner(replace(plan, encodings=encodings).quantized()), few, wanted)
+    def score(encodings: Mapping) -> float:
+        return mean_psnr(runner(regrid(plan, encodings).quantized()), few, wanted)
 
-    encodings = refine(plan.encodings, groups, score)
-    return replace(plan, encodings=encodings, scales=kernel_scales(network, encodings, bits=plan.weight_bits))
+    return score
+
+
+def _searched(plan: Plan, crops: Crops, say) -> Plan:
+    """Ranges moved where the finished picture gets better for it."""
+    say("trying the ranges that lose most")
+    groups = promising_groups(Network(plan.model), plan.statistics, plan.encodings)
+    return regrid(plan, refine(plan.encodings, groups, _judge(plan, crops)))
+
+
+def _mixed(plan: Plan, crops: Crops, say) -> tuple[Plan, list[str]]:
+    """The plan with a few places in 16 bits, and a line on each."""
+    modelled = qnn.available() is None
+    say(f"trying 16 bits where most is lost; cost by {COSTED if modelled else 'multiplications and bytes'}")
+    network = Network(plan.model)
+
+    def cost(encodings: Mapping) -> float:
+        if not modelled:
+            return arithmetic_cost(network, encodings)
+        with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
+            path = Path(folder) / "mixed.onnx"
+            path.write_bytes(fix_size(regrid(plan, encodings).quantized(), COST_SIZE).SerializeToString())
+            return float(qnn.estimate_cost(path).microseconds)
+
+    encodings, choices = choose(plan, _judge(plan, crops), cost=cost, shares=error_shares(plan))
+    unit = f" us of {COSTED}" if modelled else ""
+    notes = [f"16 bits: {c.name} ({', '.join(c.tensors)}), +{c.gain:.2f} dB for {c.cost:+,.0f}{unit}" for c in choices]
+    return regrid(plan, encodings), notes or ["16 bits: no place gained enough for what it costs"]

@@ -9,8 +9,9 @@ Rounding passes gradients straight through (Bengio et al. 2013, arXiv:1308.3432)
 rounding errors inside and from what is clipped (LSQ, Esser et al. 2020, arXiv:1902.08153), its zero point from what is
 clipped (LSQ+, Bhalgat et al. 2020, arXiv:2004.09576); a scale is learned as a logarithm (TQT, Jain et al. 2020,
 arXiv:1903.08066) and a zero point stays an integer. Every variable is counted in steps of its grid, so one learning
-rate fits all of them, however an equalization has scaled the channels: for a range's logarithm a step is 2^-(bits-1),
-which moves the ends of an 8-bit grid by about one level.
+rate fits all of them, however an equalization has scaled the channels: for a scale's logarithm a step is 2^-(bits-1),
+which moves the ends of an 8-bit grid by about one level. There are few activation ranges, and each learns from all
+values of a tensor: they are counted in PACE such steps, and so move faster than weights.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import _saturates, compute_bits, read_encodings
 from snpe_srgan.quantization.weights import LARGEST_BIAS
 
-LONGEST = 64.0  # steps: a range grows or shrinks by at most exp(+-64 / 128) at 8 bits
+LONGEST = 0.5  # a scale's logarithm stays this near to where it started
+PACE = 4.0  # steps
 
 
 class FakeQuantized:
@@ -137,47 +139,49 @@ class Grid:
     def __init__(self, encoding: Encoding, *, trainable: bool):
         self.start = encoding
         self.top = 2**encoding.bits - 1
-        self.step = 2.0 ** (1 - encoding.bits)
         self.log_scale = tf.Variable(0.0, trainable=trainable, name="log_scale")
-        self.zero = tf.Variable(float(encoding.zero), trainable=trainable, name="zero")
+        self.shift = tf.Variable(0.0, trainable=trainable, name="zero_shift")
         # A grid that starts at 0 belongs to values that cannot be negative: its zero point is exact.
-        self.variables = [self.log_scale, self.zero][: 2 if encoding.zero else 1] if trainable else []
+        self.variables = [self.log_scale, self.shift][: 2 if encoding.zero else 1] if trainable else []
 
     def scale(self) -> tf.Tensor:
-        return self.start.scale * tf.exp(tf.clip_by_value(self.log_scale, -LONGEST, LONGEST) * self.step)
+        log_scale = self.log_scale * (PACE * 2.0 ** (1 - self.start.bits))
+        return self.start.scale * tf.exp(tf.clip_by_value(log_scale, -LONGEST, LONGEST))
+
+    def zero(self) -> tf.Tensor:
+        return tf.clip_by_value(_straight_round(self.start.zero + PACE * self.shift), 0.0, float(self.top))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        return _fake_quantize(x, self.log_scale + 0.0, self.zero + 0.0, self.scale(), self.start.bits, self.step)
+        return _fake_quantize(x, self.scale(), self.zero(), self.start.bits)
 
     def encoding(self) -> Encoding:
-        zero = int(np.clip(np.rint(self.zero.numpy()), 0, self.top))
+        zero = int(self.zero().numpy())
         return replace(self.start, scale=float(self.scale().numpy()), zero=zero)
 
 
-def _fake_quantize(x, log_scale, zero, scale, bits: int, step: float):
-    """To an unsigned grid and back. The gradients of `log_scale` and `zero` are in steps; `scale` is log_scale's.
+def _fake_quantize(x: tf.Tensor, scale: tf.Tensor, zero: tf.Tensor, bits: int) -> tf.Tensor:
+    """To the unsigned grid of a scalar `scale` and a whole `zero`, and back.
 
-    Inside the range d y / d log scale = y - x, outside y; d y / d zero = -scale outside. TensorFlow's own operators
-    do it in one pass over memory each, and rounding is half the work of a training step otherwise.
+    d y / d scale = (y - x) / scale inside the range, y / scale outside; d y / d zero = -scale outside. TensorFlow's own
+    operators do most of it in one pass over memory each; rounding is half the work of a training step otherwise.
     """
     top = float(2**bits - 1)
 
     @tf.custom_gradient
-    def rounded(x, log_scale, zero):
-        whole = tf.clip_by_value(tf.round(zero), 0.0, top)
-        low, high = -whole * scale, (top - whole) * scale
+    def rounded(x, scale, zero):
+        low, high = -zero * scale, (top - zero) * scale
         y = tf.raw_ops.FakeQuantWithMinMaxVars(inputs=x, min=low, max=high, num_bits=bits)
 
         def backward(g):
             kept, below, above = tf.raw_ops.FakeQuantWithMinMaxVarsGradient(
                 gradients=g, inputs=x, min=low, max=high, num_bits=bits
             )
-            to_log_scale = tf.reduce_sum(kept * (y - x)) + below * low + above * high
-            return kept, to_log_scale * step, -scale * (below + above)
+            to_scale = (tf.reduce_sum(kept * (y - x)) + below * low + above * high) / scale
+            return kept, to_scale, -scale * (below + above)
 
         return y, backward
 
-    return rounded(x, log_scale, zero)
+    return rounded(x, scale, zero)
 
 
 def _straight_round(x: tf.Tensor) -> tf.Tensor:
@@ -201,7 +205,7 @@ class _Convolution:
         self.variables = [self.kernel, self.bias, self.log_scale]
 
     def scale(self) -> tf.Tensor:
-        return self.start * tf.exp(tf.clip_by_value(self.log_scale, -LONGEST, LONGEST) / (self.limit + 1))
+        return self.start * tf.exp(tf.clip_by_value(self.log_scale / (self.limit + 1), -LONGEST, LONGEST))
 
     def _quantized(self, input_scale) -> tuple[tf.Tensor, tf.Tensor]:
         scale = self.scale()
