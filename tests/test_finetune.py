@@ -66,7 +66,7 @@ def test_tensorflow_computes_what_the_qdq_graph_computes(build):
 
 def test_fine_tuning_comes_nearer_to_the_float_network(monkeypatch):
     monkeypatch.setattr(finetune_module, "POOL", 32)
-    model = free_size(nets.mobile(seed=3, blocks=1, width=4))
+    model = free_size(nets.srgan(seed=3, blocks=0, width=4))
     plan = planned(model, weight_bits=4)
     steps = itertools.count()
     tuned = finetune(
