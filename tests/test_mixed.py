@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -154,11 +155,21 @@ def test_the_layer_by_layer_pass_converts_as_the_graph_does():
 
 # -- the file and the emulator ----------------------------------------------------------------------------------------
 
+
+def fine_head() -> Plan:
+    """4-bit weights, but for the first convolution."""
+    plan = planned("srgan", 16, 4)
+    bits = {x.name: 4 for x in Network(plan.model).nodes if x.kind == "Conv"}
+    bits[next(iter(bits))] = 8
+    return replace(plan, scales=kernel_scales(Network(plan.model), plan.encodings, bits=bits), weight_bits=bits)
+
+
 PLANS = {
     "mixed-srgan": lambda: some_wide("srgan"),
     "mixed-mobile": lambda: some_wide("mobile"),
     "w4a16": lambda: planned("srgan", 16, 4),
     "w4a8": lambda: planned("srgan", 8, 4),
+    "w4a16-head-w8": fine_head,
 }
 
 
@@ -174,7 +185,7 @@ def test_the_dlc_rebuilt_gives_the_same_bits_on_the_emulator(kind, tmp_path):
                    for t in map(dlc.graphs[0].tensors.get, n.outputs))  # fmt: skip
     rebuilt = rebuild(dlc)
     kinds = {t.data_type for t in rebuilt.graph.initializer}
-    assert (TensorProto.INT4 in kinds) == (plan.weight_bits == 4)
+    assert (TensorProto.INT4 in kinds) == kind.startswith("w4")
     outputs = []
     for graph in (model, rebuilt):
         with qnn.EmulatorSession(graph.SerializeToString(), soc_model=57) as emulator:

@@ -41,12 +41,19 @@ def read_encodings(network: Network, node: Node, encodings: Mapping[str, Encodin
     return tuple(encodings[x].at(bits) for x in node.inputs)
 
 
-def kernel_scales(network: Network, encodings: Mapping[str, Encoding], *, bits: int = 8) -> dict[str, np.ndarray]:
+def bits_of(bits: int | Mapping[str, int], name: str) -> int:
+    """The bits of one operator, where all have the same or each its own."""
+    return bits if isinstance(bits, int) else bits[name]
+
+
+def kernel_scales(
+    network: Network, encodings: Mapping[str, Encoding], *, bits: int | Mapping[str, int] = 8
+) -> dict[str, np.ndarray]:
     """Convolution (by node name) -> the scales of its output channels, float32 (channels,)."""
     scales = {}
     for node in network.nodes:
         if node.kind == "Conv":
-            scale = channel_scales(node.constants[1], bits=bits)
+            scale = channel_scales(node.constants[1], bits=bits_of(bits, node.name))
             if 2 in node.constants:
                 scale = widen_for_bias(scale, node.constants[2], read_encodings(network, node, encodings)[0].scale)
             scales[node.name] = scale
@@ -76,7 +83,7 @@ def slope_grids(
             if len(slopes) > 1 and statistics and node.output in statistics:
                 power = channel_power(network, node.inputs[0], statistics)
                 weight = power * statistics[node.output].gain + 1e-12
-            grids[node.name] = slope_grid(slopes, weight, bits=bits if isinstance(bits, int) else bits[node.name])
+            grids[node.name] = slope_grid(slopes, weight, bits=bits_of(bits, node.name))
     return grids
 
 
@@ -86,7 +93,7 @@ def to_qdq(
     scales: Mapping[str, np.ndarray],
     slopes: Mapping[str, tuple],
     *,
-    weight_bits: int = 8,
+    weight_bits: int | Mapping[str, int] = 8,
 ):
     """The QDQ model; shapes, names of the graph's ends and metadata stay those of `model`.
 
@@ -149,7 +156,7 @@ def packed(integers: np.ndarray) -> np.ndarray:
 
 
 class _Writer:
-    def __init__(self, network: Network, encodings, scales, slopes, weight_bits: int):
+    def __init__(self, network: Network, encodings, scales, slopes, weight_bits: int | Mapping[str, int]):
         self.network = network
         self.encodings, self.scales, self.slopes, self.weight_bits = encodings, scales, slopes, weight_bits
         self.nodes: list = []
@@ -212,8 +219,9 @@ class _Writer:
         weights, scale = np.asarray(node.constants[1]), self.scales[node.name]
         bias = np.asarray(node.constants.get(2, np.zeros(len(weights), np.float32)))
         bias_scale = np.float32(read_encodings(self.network, node, self.encodings)[0].scale) * scale
-        integers = quantize_weights(weights, scale, bits=self.weight_bits)
-        if self.weight_bits == 4:
+        bits = bits_of(self.weight_bits, node.name)
+        integers = quantize_weights(weights, scale, bits=bits)
+        if bits == 4:
             integers = packed(integers)
         return [
             self._integers(f"{node.name}_kernel", integers, scale, axis=0),
