@@ -25,7 +25,7 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.quantization.encodings import Encoding, known_encoding
 from snpe_srgan.quantization.network import MOVES, Network, Node
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import _saturates, compute_bits, read_encodings
+from snpe_srgan.quantization.qdq import _saturates, bits_of, compute_bits, read_encodings
 from snpe_srgan.quantization.weights import LARGEST_BIAS
 
 LONGEST = 0.5  # a scale's logarithm stays this near to where it started
@@ -194,7 +194,7 @@ class _Convolution:
     def __init__(self, node: Node, plan: Plan, bits: int):
         self.node = node
         kernel = np.asarray(node.constants[1], np.float64)
-        self.limit = 2 ** (plan.weight_bits - 1) - 1
+        self.limit = 2 ** (bits_of(plan.weight_bits, node.name) - 1) - 1
         self.start = np.asarray(plan.scales[node.name], np.float32)
         steps = kernel / self.start.astype(np.float64).reshape(-1, 1, 1, 1)
         self.kernel = tf.Variable(_hwio(steps, node).astype(np.float32), name="kernel")
