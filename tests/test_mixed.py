@@ -22,7 +22,7 @@ from snpe_srgan.quantization.encodings import Encoding, known_encoding, spanning
 from snpe_srgan.quantization.layerwise import Walk
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
+from snpe_srgan.quantization.qdq import kernel_bits, kernel_scales, slope_grids
 from snpe_srgan.quantization.simulate import session, with_outputs
 from snpe_srgan.quantization.weights import channel_scales, gram_scales, quantize_weights
 from snpe_srgan.toolchains import qnn
@@ -107,6 +107,12 @@ def test_every_operator_has_one_width(name):
     assert seen == {TensorProto.UINT8, TensorProto.UINT16}
 
 
+@pytest.mark.parametrize(("name", "fine"), [("srgan", [0, -1]), ("mobile", [0, -2, -1])])
+def test_four_bits_are_not_for_convolutions_that_see_the_picture(name, fine):
+    bits = list(kernel_bits(Network(NETS[name]()), 4).values())
+    assert [bits[i] for i in fine] == [8] * len(fine) and bits.count(8) == len(fine)
+
+
 def test_each_conversion_is_written_once():
     model = some_wide("srgan").quantized()
     makers = {n.output[0]: n for n in model.graph.node}
@@ -156,11 +162,10 @@ def test_the_layer_by_layer_pass_converts_as_the_graph_does():
 # -- the file and the emulator ----------------------------------------------------------------------------------------
 
 
-def fine_head() -> Plan:
-    """4-bit weights, but for the first convolution."""
+def fine_ends() -> Plan:
+    """4-bit weights, but for the first and the last convolution."""
     plan = planned("srgan", 16, 4)
-    bits = {x.name: 4 for x in Network(plan.model).nodes if x.kind == "Conv"}
-    bits[next(iter(bits))] = 8
+    bits = kernel_bits(Network(plan.model), 4)
     return replace(plan, scales=kernel_scales(Network(plan.model), plan.encodings, bits=bits), weight_bits=bits)
 
 
@@ -169,7 +174,7 @@ PLANS = {
     "mixed-mobile": lambda: some_wide("mobile"),
     "w4a16": lambda: planned("srgan", 16, 4),
     "w4a8": lambda: planned("srgan", 8, 4),
-    "w4a16-head-w8": fine_head,
+    "w4a16-fine-ends": fine_ends,
 }
 
 

@@ -15,7 +15,7 @@ from snpe_srgan.quantization.affine import fake_quantize
 from snpe_srgan.quantization.calibration import behind, channel_power, positions
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import compute_bits
+from snpe_srgan.quantization.qdq import bits_of, compute_bits
 from snpe_srgan.quantization.ranges import range_error
 from snpe_srgan.quantization.sensitivity import Sensitivity
 from snpe_srgan.quantization.simulate import session, with_outputs
@@ -189,7 +189,7 @@ def _entries(plan: Plan, network: Network):
     for node in network.nodes:
         if node.kind == "Conv":
             kernel = np.asarray(node.constants[1])
-            yield node.name, "weights", plan.weight_bits, float(kernel.min()), float(kernel.max())
+            yield node.name, "weights", bits_of(plan.weight_bits, node.name), float(kernel.min()), float(kernel.max())
         elif node.kind == "PRelu" and node.name in plan.slopes:
             slopes, bits = np.asarray(node.constants[1]), compute_bits(network, node, plan.encodings)
             yield node.name, "slopes", bits, float(slopes.min()), float(slopes.max())
@@ -229,7 +229,8 @@ def expected_errors(plan: Plan, seen: Mapping[str, Flow], *, exact=None) -> dict
 def kernel_difference(node, exact: np.ndarray, plan: Plan) -> np.ndarray:
     """What the plan's integers stand for - the exact kernel."""
     scale = np.asarray(plan.scales[node.name], np.float64).reshape(-1, *[1] * (exact.ndim - 1))
-    return quantize_weights(node.constants[1], plan.scales[node.name], bits=plan.weight_bits) * scale - exact
+    bits = bits_of(plan.weight_bits, node.name)
+    return quantize_weights(node.constants[1], plan.scales[node.name], bits=bits) * scale - exact
 
 
 def kernel_error(difference: np.ndarray, power: np.ndarray, gain: np.ndarray) -> float:

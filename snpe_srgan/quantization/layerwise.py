@@ -18,7 +18,7 @@ from snpe_srgan.quantization.affine import dequantize, quantize
 from snpe_srgan.quantization.encodings import Encoding
 from snpe_srgan.quantization.network import Network, Node
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import compute_bits, read_encodings
+from snpe_srgan.quantization.qdq import bits_of, compute_bits, read_encodings
 from snpe_srgan.quantization.rounding import round_weights
 from snpe_srgan.quantization.simulate import session
 from snpe_srgan.quantization.weights import gram_scales, quantize_weights, widen_for_bias
@@ -55,14 +55,15 @@ def mend(
             continue
         kernel, scale = np.asarray(node.constants[1], np.float64), scales[node.name]
         bias = np.asarray(node.constants.get(2, np.zeros(len(kernel))), np.float64)
-        nearest = _rounded(kernel, scale, plan.weight_bits)
+        bits = bits_of(plan.weight_bits, node.name)
+        nearest = _rounded(kernel, scale, bits)
         before = walk.mean_error(node, nearest, bias)
         mended, shift = nearest, before
         if rounding:
             moments = walk.moments(node)
-            if plan.weight_bits < COARSE:
-                scale = gram_scales_of(kernel, moments, plan.weight_bits)
-            mended = learned(kernel, moments, scale, plan.weight_bits)
+            if bits < COARSE:
+                scale = gram_scales_of(kernel, moments, bits)
+            mended = learned(kernel, moments, scale, bits)
             shift = walk.mean_error(node, mended, bias)
         bias = bias + shift if correction else bias
         scales[node.name] = widen_for_bias(scale, bias, read_encodings(walk.network, node, plan.encodings)[0].scale)
@@ -168,7 +169,8 @@ class Walk:
 
     def _constants(self, node: Node) -> dict[int, np.ndarray]:
         if node.kind == "Conv":
-            kernel = _rounded(np.asarray(node.constants[1]), self.plan.scales[node.name], self.plan.weight_bits)
+            bits = bits_of(self.plan.weight_bits, node.name)
+            kernel = _rounded(np.asarray(node.constants[1]), self.plan.scales[node.name], bits)
             return {**node.constants, 1: kernel.astype(np.float32)}
         if node.kind == "PRelu":
             scale, zero = self.plan.slopes[node.name]

@@ -22,7 +22,7 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import compute_bits
+from snpe_srgan.quantization.qdq import bits_of, compute_bits
 from snpe_srgan.quantization.weights import quantize_weights
 from snpe_srgan.quantization.wires import with_convolutions
 
@@ -42,7 +42,8 @@ def overrides_json(plan: Plan) -> dict:
 
     for node in network.nodes:
         if node.kind == "Conv":
-            add(nodes[node.output].input[1], [_symmetric(float(s), plan.weight_bits) for s in plan.scales[node.name]])
+            bits = bits_of(plan.weight_bits, node.name)
+            add(nodes[node.output].input[1], [_symmetric(float(s), bits) for s in plan.scales[node.name]])
         elif node.kind == "PRelu" and node.name in plan.slopes:
             scale, zero = plan.slopes[node.name]
             bits = compute_bits(network, node, plan.encodings)
@@ -56,7 +57,7 @@ def overrides_json(plan: Plan) -> dict:
             "activation_bitwidth": max(set(bits), key=bits.count),
             "dtype": "int",
             "is_symmetric": "True",
-            "param_bitwidth": plan.weight_bits,
+            "param_bitwidth": plan.weight_bits if isinstance(plan.weight_bits, int) else min(plan.weight_bits.values()),
             "per_channel_quantization": "True",
             "quant_scheme": "post_training_tf_enhanced",
         },
@@ -70,7 +71,7 @@ def overrides_model(plan: Plan):
     for node in Network(plan.model).nodes:
         if node.kind == "Conv":
             kernel, scale = np.asarray(node.constants[1]), np.asarray(plan.scales[node.name], np.float64)
-            integers = quantize_weights(kernel, scale, bits=plan.weight_bits)
+            integers = quantize_weights(kernel, scale, bits=bits_of(plan.weight_bits, node.name))
             bias = node.constants.get(2, np.zeros(len(kernel), np.float32))
             arrays[node.name] = (integers * scale.reshape(-1, 1, 1, 1), bias)
     return with_convolutions(plan.model, arrays)

@@ -29,6 +29,7 @@ class Plan:
         encodings: activation tensor -> its grid, for each of `Network.integer_tensors`.
         scales: convolution (node name) -> float32 (output channels,) scales of its weights.
         slopes: PReLU (node name) -> (scale, zero point) of its slopes' grid.
+        weight_bits: of all convolutions, or of each by node name.
     """
 
     model: object
@@ -36,7 +37,7 @@ class Plan:
     encodings: Mapping[str, Encoding]
     scales: Mapping[str, np.ndarray]
     slopes: Mapping[str, tuple]
-    weight_bits: int
+    weight_bits: int | Mapping[str, int]
 
     def quantized(self):
         """The QDQ ONNX model."""

@@ -46,6 +46,28 @@ def bits_of(bits: int | Mapping[str, int], name: str) -> int:
     return bits if isinstance(bits, int) else bits[name]
 
 
+def kernel_bits(network: Network, bits: int) -> dict[str, int]:
+    """Convolution (by node name) -> the bits of its weights: 8 at least where it reads or writes the picture.
+
+    A network's ends have few weights (2 % in the 16 x 64 one) and bear no noise: in 4 bits the first convolution alone
+    puts more error into the trunk than all others.
+    """
+    ends, seen = [network.output], set()
+    while ends:
+        node = network.makers.get(ends.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.kind != "Conv":
+            ends.extend(node.inputs)
+    picture = network.groups[network.input]
+    return {
+        node.name: max(bits, 8) if node.name in seen or network.groups[node.inputs[0]] == picture else bits
+        for node in network.nodes
+        if node.kind == "Conv"
+    }
+
+
 def kernel_scales(
     network: Network, encodings: Mapping[str, Encoding], *, bits: int | Mapping[str, int] = 8
 ) -> dict[str, np.ndarray]:

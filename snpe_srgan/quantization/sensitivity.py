@@ -16,7 +16,7 @@ import numpy as np
 from snpe_srgan.quantization.affine import fake_quantize, quantize
 from snpe_srgan.quantization.network import MOVES, Network, Node
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import compute_bits
+from snpe_srgan.quantization.qdq import bits_of, compute_bits
 from snpe_srgan.quantization.simulate import session, with_outputs
 from snpe_srgan.quantization.weights import quantize_weights
 
@@ -113,7 +113,8 @@ def _with_integer_kernel(walk: _Walk, node: Node, final: Node, plan: Plan) -> np
     the plan's own bias would also repair what the tensors before it do, and those are float here.
     """
     scale = np.asarray(plan.scales[node.name], np.float32).reshape(-1, 1, 1, 1)
-    kernel = quantize_weights(final.constants[1], plan.scales[node.name], bits=plan.weight_bits) * scale
+    bits = bits_of(plan.weight_bits, node.name)
+    kernel = quantize_weights(final.constants[1], plan.scales[node.name], bits=bits) * scale
     exact = walk.values[node.output]
     changed = walk.alone(node, {1: kernel.astype(np.float32)})
     if not np.array_equal(final.constants.get(2), node.constants.get(2)):
