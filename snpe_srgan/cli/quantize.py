@@ -24,7 +24,10 @@ WORST = 8  # layers shown
     "'synthetic' are drawn, no photograph at all; 'none': not even those, for recipes that need no picture.",
 )  # fmt: skip
 @click.option("--lr", is_flag=True, help="The calibration pictures are LR already: do not make them smaller.")
-@click.option("--count", type=click.IntRange(1, 4096), default=16, help="Calibration crops of 48x48 LR pixels.")
+@click.option(
+    "--count", type=click.IntRange(1, 4096),
+    help="Calibration crops of 48x48 LR pixels.  [default: 16, with 4-bit weights 40]",
+)  # fmt: skip
 @click.option(
     "--recipe", default="w8a8",
     help="Bits of weights and activations, and steps if not the recommended ones: w8a8, w8a8-cle-bc, ... (see --list); "

@@ -21,6 +21,7 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.quantization.encodings import Encoding, known_encoding, spanning
 from snpe_srgan.quantization.network import PRELUS, Network, Node, clip_bounds, prelu_slopes
+from snpe_srgan.quantization.qdq import bits_of
 from snpe_srgan.quantization.weights import quantize_weights
 from snpe_srgan.quantization.wires import Wires, channel_counts, read_by, shuffled_channels
 
@@ -209,7 +210,10 @@ def expected_input(node: Node, moments: Mapping[str, Moments]) -> np.ndarray:
 
 
 def analytic_bias_correction(
-    network: Network, moments: Mapping[str, Moments], scales: Mapping[str, np.ndarray], weight_bits: int
+    network: Network,
+    moments: Mapping[str, Moments],
+    scales: Mapping[str, np.ndarray],
+    weight_bits: int | Mapping[str, int],
 ) -> dict[str, np.ndarray]:
     """Convolution (by node name) -> bias (out,) that takes out the mean shift by its weights' rounding error.
 
@@ -219,7 +223,10 @@ def analytic_bias_correction(
     for node in network.nodes:
         if node.kind == "Conv":
             kernel, scale = np.asarray(node.constants[1], np.float64), np.asarray(scales[node.name], np.float64)
-            error = quantize_weights(kernel, scale, bits=weight_bits) * scale.reshape(-1, 1, 1, 1) - kernel
+            error = (
+                quantize_weights(kernel, scale, bits=bits_of(weight_bits, node.name)) * scale.reshape(-1, 1, 1, 1)
+                - kernel
+            )
             shift = (error.sum((2, 3)) * expected_input(node, moments)).sum(1)
             biases[node.name] = np.asarray(node.constants.get(2, np.zeros(len(kernel))), np.float64) - shift
     return biases

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,12 @@ class Crops:
     arrays: tuple[np.ndarray, ...]
     origin: str
     notes: tuple[str, ...] = ()
+    calm: tuple[np.ndarray, ...] = ()
+
+    @property
+    def watched(self) -> tuple[np.ndarray, ...]:
+        """What is quantized on: the crops, and the calm ones drawn beside them. Losses are measured on the crops."""
+        return (*self.arrays, *self.calm)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,11 @@ def calibration_crops(
         found = [s for source in sources for s in _find(source, scale, lr, Path(scratch))]
         how = "LR" if lr else "HR, made LR by MATLAB-compatible bicubic"
         origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({how})"
-        return _cut(found, count, size, origin)
+        crops = _cut(found, count, size, origin)
+    from snpe_srgan.quantization.synthetic import calm_crops
+
+    # 16 photographs may hold no sky and no wall: there the smallest shift shows, and nothing else would teach it.
+    return replace(crops, calm=calm_crops(scale=scale, size=size))
 
 
 def is_drawn(sources: Sequence[str | os.PathLike]) -> bool:

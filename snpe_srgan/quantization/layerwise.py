@@ -126,11 +126,14 @@ class Walk:
         self._mended = {1: kernel.astype(np.float32), 2: bias.astype(np.float32)}
 
     def mean_error(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        """E[float - quantized] of each output channel (channels,), crops weighted as in `moments`."""
+        """float - quantized, the mean over each crop, the median over crops: of each output channel (channels,).
+
+        Where a range clips, or a network explodes, a crop's mean error is its own affair; the median is what all share.
+        """
         values = self._run(node, self._read(node), {1: kernel.astype(np.float32), 2: bias.astype(np.float32)})
         exact = self.exact[node.output]
         means = [(a - b).mean(axis=(0, 2, 3), dtype=np.float64) for a, b in zip(exact, values, strict=True)]
-        return np.average(means, axis=0, weights=self.weights)
+        return np.median(means, axis=0)
 
     def moments(self, node: Node) -> list[np.ndarray]:
         """Centred second moments (taps, taps) of the quantized patches, a matrix for each group of channels.

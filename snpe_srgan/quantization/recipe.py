@@ -59,6 +59,11 @@ class Recipe:
         return step in self.steps
 
     @property
+    def crops(self) -> int:
+        """Calibration crops of 48x48: rounding to few bits has more to learn, and overfits 16."""
+        return 16 if self.weight_bits >= 8 else 40
+
+    @property
     def estimator(self) -> str:
         """How activation ranges are chosen, one of `encodings.ESTIMATORS`."""
         named = [ESTIMATORS[s] for s in self.steps if s in ESTIMATORS]

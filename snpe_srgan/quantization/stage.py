@@ -66,7 +66,7 @@ def quantize_model(
     minutes: float = 20.0,
     calibration: Sequence[str | os.PathLike] = (SAMPLE,),
     lr: bool = False,
-    count: int = 16,
+    count: int | None = None,
     input_size: tuple[int, int] = (128, 128),
     soc: int | str | None = None,
     judge: str = "host",
@@ -82,7 +82,7 @@ def quantize_model(
             `evaluate` sets (the worst of them counts).
         minutes: how long the step `qat` may train.
         calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, 'sample', 'synthetic', or 'none'.
-        count: calibration crops of 48x48 LR pixels.
+        count: calibration crops of 48x48 LR pixels; by default what the recipe wants.
         input_size: LR height and width of the .dlc; the .onnx takes any.
         judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
         evaluate: data sets on which to measure the dB lost against ground truth.
@@ -101,6 +101,7 @@ def quantize_model(
         _refuse(_paths(out_dir, file, name), onnx_only, overwrite)
     make_folder(out_dir)
 
+    count = count or parse_recipe(LADDER[0] if auto else recipe).crops
     source = Source(file, calibration, lr=lr, count=count, minutes=minutes, say=say)
     tries: tuple[Try, ...] = ()
     if auto:

@@ -8,10 +8,8 @@ Read `make_plan` from top to bottom: equalize, observe, choose ranges, round, co
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -23,21 +21,20 @@ from snpe_srgan.quantization.crops import Crops
 from snpe_srgan.quantization.encodings import activation_encodings
 from snpe_srgan.quantization.equalization import noise_factors, weight_factors
 from snpe_srgan.quantization.layerwise import Shift, mend
-from snpe_srgan.quantization.mixed import arithmetic_cost, choose, error_shares, regrid
+from snpe_srgan.quantization.mixed import mix, regrid
 from snpe_srgan.quantization.network import Network
 from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
+from snpe_srgan.quantization.qdq import bits_of, kernel_bits, kernel_scales, slope_grids
 from snpe_srgan.quantization.recipe import Recipe
 from snpe_srgan.quantization.search import mean_psnr, promising_groups, refine
 from snpe_srgan.quantization.simulate import runner
 from snpe_srgan.quantization.weights import channel_scales
 from snpe_srgan.quantization.wires import Wires, rescaled, with_convolutions
-from snpe_srgan.runtimes.onnx_model import fix_size
 from snpe_srgan.toolchains import qnn
 
 NEED_PICTURES = ("eq", "minmax", "percentile", "mse", "decibel", "search", "mixed", "bc", "adaround", "qat")
 SEARCH_CROPS = 6
-COST_SIZE, COSTED = (64, 64), "Qualcomm's cost model for SA8255P at 64x64"
+COSTED = "Qualcomm's cost model for SA8255P at 128x128"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +95,7 @@ def make_plan(
         moments = None if moments is None else analytic.scaled(moments, wires, factors)
     if recipe.has("absorb"):
         done = absorb(model, Network(model), moments)
-        model, count = done.model, sum(done.absorbed.values())
+        model, moments, count = done.model, done.moments, sum(done.absorbed.values())
         notes.append(f"absorb: {count} channels gave a constant to the next bias" + _why_none(count))
     if model is not reference and crops is not None:
         statistics = _observe(model, scale, crops, say)
@@ -114,7 +111,7 @@ def make_plan(
     shifts: tuple[Shift, ...] = ()
     if recipe.has("bc") or recipe.has("adaround"):
         say("layer by layer: " + " and ".join(s for s in recipe.steps if s in ("bc", "adaround")))
-        plan, shifts = mend(plan, crops.arrays, rounding=recipe.has("adaround"), correction=recipe.has("bc"))
+        plan, shifts = mend(plan, crops.watched, rounding=recipe.has("adaround"), correction=recipe.has("bc"))
     if recipe.has("qat"):
         plan = finetune(plan)
     return Made(plan, model, before, factors, shifts, tuple(notes))
@@ -138,8 +135,8 @@ def _check(recipe: Recipe, crops: Crops | None, moments) -> None:
 
 
 def _observe(model, scale: int, crops: Crops, say) -> Mapping[str, Statistics]:
-    say(f"watching {len(crops.arrays)} crops flow through the network")
-    return collect(model, crops.arrays, scale=scale)
+    say(f"watching {len(crops.watched)} crops flow through the network")
+    return collect(model, crops.watched, scale=scale)
 
 
 def _why_none(count: int) -> str:
@@ -149,20 +146,21 @@ def _why_none(count: int) -> str:
 def _ranges(model, recipe: Recipe, statistics, moments) -> Plan:
     """The plan with ranges and scales chosen, nothing corrected yet."""
     network = Network(model)
+    bits = recipe.weight_bits if recipe.weight_bits >= 8 else kernel_bits(network, recipe.weight_bits)
     if statistics is None:
         encodings = analytic.gaussian_encodings(network, moments, bits=recipe.activation_bits)
     else:
         encodings = activation_encodings(network, statistics, bits=recipe.activation_bits, estimator=recipe.estimator)
-    scales = kernel_scales(network, encodings, bits=recipe.weight_bits)
+    scales = kernel_scales(network, encodings, bits=bits)
     if recipe.has("pertensor"):
         kernels = {node.name: node.constants[1] for node in network.nodes if node.kind == "Conv"}
         scales = {
-            name: np.maximum(s, channel_scales(kernels[name][None], bits=recipe.weight_bits)[0])
+            name: np.maximum(s, channel_scales(kernels[name][None], bits=bits_of(bits, name))[0])
             for name, s in scales.items()
         }
         scales = {name: np.full_like(s, s.max()) for name, s in scales.items()}
     slopes = slope_grids(network, statistics or {}, bits=recipe.activation_bits)
-    return Plan(model, statistics, encodings, scales, slopes, recipe.weight_bits)
+    return Plan(model, statistics, encodings, scales, slopes, bits)
 
 
 def _analytic(plan: Plan, moments) -> Plan:
@@ -197,17 +195,7 @@ def _mixed(plan: Plan, crops: Crops, say) -> tuple[Plan, list[str]]:
     """The plan with a few places in 16 bits, and a line on each."""
     modelled = qnn.available() is None
     say(f"trying 16 bits where most is lost; cost by {COSTED if modelled else 'multiplications and bytes'}")
-    network = Network(plan.model)
-
-    def cost(encodings: Mapping) -> float:
-        if not modelled:
-            return arithmetic_cost(network, encodings)
-        with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
-            path = Path(folder) / "mixed.onnx"
-            path.write_bytes(fix_size(regrid(plan, encodings).quantized(), COST_SIZE).SerializeToString())
-            return float(qnn.estimate_cost(path).microseconds)
-
-    encodings, choices = choose(plan, _judge(plan, crops), cost=cost, shares=error_shares(plan))
+    plan, choices = mix(plan, crops.arrays)
     unit = f" us of {COSTED}" if modelled else ""
     notes = [f"16 bits: {c.name} ({', '.join(c.tensors)}), +{c.gain:.2f} dB for {c.cost:+,.0f}{unit}" for c in choices]
-    return regrid(plan, encodings), notes or ["16 bits: no place gained enough for what it costs"]
+    return plan, notes or ["16 bits: no place gained enough for what it costs"]

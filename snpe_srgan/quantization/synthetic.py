@@ -22,6 +22,7 @@ SMALLEST_LEAF = (3.0, 40.0)  # radius, HR pixels: from foliage to a near wall
 LEAVES = 2500  # what they leave open is background
 WARMTH = 0.15  # sunlight, soil and skin against the sky
 CALM = (0.95, 0.05, 0.5, 0.85, 0.2)  # levels of the calm pictures
+JOINED = 4  # of them join photographs
 LUMINANCE, BLUE_YELLOW, RED_GREEN = (
     np.array(v) / np.linalg.norm(v) for v in ([1.0, 1.0, 1.0], [1.0, 1.0, -2.0], [1.0, -1.0, 0.0])
 )
@@ -37,6 +38,13 @@ def synthetic_crops(*, scale: int, count: int = 16, size: int = SIZE, seed: int 
         hr = np.rint(255 * picture(random, size * scale, kind=index)).astype(np.uint8)
         arrays.append(pixels_to_lr(downscale(hr, scale))[None])
     return Crops(tuple(arrays), f"{count} synthetic pictures (dead leaves, seed {seed}), no photograph")
+
+
+def calm_crops(*, scale: int, size: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """JOINED of the calm ones alone, LR crops (1, size, size, 3)."""
+    kinds = range(3, 4 * JOINED, 4)
+    pictures = [picture(np.random.default_rng([seed, kind]), size * scale, kind=kind) for kind in kinds]
+    return tuple(pixels_to_lr(downscale(np.rint(255 * p).astype(np.uint8), scale))[None] for p in pictures)
 
 
 def leaf_radii(random: np.random.Generator, count: int, low: float, high: float) -> np.ndarray:
