@@ -148,7 +148,8 @@ def _ranges(model, recipe: Recipe, statistics, moments) -> Plan:
     network = Network(model)
     bits = recipe.weight_bits if recipe.weight_bits >= 8 else kernel_bits(network, recipe.weight_bits)
     if statistics is None:
-        encodings = analytic.gaussian_encodings(network, moments, bits=recipe.activation_bits)
+        expected = analytic.expected_moments(network, moments)
+        encodings = analytic.gaussian_encodings(network, expected, bits=recipe.activation_bits)
     else:
         encodings = activation_encodings(network, statistics, bits=recipe.activation_bits, estimator=recipe.estimator)
     scales = kernel_scales(network, encodings, bits=bits)
