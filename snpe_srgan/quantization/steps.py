@@ -34,6 +34,7 @@ from snpe_srgan.toolchains import qnn
 
 NEED_PICTURES = ("eq", "minmax", "percentile", "mse", "decibel", "search", "mixed", "bc", "adaround", "qat")
 SEARCH_CROPS = 6
+MENDED_CROPS = 48  # held in memory at once, 35 MB each for the 16 x 64 network; more are only watched
 COSTED = "Qualcomm's cost model for SA8255P at 128x128"
 
 
@@ -111,7 +112,8 @@ def make_plan(
     shifts: tuple[Shift, ...] = ()
     if recipe.has("bc") or recipe.has("adaround"):
         say("layer by layer: " + " and ".join(s for s in recipe.steps if s in ("bc", "adaround")))
-        plan, shifts = mend(plan, crops.watched, rounding=recipe.has("adaround"), correction=recipe.has("bc"))
+        few = crops.arrays[:: -(-len(crops.arrays) // MENDED_CROPS)]
+        plan, shifts = mend(plan, (*few, *crops.calm), rounding=recipe.has("adaround"), correction=recipe.has("bc"))
     if recipe.has("qat"):
         plan = finetune(plan)
     return Made(plan, model, before, factors, shifts, tuple(notes))
