@@ -71,7 +71,8 @@ def calibration_crops(
     from snpe_srgan.quantization.synthetic import calm_crops
 
     # 16 photographs may hold no sky and no wall: there the smallest shift shows, and nothing else would teach it.
-    return replace(crops, calm=calm_crops(scale=scale, size=size))
+    side = max(max(crop.shape[1:3]) for crop in crops.arrays)
+    return replace(crops, calm=calm_crops(scale=scale, size=side))
 
 
 def is_drawn(sources: Sequence[str | os.PathLike]) -> bool:
