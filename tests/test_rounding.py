@@ -117,7 +117,7 @@ def test_the_walk_computes_what_the_quantized_graph_computes():
     graph = session(with_outputs(quantized, list(names.values())), integer_kernels=False)
     wanted = dict(zip(names, graph(list(names.values()), {walk.network.input: CROPS[0]}), strict=True))
     seen = {}
-    for node in walk:
+    for _ in walk:
         for x in set(walk.integer) & set(wanted):
             seen[x] = walk.integer[x][0]
     assert len(seen) >= 4
