@@ -30,6 +30,7 @@ from snpe_srgan.quantization.wires import FIXED, Wires, read_by
 KAPPA = 0.1  # of the weights' rounding error, what learned rounding (see `rounding`) leaves
 USUAL = 0.75  # of the crops stay within the ranges that are balanced
 NORM = 24  # the p of the p-norms that stand for maxima
+LIMIT = 16.0  # a channel that calibration hardly saw alive is stretched no farther: other pictures may wake it
 STEPS = 400
 TOLERANCE, SWEEPS = 1e-6, 2000
 TINY = 1e-30
@@ -77,7 +78,7 @@ def noise_factors(
     kappa: float = KAPPA,
 ) -> np.ndarray:
     """(wires.count,) factors of least expected error of the picture (the formula in the module's docstring), by L-BFGS
-    from 1; statistics are those of `network` itself."""
+    from 1, none beyond LIMIT or its inverse; statistics are those of `network` itself."""
     from scipy.optimize import minimize
 
     tensors = []
@@ -115,7 +116,14 @@ def noise_factors(
             np.add.at(slope, ids, 2 * parts - 2 * parts.sum(axis=1)[:, None] * share)
         return float(np.log(total + TINY)), slope[:-1] / (total + TINY)
 
-    found = minimize(error, np.zeros(wires.count), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    found = minimize(
+        error,
+        np.zeros(wires.count),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-np.log(LIMIT), np.log(LIMIT))] * wires.count,
+        options={"maxiter": STEPS},
+    )
     return np.exp(found.x)
 
 
