@@ -81,6 +81,8 @@ def noise_factors(
     from 1, none beyond LIMIT or its inverse; statistics are those of `network` itself."""
     from scipy.optimize import minimize
 
+    if not wires.count:
+        return np.ones(0)
     tensors = []
     for x, s in statistics.items():
         if (wires.of[x] != FIXED).any():
