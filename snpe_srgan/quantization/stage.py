@@ -123,6 +123,8 @@ def quantize_model(
         )  # fmt: skip
         if judge == "emulator":
             report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)
+    for note in made.notes:
+        say(note)
     notes = (*source.notes, *made.notes)
     _write_cards(paths, file, source, chosen, report, input_size, checks, notes, onnx_only)
     plots = _write_reports(paths, file, chosen, made, report, analysis, tries, overwrite)

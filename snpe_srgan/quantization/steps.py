@@ -44,7 +44,6 @@ class Made:
 
     Attributes:
         exact: the float model in the plan's own channel scales: equalized, not corrected or rounded.
-        before: statistics of the float model as it came; None without pictures.
         factors: (wires,) by which equalization multiplied the channels; None without that step.
         shifts: mean errors of the convolutions before and after bias correction.
         notes: what a user should know.
@@ -52,7 +51,6 @@ class Made:
 
     plan: Plan
     exact: object
-    before: Mapping[str, Statistics] | None = None
     factors: np.ndarray | None = None
     shifts: tuple[Shift, ...] = ()
     notes: tuple[str, ...] = ()
@@ -116,7 +114,7 @@ def make_plan(
         plan, shifts = mend(plan, (*few, *crops.calm), rounding=recipe.has("adaround"), correction=recipe.has("bc"))
     if recipe.has("qat"):
         plan = finetune(plan)
-    return Made(plan, model, before, factors, shifts, tuple(notes))
+    return Made(plan, model, factors, shifts, tuple(notes))
 
 
 def _check(recipe: Recipe, crops: Crops | None, moments) -> None:
