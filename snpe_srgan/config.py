@@ -78,13 +78,37 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """Knowledge distillation from `teacher` (name, run folder or .npz): `weight` * `loss` between the two networks'
+    pictures, and `feature_weight` * the attention transfer (losses/distillation.py) of the layers in `features`, each
+    'layer', or 'student=teacher' where the two networks name it differently."""
+
+    teacher: str | None = None
+    weight: float = 0.0
+    loss: Literal["l1", "mse"] = "l1"
+    feature_weight: float = 0.0
+    features: list[str] = field(default_factory=list)
+
+    @property
+    def active(self) -> bool:
+        return bool(self.weight or self.feature_weight)
+
+    @property
+    def layers(self) -> list[tuple[str, str]]:
+        """`features` as (student's layer, teacher's layer)."""
+        return [(left, right or left) for left, _, right in (entry.partition("=") for entry in self.features)]
+
+
+@dataclass(frozen=True)
 class LossConfig:
-    """content = pixel_weight * pixel + feature_weight * feature; total = content + adversarial_weight * adversarial."""
+    """content = pixel_weight * pixel + feature_weight * feature + what `distill` adds;
+    total = content + adversarial_weight * adversarial."""
 
     pixel: Literal["mse", "l1"] = "mse"
     pixel_weight: float = 1.0
     feature_weight: float = 0.0
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     adversarial_weight: float = 0.0
 
 
@@ -203,9 +227,20 @@ class Config:
             _require(stage.learning_rate > 0, f"{where}.learning_rate", "must be above 0")
             _require(batch > 0, f"{where}.batch_size", "must be at least 1")
             _require(crop > 0 and crop % scale == 0, f"{where}.crop", f"{crop} is no multiple of the scale {scale}")
-            loss = stage.loss
+            loss, distill = stage.loss, stage.loss.distill
             weights = (loss.pixel_weight, loss.feature_weight, loss.adversarial_weight)
+            weights += (distill.weight, distill.feature_weight)
             _require(min(weights) >= 0 and sum(weights) > 0, f"{where}.loss", "weights must be >= 0, one above 0")
+            _require(bool(distill.teacher) or not distill.active, f"{where}.loss.distill.teacher", "must name a model")
+            _require(
+                bool(distill.features) or not distill.feature_weight, f"{where}.loss.distill.features",
+                "must name a layer: feature_weight is above 0",
+            )  # fmt: skip
+            for entry in distill.features:
+                _require(
+                    re.fullmatch(r"[^=]+(=[^=]+)?", entry) is not None, f"{where}.loss.distill.features",
+                    f"are 'layer' or 'student=teacher', not '{entry}'",
+                )  # fmt: skip
             if loss.adversarial_weight:
                 _require(crop % 16 == 0, f"{where}.crop", f"{crop} is no multiple of 16, which the discriminator needs")
 

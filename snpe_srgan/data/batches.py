@@ -4,6 +4,8 @@
     lr, hr = batches.batch(1234)                  # uint8 (16, 24, 24, 3) and (16, 96, 96, 3)
     for lr, hr in prefetch(batches, start=1234, stop=2000): ...
 
+With a teacher's pictures (plane.py) a batch has a third array, `(lr, hr, teacher)`, cut and turned like HR.
+
 There is no state to save: a checkpoint keeps the step, and a resumed run sees the very same batches. Pictures are
 drawn in proportion to their area, positions uniformly among whole LR pixels, and one of the eight flips and rotations
 is applied to LR and HR alike.
@@ -11,6 +13,7 @@ is applied to LR and HR alike.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import queue
 import threading
@@ -18,10 +21,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from snpe_srgan.data.plane import Plane
 from snpe_srgan.data.stored import Cache, require_size
 from snpe_srgan.errors import UsageError
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[np.ndarray, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,15 +46,26 @@ class Batches:
         crop: side of the HR crop in pixels, a multiple of the scale.
         augment: flips and rotations; without it every crop is upright.
         seed: batches with another seed are independent of these.
+        teacher: a teacher's pictures of the same cache.
     """
 
-    def __init__(self, cache: Cache, *, batch_size: int, crop: int, augment: bool = True, seed: int = 0):
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        batch_size: int,
+        crop: int,
+        augment: bool = True,
+        seed: int = 0,
+        teacher: Plane | None = None,
+    ):
         if crop < cache.scale or crop % cache.scale:
             raise UsageError(f"the crop ({crop}) must be a multiple of the scale ({cache.scale})")
         if batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, not {batch_size}")
         require_size(cache.pictures, crop)
         self.cache, self.batch_size, self.crop, self.augment, self.seed = cache, batch_size, crop, augment, seed
+        self.teacher = teacher
         self._rows = slice(None)
         self._cumulative = np.cumsum([p.height * p.width for p in cache.pictures], dtype=np.float64)
         self._cumulative /= self._cumulative[-1]
@@ -59,19 +74,22 @@ class Batches:
         """Worker `index` of `count`: its rows of the same batches, so the workers together see what one would."""
         if not 0 <= index < count or self.batch_size % count or self._rows != slice(None):
             raise UsageError(f"a batch of {self.batch_size} cannot be dealt to worker {index} of {count}")
-        part = Batches(self.cache, batch_size=self.batch_size, crop=self.crop, augment=self.augment, seed=self.seed)
+        part = copy.copy(self)
         part._rows = slice(index, None, count)
         return part
 
     def batch(self, step: int) -> Batch:
-        """LR uint8 (n, crop / scale, crop / scale, 3) and HR uint8 (n, crop, crop, 3) of one step."""
-        crops, scale, crop = self.crops(step), self.cache.scale, self.crop
-        lr = np.empty((len(crops), crop // scale, crop // scale, 3), np.uint8)
-        hr = np.empty((len(crops), crop, crop, 3), np.uint8)
+        """LR uint8 (n, crop / scale, crop / scale, 3), HR uint8 (n, crop, crop, 3) and, with a teacher, its picture
+        like HR."""
+        crops, scale, size = self.crops(step), self.cache.scale, self.crop // self.cache.scale
+        planes = [(self.cache.lr, 1), (self.cache.hr, scale)]
+        if self.teacher is not None:
+            planes.append((self.teacher.sr, scale))
+        batch = tuple(np.empty((len(crops), size * k, size * k, 3), np.uint8) for _, k in planes)
         for i, c in enumerate(crops):
-            lr[i] = turn(_cut(self.cache.lr(c.picture), c.top, c.left, crop // scale), c.turn)
-            hr[i] = turn(_cut(self.cache.hr(c.picture), c.top * scale, c.left * scale, crop), c.turn)
-        return lr, hr
+            for array, (picture, k) in zip(batch, planes, strict=True):
+                array[i] = turn(_cut(picture(c.picture), c.top * k, c.left * k, size * k), c.turn)
+        return batch
 
     def crops(self, step: int) -> list[Crop]:
         """What `batch(step)` cuts.

@@ -92,7 +92,7 @@ def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: in
     part = make_folder(folder.with_name(folder.name + ".part"))
     try:
         sizes = plane_sizes(pictures, scale)
-        _require_space(part, sum(sizes))
+        require_space(part, sum(sizes))
         for name, size in zip((HR, LR), sizes, strict=True):
             with open(part / name, "ab") as file:  # keeps what an earlier run has written
                 file.truncate(size)
@@ -121,7 +121,7 @@ def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, progress:
     ranges = [(slice(a, b), slice(a // scale**2, b // scale**2)) for a, b in itertools.pairwise(starts)]
     done = {
         i: dataclasses.replace(pictures[i], height=height, width=width, crc=crc)
-        for i, height, width, crc in _journal(part / JOURNAL)
+        for i, height, width, crc in read_journal(part / JOURNAL)
         if i < len(pairs) and crc == _crc(hr_bytes[ranges[i][0]], lr_bytes[ranges[i][1]])
     }
     bad: list[str] = []
@@ -227,14 +227,14 @@ def _crc(hr: np.ndarray, lr: np.ndarray) -> int:
     return zlib.crc32(lr, zlib.crc32(hr))
 
 
-def _journal(path: Path) -> list[list[int]]:
+def read_journal(path: Path) -> list[list[int]]:
     """Pictures an earlier run finished: number, height, width, CRC. A half-written last line is no entry."""
     lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.is_file() else []
     rows = [line.split() for line in lines]
     return [[int(word) for word in row] for row in rows if len(row) == 4 and all(word.isdigit() for word in row)]
 
 
-def _require_space(folder: Path, needed: int) -> None:
+def require_space(folder: Path, needed: int) -> None:
     """`needed` bytes must be free beside what the unfinished files take already (they are sparse: count blocks)."""
     taken = sum(getattr(f.stat(), "st_blocks", 0) * 512 for f in folder.iterdir())
     free = shutil.disk_usage(folder).free

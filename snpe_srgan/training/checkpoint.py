@@ -44,6 +44,7 @@ class Progress:
         best: best validation PSNR of the stage so far.
         history: one entry a finished stage: its last losses and scores.
         config: what the weights depend on, as plain data.
+        teachers: SHA-256 of the teacher's file, by stage.
     """
 
     stage: int
@@ -59,6 +60,7 @@ class Progress:
     config: dict = field(default_factory=dict)
     config_hash: str = ""
     data_key: str = ""
+    teachers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a config's data section to the cache that is trained on and the pairs that are validated on."""
+"""From a config's data section to what is trained on (the cache, a teacher's pictures) and validated on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 from snpe_srgan.cli.output import Output
 from snpe_srgan.config import Config, DataConfig
 from snpe_srgan.data.cache import Cache, prepare
+from snpe_srgan.data.plane import Plane, build_plane, find_plane
 from snpe_srgan.data.sample import make_sample
 from snpe_srgan.data.sources import find_pictures
 from snpe_srgan.metrics.dataset import Pair, PairFiles
+from snpe_srgan.training.networks import Teacher
 
 
 def training_cache(config: Config, output: Output) -> Cache:
@@ -39,6 +41,20 @@ def _ensure_sample(data: DataConfig, specs: list[str], scale: int) -> None:
     folder = Path(data.root) / "sample"
     if "sample" in specs and not folder.exists():
         make_sample(folder)
+
+
+def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
+    """The teacher's pictures of the cache, made on the fastest engine of this machine unless they are there already."""
+    key = f"{content_key(cache)}-{teacher.sha256[:16]}"
+    plane = find_plane(cache, key)
+    if plane is not None:
+        return plane
+    from snpe_srgan.runtimes.open import open_session
+    from snpe_srgan.runtimes.upscale import upscale_pixels
+
+    with open_session(teacher.file) as session:
+        output.note(f"teacher {teacher.file.path.name}: enlarging {len(cache)} training pictures with {session.engine}")
+        return build_plane(cache, key, lambda lr: upscale_pixels(session, lr), progress=output.progress)
 
 
 def content_key(cache: Cache) -> str:

@@ -83,14 +83,12 @@ def run_stage(
     try:
         while position.step < position.plan.end:
             before = time.perf_counter()
-            lr, hr = deal(next(source))
+            pixels = deal(next(source))
             waited += time.perf_counter() - before
             step, progress = position.step, position.plan.at(position.step)
             rate = learning_rate(stage.schedule, stage.learning_rate, step, progress)
-            vector = np.array(
-                [rate, *state.generator_adam.powers(step), averaging_decay(ema, step)], np.float32
-            )
-            step_function(lr, hr, tf.constant(vector), tf.constant(step, tf.int64))
+            vector = np.array([rate, *state.generator_adam.powers(step), averaging_decay(ema, step)], np.float32)
+            step_function(pixels, tf.constant(vector), tf.constant(step, tf.int64))
             position.step, position.logged = step + 1, position.logged + 1
             hooks.advance()
             if not speed:  # the first step traced the graph, which says nothing about the pace

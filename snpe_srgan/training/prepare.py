@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.npz import load_npz
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.cli.output import Output
 from snpe_srgan.config import Config
 from snpe_srgan.data.cache import Cache
+from snpe_srgan.data.plane import Plane
 from snpe_srgan.errors import ConfigError, InputError
 from snpe_srgan.losses.feature_networks import FeatureNetwork, load_feature_network
 from snpe_srgan.models.graph import Graph
-from snpe_srgan.models.registry import describe
 from snpe_srgan.training.checkpoint import Checkpoint
 from snpe_srgan.training.engine import Distribution
-from snpe_srgan.training.input import content_key, training_cache, validation_pairs
+from snpe_srgan.training.input import content_key, teacher_plane, training_cache, validation_pairs
+from snpe_srgan.training.networks import Networks, Teacher, require_same_teachers
 from snpe_srgan.training.result import validation_name
 from snpe_srgan.training.validation import PROTOCOL, Validator
 
@@ -38,7 +37,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of a run share."""
+    """What the stages of a run share; `teachers` and `planes` (their pictures) are by stage."""
 
     config: Config
     folder: Path
@@ -49,32 +48,26 @@ class Run:
     cache: Cache
     data_key: str
     features: Mapping[str, FeatureNetwork]
+    teachers: Mapping[str, Teacher]
+    planes: Mapping[str, Plane]
     validator: Validator | None
     validation: str
     protocol: str
     clock: Clock
 
 
-def _network(config: Config) -> tuple[Graph, dict[str, np.ndarray] | None]:
-    """The network and, with `model.initial`, the weights to start from (then the file's own layers count)."""
-    model = config.model
-    if model.initial is None:
-        return describe(model.name, model.options, scale=model.scale), None
-    file = resolve(model.initial, kinds=("npz",))
-    graph, weights = load_npz(file.path)
-    if (graph.network, graph.scale) != (model.name, model.scale):
-        raise ConfigError(
-            f"model.initial holds {graph.network} x{graph.scale}, the config says {model.name} x{model.scale}",
-            where=file.path,
-        )
-    return graph, weights
-
-
 def prepare_run(
-    config: Config, folder: Path, distribution: Distribution, precision: str, output: Output, saved: Checkpoint | None
+    config: Config,
+    networks: Networks,
+    folder: Path,
+    distribution: Distribution,
+    precision: str,
+    output: Output,
+    saved: Checkpoint | None,
 ) -> Run:
-    """Reads networks, weights and pictures; `saved` is the checkpoint that is resumed."""
-    graph, initial = _network(config)
+    """Reads pictures and feature networks, and lets the teachers enlarge; `saved` is the checkpoint that is resumed."""
+    if saved:
+        require_same_teachers(saved.progress.teachers, networks.teachers)
     for stage in config.training.stages:
         batch = stage.batch_size or config.data.batch_size
         if batch % distribution.replicas:
@@ -94,16 +87,23 @@ def prepare_run(
         for stage in config.training.stages
         if stage.loss.feature_weight and (wanted := stage.loss.features)
     }
+    planes = {
+        stage.name: teacher_plane(cache, networks.teachers[stage.name], output)
+        for stage in config.training.stages
+        if stage.loss.distill.weight
+    }
     return Run(
         config=config,
         folder=folder,
         distribution=distribution,
         precision=precision,
-        graph=graph,
-        initial=initial,
+        graph=networks.graph,
+        initial=networks.initial,
         cache=cache,
         data_key=data_key,
         features=features,
+        teachers=networks.teachers,
+        planes=planes,
         validator=Validator(pairs, scale=config.model.scale) if pairs else None,
         validation=validation_name(config, len(pairs)),
         protocol=PROTOCOL.describe(),

@@ -14,6 +14,7 @@ from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.config import Config
 from snpe_srgan.export.model_card import model_card
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.training.networks import Teacher
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def save_generator(
     weights: Mapping[str, np.ndarray],
     *,
     stages: list[StageResult],
+    teachers: Mapping[str, Teacher],
     precision: str,
     validation: str,
     protocol: str,
@@ -79,6 +81,16 @@ def save_generator(
         "initial": config.model.initial,
         "stages": [dataclasses.asdict(stage) for stage in stages],
     }
+    if teachers:
+        training["distill"] = {
+            stage.name: {
+                **dataclasses.asdict(stage.loss.distill),
+                "teacher": short(stage.loss.distill.teacher),
+                "sha256": teachers[stage.name].sha256,
+            }
+            for stage in config.training.stages
+            if stage.name in teachers
+        }
     card = dataclasses.replace(model_card(graph, kind="npz", training=training), metrics=metrics)
     write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))
     return path

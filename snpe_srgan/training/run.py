@@ -20,6 +20,7 @@ from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
 from snpe_srgan.training.engine import make_distribution, set_determinism, set_precision
 from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
+from snpe_srgan.training.networks import read_networks
 from snpe_srgan.training.prepare import Run, prepare_run
 from snpe_srgan.training.result import StageResult, TrainResult
 from snpe_srgan.training.rundir import check_resume, claim, describe_run, lock, relevant
@@ -41,6 +42,7 @@ def train(
     """
     output, folder = output or Output(quiet=True), Path(run_dir)
     _check(config)
+    networks = read_networks(config)  # before an earlier run is removed, and before hours of decoding
     set_determinism(config.training.deterministic)
     distribution = make_distribution(config.training)
     precision = set_precision(config.training.precision)
@@ -51,7 +53,7 @@ def train(
         saved = last_checkpoint(folder / "checkpoints", warn=output.warn) if resume else None
         if saved:
             check_resume(saved.progress.config, relevant(config), saved.progress.stage, saved.progress.step, saved.path)
-        run = prepare_run(config, folder, distribution, precision, output, saved)
+        run = prepare_run(config, networks, folder, distribution, precision, output, saved)
         log_folder = folder if distribution.is_chief else None
         metrics_bytes = saved.progress.metrics_bytes if saved else 0
         log = stack.enter_context(RunLog(log_folder, output, metrics_bytes=metrics_bytes))

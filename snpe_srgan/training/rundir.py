@@ -1,7 +1,7 @@
 """The run folder: who may write into it, what a resume may change, what it says about the machine.
 
-    runs/<name>/  config.yaml  env.json  log.txt  metrics.jsonl  tb/  checkpoints/  samples/
-                  generator_<stage>.npz  generator.npz     (each with its card)
+runs/<name>/  config.yaml  env.json  log.txt  metrics.jsonl  tb/  checkpoints/  samples/
+              generator_<stage>.npz  generator.npz     (each with its card)
 """
 
 from __future__ import annotations
@@ -98,6 +98,9 @@ def relevant(config: Config) -> dict[str, object]:
     """The part of a config that the trained weights depend on, as plain data."""
     plain = dataclasses.asdict(config)
     data = {k: plain["data"][k] for k in ("train", "crop", "batch_size", "augment")}
+    for stage, typed in zip(plain["training"]["stages"], config.training.stages, strict=True):
+        if not typed.loss.distill.active:  # then it changes nothing: runs from before there was one resume
+            del stage["loss"]["distill"]
     return {
         "seed": plain["seed"], "model": plain["model"], "discriminator": plain["discriminator"], "data": data,
         "training": plain["training"],

@@ -54,6 +54,7 @@ class StageRun:
             crop=crop,
             augment=config.data.augment,
             seed=stage_seed(config.seed, index),
+            teacher=run.planes.get(self.stage.name),
         )
         self.state = StageState(
             run.graph,
@@ -194,8 +195,8 @@ class StageRun:
         run = self.shared
         save_generator(
             path, run.config, run.graph, self.state.average_weights(),
-            stages=[*self.history, result], precision=run.precision, validation=run.validation,
-            protocol=run.protocol,
+            stages=[*self.history, result], teachers=run.teachers, precision=run.precision,
+            validation=run.validation, protocol=run.protocol,
         )  # fmt: skip
 
     def _progress(self, history: list[StageResult]) -> Progress:
@@ -215,6 +216,7 @@ class StageRun:
             config=plain,
             config_hash=config_hash(plain),
             data_key=run.data_key,
+            teachers={name: teacher.sha256 for name, teacher in run.teachers.items()},
         )
 
     def _save(self, history: list[StageResult] | None = None) -> Checkpoint:

@@ -25,7 +25,13 @@ ADVERSARIAL_METRICS = ("adversarial", "d_loss", "d_real", "d_fake", "d_gradient_
 
 def metric_names(stage: StageConfig) -> tuple[str, ...]:
     """What a step of this stage adds up, in order."""
-    names = PIXEL_METRICS + (("feature",) if stage.loss.feature_weight else ())
+    loss, names = stage.loss, PIXEL_METRICS
+    for name, weight in (
+        ("feature", loss.feature_weight),
+        ("distill", loss.distill.weight),
+        ("distill_feature", loss.distill.feature_weight),
+    ):
+        names += (name,) if weight else ()
     return names + (ADVERSARIAL_METRICS if stage.loss.adversarial_weight else ())
 
 
@@ -57,7 +63,7 @@ def make_step(
     gradient_clip: float = 0.0,
     features: FeatureNetwork | None = None,
 ):
-    """`step(lr, hr, numbers, step_number)`: uint8 batches (n, h, w, 3) and (n, 4h, 4w, 3), float32 (4,), int64."""
+    """`step(pixels, numbers, step_number)`: a batch of data/batches.py, float32 (4,), int64."""
     weights = stage.loss
 
     def update_discriminator(hr, sr, numbers: Numbers) -> list[tf.Tensor]:
@@ -71,9 +77,9 @@ def make_step(
         adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
         return [loss, tf.reduce_mean(tf.sigmoid(real)), tf.reduce_mean(tf.sigmoid(fake)), norm]
 
-    def on_replica(lr_pixels, hr_pixels, vector, number):
+    def on_replica(pixels, vector, number):
         numbers = Numbers(*tf.unstack(vector))
-        lr, hr = to_lr(lr_pixels), to_hr(hr_pixels)
+        lr, hr = to_lr(pixels[0]), to_hr(pixels[1])
         adam = state.generator_adam
         with tf.GradientTape(watch_accessed_variables=False) as through_generator:
             through_generator.watch(adam.variables)
@@ -89,6 +95,10 @@ def make_step(
                 feature = feature_mse(features(hr), features(sr))
                 content += weights.feature_weight * feature
                 metrics.append(feature)
+            if weights.distill.weight:
+                distill = PIXEL_LOSSES[weights.distill.loss](to_hr(pixels[2]), sr)
+                content += weights.distill.weight * distill
+                metrics.append(distill)
             loss = content
             if weights.adversarial_weight:
                 adversarial = generator_adversarial(state.discriminator(sr, is_train=True))
@@ -103,8 +113,8 @@ def make_step(
         return values
 
     @tf.function(reduce_retracing=True)
-    def step(lr_pixels, hr_pixels, vector, number):
-        distribution.run(on_replica, (lr_pixels, hr_pixels, vector, number))
+    def step(pixels, vector, number):
+        distribution.run(on_replica, (pixels, vector, number))
         state.move_average(vector[3])
 
     return step
