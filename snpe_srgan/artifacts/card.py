@@ -62,6 +62,7 @@ class Card:
     output: TensorInfo | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     training: Mapping[str, object] = field(default_factory=dict)  # data, steps, losses, origin, licences
+    compression: Mapping[str, object] = field(default_factory=dict)  # target, strategy, what each layer gave up
     quantization: Mapping[str, object] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
     checks: tuple[Check, ...] = ()

@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
     "import": ("import_", "Foreign weight files into a .npz of ours."),
     "freeze": ("freeze", "A run or .npz into a TensorFlow .pb with fixed node names."),
+    "compress": ("compress", "A trained network into a smaller one, fine-tuned, with what it saved."),
     "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
     "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
     "run": ("run", "Enlarge pictures."),

@@ -52,9 +52,18 @@ class _Source:
 
 
 def calibration_crops(
-    sources: Sequence[str | os.PathLike], *, scale: int, count: int = 16, size: int = SIZE, lr: bool = False
+    sources: Sequence[str | os.PathLike],
+    *,
+    scale: int,
+    count: int = 16,
+    size: int = SIZE,
+    lr: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Crops:
-    """`count` crops of at most `size` x `size`, spread evenly over the pictures; places are drawn with a fixed seed."""
+    """`count` crops of at most `size` x `size`, spread evenly over the pictures; places are drawn with a fixed seed.
+
+    `part` (k, n) takes every n-th picture from the k-th on: parts of the same n share no picture.
+    """
     if count < 1:
         raise UsageError(f"at least one calibration crop is needed, not {count}", where="--count")
     if not sources:
@@ -62,9 +71,15 @@ def calibration_crops(
     if is_drawn(sources):
         from snpe_srgan.quantization.synthetic import synthetic_crops
 
-        return synthetic_crops(scale=scale, count=count, size=size)
+        return synthetic_crops(scale=scale, count=count, size=size, seed=part[0])
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
         found = [s for source in sources for s in _find(source, scale, lr, Path(scratch))]
+        if len(found) < part[1]:
+            raise InputError(
+                f"{len(found)} picture cannot be divided into {part[1]} parts", where=_place(sources[0]),
+                hint="name more pictures",
+            )  # fmt: skip
+        found = found[part[0] :: part[1]]
         how = "LR" if lr else "HR, made LR by MATLAB-compatible bicubic"
         origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({how})"
         crops = _cut(found, count, size, origin)

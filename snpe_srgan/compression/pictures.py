@@ -1,0 +1,55 @@
+"""The pictures of a compression: LR crops to reconstruct layers on, and others to judge the result by.
+
+crops = find_crops(["photos"], [], scale=4, count=24)
+crops.calibration.arrays, crops.validation.arrays      # (1, h, w, 3) float32 in [0, 1]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from snpe_srgan.errors import UsageError
+from snpe_srgan.quantization.crops import SAMPLE, Crops, calibration_crops, is_nothing
+
+COUNT = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """No picture is in both."""
+
+    calibration: Crops
+    validation: Crops
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.calibration.notes, *self.validation.notes)))
+
+
+def find_crops(
+    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
+    validation: Sequence[str | os.PathLike] = (),
+    *,
+    scale: int,
+    count: int = COUNT,
+) -> Pictures:
+    """`count` crops to calibrate on and half as many to judge by; without `validation` pictures, every other of the
+    `calibration` pictures judges."""
+    for sources in (calibration, validation):
+        if sources and is_nothing(sources):
+            raise UsageError(
+                "compression looks at pictures: 'none' is for quantization", where="--calibration",
+                hint="--calibration FOLDER, or --calibration synthetic",
+            )  # fmt: skip
+    few = max(count // 2, 1)
+    if validation:
+        return Pictures(
+            calibration_crops(calibration, scale=scale, count=count),
+            calibration_crops(validation, scale=scale, count=few),
+        )
+    return Pictures(
+        calibration_crops(calibration, scale=scale, count=count, part=(0, 2)),
+        calibration_crops(calibration, scale=scale, count=few, part=(1, 2)),
+    )

@@ -1,0 +1,111 @@
+"""Fine-tuning of a compressed network: the training loop as it is, on a config that names no network of its own.
+
+    tuning = plan_tuning("configs/finetune.yaml", source=path, graph=graph, initial=untuned, run_dir=folder)
+    result = tuning.run(output)                          # runs/..._finetune/generator.npz
+
+`loss.distill.teacher: source` in the config stands for the network that was compressed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snpe_srgan.artifacts.files import os_error
+from snpe_srgan.config import Config, ModelConfig, load_config
+from snpe_srgan.errors import InputError
+from snpe_srgan.models.graph import Graph
+
+if TYPE_CHECKING:
+    from snpe_srgan.cli.output import Output
+    from snpe_srgan.training.result import TrainResult
+
+SOURCE = "source"  # as a teacher: the network that is compressed
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A training that starts from `config.model.initial`, in `run_dir`."""
+
+    config: Config
+    run_dir: Path
+    resume: bool = False
+    overwrite: bool = False
+
+    def run(self, output: Output) -> TrainResult:
+        from snpe_srgan.quiet import import_tensorflow
+
+        output.note("starting TensorFlow ...")
+        import_tensorflow()
+        from snpe_srgan.training.run import train
+
+        return train(self.config, self.run_dir, resume=self.resume, overwrite=self.overwrite, output=output)
+
+
+def plan_tuning(
+    config: str | os.PathLike | Config,
+    *,
+    overrides: Sequence[str] = (),
+    minutes: float | None = None,
+    source: Path,
+    graph: Graph,
+    initial: Path,
+    run_dir: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    output: Output,
+) -> Tuning:
+    """Reads and checks all that a fine-tuning needs, the pictures included, so that it cannot fail after the search.
+
+    Args:
+        source, graph: the network that is compressed, and its layers.
+        initial: where the compressed one will be.
+        resume: go on with the run in `run_dir`, if there is one.
+    """
+    if not isinstance(config, Config):
+        if not Path(config).is_file():
+            raise InputError("no such config", where=config, hint="configs/finetune.yaml is one")
+        more = () if minutes is None else (f"training.minutes={minutes}",)
+        config = load_config(config, (*overrides, *more))
+    stages = [_taught(stage, source) for stage in config.training.stages]
+    config = replace(config, training=replace(config.training, stages=stages))
+    _check(config, source, graph, output)
+    if not (resume or overwrite) and _occupied(run_dir):
+        raise InputError(
+            "the folder of the fine-tuning holds a run already", where=run_dir,
+            hint="--resume goes on with it, --overwrite starts anew, --run-dir chooses another",
+        )  # fmt: skip
+    model = ModelConfig(name=graph.network, scale=graph.scale, options={}, initial=str(initial))
+    return Tuning(replace(config, model=model), run_dir, resume, overwrite and not resume)
+
+
+def _taught(stage, source: Path):
+    distill = stage.loss.distill
+    if distill.teacher != SOURCE:
+        return stage
+    return replace(stage, loss=replace(stage.loss, distill=replace(distill, teacher=str(source))))
+
+
+def _check(config: Config, source: Path, graph: Graph, output: Output) -> None:
+    """Networks, teachers and pictures, read as the training will: decoded once, which it then finds."""
+    from snpe_srgan.training.input import training_cache, validation_pairs
+    from snpe_srgan.training.networks import read_networks
+
+    config = replace(config, model=ModelConfig(name=graph.network, scale=graph.scale, initial=str(source)))
+    read_networks(config)
+    training_cache(config, output)
+    validation_pairs(config)
+
+
+def _occupied(folder: Path) -> bool:
+    from snpe_srgan.training.rundir import OURS
+
+    if folder.is_file():
+        raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
+    try:
+        return any((folder / name).exists() for name in OURS) or any(folder.glob("generator*.npz*"))
+    except OSError as error:
+        raise os_error(error, folder, "look into the run folder") from error
