@@ -164,6 +164,19 @@ class ConvertConfig:
 
 
 @dataclass(frozen=True)
+class CompressConfig:
+    """The trained network made smaller before all that follows (see compression/): what is to be left of it, and its
+    fine-tuning on the training pictures, where `loss.distill.teacher: source` is the full network."""
+
+    target: str = "macs=0.5"
+    strategy: str = "best"
+    multiple: int = 8
+    calibration: list[str] = field(default_factory=list)  # empty: the training pictures
+    count: int = 24
+    finetune: TrainingConfig | None = None
+
+
+@dataclass(frozen=True)
 class QuantizeConfig:
     """Recipe and calibration pictures (a data set or folder of LR or HR pictures; training pictures by default)."""
 
@@ -203,6 +216,7 @@ class Config:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    compress: CompressConfig | None = None
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     convert: ConvertConfig = field(default_factory=ConvertConfig)
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
@@ -210,18 +224,24 @@ class Config:
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
     def __post_init__(self):
-        scale, stages = self.model.scale, self.training.stages
+        scale = self.model.scale
         _require(scale in (2, 3, 4), "model.scale", f"must be 2, 3 or 4, not {scale}")
-        _require(bool(stages), "training.stages", "needs at least one stage")
-        names = [stage.name for stage in stages]
-        _require(len(set(names)) == len(names), "training.stages", "stage names must be unique")
-        _require(0 <= self.training.ema < 1, "training.ema", "must lie in [0, 1)")
         for key in ("convert", "benchmark"):
             parse_size(getattr(self, key).input_size, where=f"{key}.input_size")
+        self._check_training(self.training, "training")
+        if self.compress and self.compress.finetune:
+            self._check_training(self.compress.finetune, "compress.finetune")
+
+    def _check_training(self, training: TrainingConfig, place: str) -> None:
+        stages, scale = training.stages, self.model.scale
+        _require(bool(stages), f"{place}.stages", "needs at least one stage")
+        names = [stage.name for stage in stages]
+        _require(len(set(names)) == len(names), f"{place}.stages", "stage names must be unique")
+        _require(0 <= training.ema < 1, f"{place}.ema", "must lie in [0, 1)")
         for key in ("log_every", "checkpoint_every", "validate_every"):
-            _require(getattr(self.training, key) > 0, f"training.{key}", "must be at least 1")
+            _require(getattr(training, key) > 0, f"{place}.{key}", "must be at least 1")
         for i, stage in enumerate(stages):
-            where = f"training.stages[{i}]"
+            where = f"{place}.stages[{i}]"
             crop, batch = stage.crop or self.data.crop, stage.batch_size or self.data.batch_size
             _require(stage.steps > 0, f"{where}.steps", "must be at least 1")
             _require(stage.learning_rate > 0, f"{where}.learning_rate", "must be above 0")
