@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import random_weights
-from helpers_training import PIXEL, config, metrics
+from helpers_training import PIXEL, arrays, config, metrics
 
 from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.artifacts.resolve import resolve
@@ -102,6 +102,57 @@ def test_a_damaged_plane_is_made_again(cache, harm):
     assert np.array_equal(build_plane(cache, "k", nearest).sr(0), nearest(cache.lr(0)))
 
 
+# --- the losses
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+def test_attention_maps_forget_channels_and_scale(tf, rng):
+    from snpe_srgan.losses.distillation import attention_map, attention_transfer
+
+    a = rng.normal(size=(2, 5, 4, 8)).astype(np.float32)
+    for same in (a[..., rng.permutation(8)], -3 * a, 1e-4 * a, np.repeat(a, 2, axis=-1)):
+        np.testing.assert_allclose(attention_map(same), attention_map(a), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.square(attention_map(a)).sum(-1), 1, rtol=1e-5)
+    assert float(attention_transfer([a, a], [a, 2 * a])) == pytest.approx(0, abs=1e-9)
+
+
+def test_attention_transfer_against_numpy(tf, rng):
+    from snpe_srgan.losses.distillation import attention_transfer
+
+    t, s = rng.normal(size=(2, 3, 3, 8)).astype(np.float32), rng.normal(size=(2, 3, 3, 2)).astype(np.float32)
+    q = [np.square(x, dtype=np.float64).sum(-1).reshape(2, -1) for x in (t, s)]
+    q = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in q]
+    assert float(attention_transfer([t], [s])) == pytest.approx(np.square(q[0] - q[1]).sum(1).mean(), rel=1e-4)
+
+
+def test_a_layer_of_zeros_has_a_finite_gradient(tf, rng):
+    from snpe_srgan.losses.distillation import attention_transfer
+
+    zeros = tf.zeros((1, 3, 3, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(zeros)
+        loss = attention_transfer([tf.ones((1, 3, 3, 4))], [zeros])
+    assert np.isfinite(tape.gradient(loss, zeros)).all()
+
+
+@pytest.mark.parametrize("name", ["srgan", "mobile"])
+def test_activations_are_the_trained_networks(tf, rng, name):
+    from snpe_srgan.models.activations import activations
+    from snpe_srgan.models.tensorlayer_model import build, set_weights
+
+    graph = describe(name, {"srgan": {"width": 4, "blocks": 1}, "mobile": {"width": 4, "depth": 2}}[name])
+    weights, lr = random_weights(graph, rng), rng.random((2, 6, 5, 3), np.float32)
+    layers = [layer.name for layer in graph.layers[1:]]
+    model = build(graph, taps=layers)
+    set_weights(model, graph, weights)
+    for layer, a, b in zip(layers, model(lr, is_train=False)[1:], activations(graph, weights, lr, layers), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=layer)
+
+
 # --- training
 
 
@@ -133,6 +184,21 @@ def test_a_network_that_is_its_own_teacher_has_nothing_to_learn(tmp_path):
     train(dataclasses.replace(c, model=model, data=data, training=training), tmp_path / "run")
     losses = [m["loss"] for m in metrics(tmp_path / "run") if m["kind"] == "train"]
     assert max(losses) < 0.5 / 127.5  # the rounding to pixels is all that is left
+
+
+def test_features_are_learned_and_reach_the_layers_before_them(tmp_path):
+    """Only the features count: what comes after the tapped layer stays as it began, what comes before moves."""
+    from snpe_srgan.models.initialize import initial_weights
+
+    c = distilled(tmp_path, pixel_weight=0.0, weight=0.0, feature_weight=1.0, features=["relu1", "relu1=relu2"])
+    train(c, tmp_path / "run")
+    lines = [m for m in metrics(tmp_path / "run") if m["kind"] == "train"]
+    assert all(m["loss"] == pytest.approx(m["distill_feature"]) and "distill" not in m for m in lines)
+    assert 0 < lines[-1]["loss"] < 2 and not list((tmp_path / "data" / "cache").glob("teacher-*"))
+    networks, after = read_networks(c), arrays(tmp_path / "run" / "generator.npz")
+    before = initial_weights(networks.graph, seed=c.seed)
+    moved = {key for key, array in before.items() if not np.array_equal(array, after[key])}
+    assert moved == {"conv1/kernel", "conv1/bias"}
 
 
 # --- errors before any work

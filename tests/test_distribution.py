@@ -67,12 +67,17 @@ def free_ports(count):
     return ports
 
 
+DISTILL = {"teacher": "mobile", "weight": 0.5, "feature_weight": 0.5, "features": ["relu1"]}
+
+
 @pytest.mark.slow
-def test_mirrored_equals_one_replica(tmp_path):
+@pytest.mark.parametrize("loss", [{"pixel": "l1"}, {"distill": DISTILL}], ids=["pixel", "distill"])
+def test_mirrored_equals_one_replica(tmp_path, loss):
     """Two replicas share each batch; the gradients' mean is the whole batch's (no batch norm in this network)."""
-    one = start(tmp_path, config(tmp_path), "one")
+    stages = ({**PIXEL, "loss": loss},)
+    one = start(tmp_path, config(tmp_path, stages=stages), "one")
     finish(one)
-    two = start(tmp_path, config(tmp_path, distribution="mirrored"), "two", program=TWO_CPUS)
+    two = start(tmp_path, config(tmp_path, stages=stages, distribution="mirrored"), "two", program=TWO_CPUS)
     finish(two)
     close(tmp_path / "one" / "generator.npz", tmp_path / "two" / "generator.npz")
 

@@ -10,7 +10,7 @@ Height and width are free. The mode is given with each call; do not mix that wit
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -33,8 +33,13 @@ ATTRIBUTES = {
 _serial = itertools.count()
 
 
-def build(graph: Graph, *, name: str | None = None, seed: int | None = None) -> tl.models.Model:
-    """A static TensorLayer model with fresh weights (the same for the same seed)."""
+def build(
+    graph: Graph, *, name: str | None = None, seed: int | None = None, taps: Sequence[str] = ()
+) -> tl.models.Model:
+    """A static TensorLayer model with fresh weights (the same for the same seed).
+
+    With `taps` it gives a list: its output, and what these layers give.
+    """
     weights = initial_weights(graph, seed=np.random.SeedSequence().entropy if seed is None else seed)
     tensors: dict[str, object] = {}
     for layer in graph.layers:
@@ -45,7 +50,8 @@ def build(graph: Graph, *, name: str | None = None, seed: int | None = None) -> 
         tensors[layer.name] = _layer(layer, weights)(inputs[0] if len(inputs) == 1 else inputs)
     # TensorLayer wants model names to be unique in a process.
     unique = f"{name or graph.network}_{next(_serial)}"
-    return tl.models.Model(inputs=tensors[graph.layers[0].name], outputs=tensors[graph.output], name=unique)
+    outputs = [tensors[name] for name in (graph.output, *taps)]
+    return tl.models.Model(inputs=tensors[graph.layers[0].name], outputs=outputs if taps else outputs[0], name=unique)
 
 
 def _layer(layer: Layer, weights: Mapping[str, np.ndarray]):

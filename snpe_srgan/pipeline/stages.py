@@ -1,11 +1,12 @@
 """The stages of the main job, each with what it depends on, what it makes, and how.
 
-data -> train -> evaluate -> freeze -> convert -> quantize -> run -> benchmark -> report
+data -> train [-> compress] -> evaluate -> freeze -> convert -> quantize -> run -> benchmark -> report
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: boo
 
 def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
     """The stages, none of them run yet."""
-    files = Files(folder, config.quantize.recipe)
+    files = Files(folder, config.quantize.recipe, _label(config))
     evaluated = (config.model.scale, config.data.root, config.evaluate)
 
     def stage(name: str, title: str, settings: object, inputs, outputs, make: Callable, **kwargs) -> Stage:
@@ -36,13 +37,17 @@ def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
             **kwargs,
         )  # fmt: skip
 
-    f = files
+    f, compress = files, config.compress
+    scores = [f.float_scores, f.bicubic_scores, *([f.full_scores] if compress else [])]
+    shrunk = (compress, config.seed, config.model.scale, config.data, config.convert, config.benchmark)
     trained = (config.seed, config.model, config.discriminator, config.data, config.training)
     return [
         stage("data", "pictures, decoded once", (config.model.scale, config.data), [], [f.data], _data, always=True),
         stage("train", "train", trained, [f.data], [f.npz], _train, costly=True),
-        stage("evaluate", "evaluate", evaluated, [f.npz], [f.float_scores, f.bicubic_scores], _evaluate),
-        stage("freeze", "freeze", (), [f.npz], [f.pb], _freeze),
+        *([stage("compress", f"compress to {compress.target}", shrunk, [f.npz, f.data], [f.compressed, f.compression],
+                 _compress, costly=compress.finetune is not None)] if compress else []),
+        stage("evaluate", "evaluate", evaluated, dict.fromkeys([f.npz, f.network]), scores, _evaluate),
+        stage("freeze", "freeze", (), [f.network], [f.pb], _freeze),
         stage("convert", "convert", config.convert, [f.pb], [f.onnx, f.dlc], _convert),
         stage("quantize", "quantize", (config.quantize, config.convert, config.data.train), [f.onnx, f.data],
               [f.quantized_onnx, f.quantized_dlc, f.quantization], _quantize),
@@ -50,14 +55,26 @@ def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
               [f.quantized_scores], _run),
         stage("benchmark", "benchmark", config.benchmark, [f.pb, f.onnx, f.dlc, f.quantized_onnx,
               f.quantized_dlc], [f.benchmark], _benchmark),
-        stage("report", "report", config.name, [f.npz, f.float_scores, f.bicubic_scores, f.quantized_scores,
-              f.quantization, f.benchmark], [f.report_html, f.report_md], _report),
+        stage("report", "report", config.name, [f.network, *scores, f.quantized_scores, f.quantization, f.benchmark,
+              *([f.compression] if compress else [])], [f.report_html, f.report_md], _report),
     ]  # fmt: skip
+
+
+def _label(config: Config) -> str:
+    if config.compress is None:
+        return ""
+    from snpe_srgan.compression.request import Request
+
+    wanted = config.compress
+    return Request.parse(target=wanted.target, ssvd=None, prune=None, strategy=wanted.strategy).label
 
 
 def _data(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.training.input import content_key, training_cache
+    from snpe_srgan.training.networks import read_networks
 
+    if not files.npz.exists():
+        read_networks(config)  # a missing teacher is an error before hours of decoding
     cache = training_cache(config, output)
     facts = {"pictures": len(cache), "hr_pixels": cache.pixels, "content": content_key(cache)}
     write_json(files.data, facts, overwrite=True)
@@ -67,6 +84,35 @@ def _train(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.training.run import train
 
     train(config, files.folder, resume=resumed, overwrite=not resumed, output=output)
+
+
+def _compress(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.compression.stage import compress_model
+    from snpe_srgan.data.sources import find_pictures
+
+    wanted = config.compress
+    tuned = wanted.finetune and replace(config, training=wanted.finetune)
+    pairs = find_pictures(
+        wanted.calibration or config.data.train, root=config.data.root, split="train", scale=config.model.scale
+    )
+    result = compress_model(
+        files.npz,
+        files.folder,
+        target=wanted.target,
+        strategy=wanted.strategy,
+        multiple=wanted.multiple,
+        calibration=[pair.hr for pair in pairs],
+        count=wanted.count,
+        finetune=tuned,
+        resume=resumed and tuned is not None,
+        input_size=config.convert.size,
+        chip=config.benchmark.chip,
+        runs=config.benchmark.runs,
+        overwrite=True,
+        output=output,
+    )
+    for line in result.recommendation:
+        output.note(f"  {line}")
 
 
 def _scores(config: Config, files: Files, output: Output, session, kind: str, limit: int) -> dict:
@@ -105,14 +151,17 @@ def _evaluate(config: Config, files: Files, output: Output, resumed: bool) -> No
 
     limit = config.evaluate.limit
     write_json(files.bicubic_scores, _scores(config, files, output, None, "bicubic", limit), overwrite=True)
-    with open_session(resolve(files.npz)) as session:
+    if config.compress:
+        with open_session(resolve(files.npz)) as session:
+            write_json(files.full_scores, _scores(config, files, output, session, "full", limit), overwrite=True)
+    with open_session(resolve(files.network)) as session:
         write_json(files.float_scores, _scores(config, files, output, session, "float", limit), overwrite=True)
 
 
 def _freeze(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.export.stages import freeze_model
 
-    freeze_model(files.npz, files.pb, overwrite=True, say=output.note)
+    freeze_model(files.network, files.pb, overwrite=True, say=output.note)
 
 
 def _convert(config: Config, files: Files, output: Output, resumed: bool) -> None:

@@ -66,6 +66,7 @@ class StageRun:
             crop=crop,
             discriminator=config.discriminator if self.stage.loss.adversarial_weight else None,
             discriminator_start=_part(before, "discriminator/") if before else None,
+            taps=[own for own, _ in self.stage.loss.distill.layers] if self.stage.loss.distill.feature_weight else (),
         )
         self.position = Position(step=0, plan=Plan(step=0, progress=0.0, end=self.stage.steps))
         self.seconds_before, self.best = run.clock.seconds, None
@@ -101,6 +102,7 @@ class StageRun:
             run.distribution,
             gradient_clip=training.gradient_clip,
             features=run.features.get(self.stage.name),
+            teacher=run.teachers.get(self.stage.name),
         )
         distribution = run.distribution
         batches = self.batches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,7 @@ class StageState:
         discriminator: None for a stage without an adversarial loss.
         discriminator_start: `discriminator_weights()` of the stage before; taken over if the crop is the same.
         metrics: how many values a step adds up.
+        taps: layers of the generator that a loss looks at.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class StageState:
         crop: int = 0,
         discriminator: DiscriminatorConfig | None = None,
         discriminator_start: Mapping[str, np.ndarray] | None = None,
+        taps: Sequence[str] = (),
     ):
-        self.graph = graph
+        self.graph, self.taps = graph, tuple(dict.fromkeys(taps))
         with distribution.scope():
-            self.generator = build(graph, name="generator", seed=seed)
+            self.generator = build(graph, name="generator", seed=seed, taps=self.taps)
             if start is not None:
                 set_weights(self.generator, graph, start)
             self.generator_adam = Adam(self.generator.trainable_weights, beta1=beta1)
@@ -65,6 +67,11 @@ class StageState:
         self._live, self._averaged = variables(self.generator, graph), variables(self.average, graph)
         for key, variable in self._live.items():
             self._averaged[key].assign(tf.convert_to_tensor(variable))
+
+    def generate(self, lr: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """SR of the network that is trained, in training mode, and what the tapped layers gave. Inside the graph."""
+        sr = self.generator(lr, is_train=True)
+        return (sr[0], dict(zip(self.taps, sr[1:], strict=True))) if self.taps else (sr, {})
 
     def move_average(self, decay: tf.Tensor) -> None:
         """average = decay * average + (1 - decay) * generator, batch-norm statistics included. Inside the graph."""

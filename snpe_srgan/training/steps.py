@@ -6,17 +6,21 @@ and the number of the first step that was not finite is kept in another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from snpe_srgan.config import StageConfig
 from snpe_srgan.losses.adversarial import discriminator_loss, generator_adversarial, perceptual
+from snpe_srgan.losses.distillation import attention_transfer
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.losses.perceptual import feature_mse
 from snpe_srgan.losses.pixel import PIXEL_LOSSES
+from snpe_srgan.models.activations import activations
 from snpe_srgan.training.adam import clip_by_global_norm
 from snpe_srgan.training.engine import Distribution, mean_over_replicas
+from snpe_srgan.training.networks import Teacher
 from snpe_srgan.training.state import StageState
 
 PIXEL_METRICS = ("loss", "gradient_norm", "pixel")
@@ -62,9 +66,15 @@ def make_step(
     *,
     gradient_clip: float = 0.0,
     features: FeatureNetwork | None = None,
+    teacher: Teacher | None = None,
 ):
     """`step(pixels, numbers, step_number)`: a batch of data/batches.py, float32 (4,), int64."""
-    weights = stage.loss
+    weights, distill = stage.loss, stage.loss.distill
+
+    def distill_features(lr, taps: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        own, taught = zip(*distill.layers, strict=True)
+        of_teacher = activations(teacher.graph, teacher.weights, lr, taught)
+        return attention_transfer(of_teacher, [taps[name] for name in own])
 
     def update_discriminator(hr, sr, numbers: Numbers) -> list[tf.Tensor]:
         discriminator, adam = state.discriminator, state.discriminator_adam
@@ -83,28 +93,33 @@ def make_step(
         adam = state.generator_adam
         with tf.GradientTape(watch_accessed_variables=False) as through_generator:
             through_generator.watch(adam.variables)
-            sr = state.generator(lr, is_train=True)
+            sr, taps = state.generate(lr)
         # The discriminator first; the generator then answers to the updated one (Goodfellow et al., algorithm 1).
         # Both use the same sr, so the generator runs once.
         d_metrics = update_discriminator(hr, sr, numbers) if weights.adversarial_weight else []
         with tf.GradientTape(watch_accessed_variables=False) as at_sr:
-            at_sr.watch(sr)
+            at_sr.watch([sr, taps])
             pixel = PIXEL_LOSSES[weights.pixel](hr, sr)
             content, metrics = weights.pixel_weight * pixel, [pixel]
             if features is not None:
                 feature = feature_mse(features(hr), features(sr))
                 content += weights.feature_weight * feature
                 metrics.append(feature)
-            if weights.distill.weight:
-                distill = PIXEL_LOSSES[weights.distill.loss](to_hr(pixels[2]), sr)
-                content += weights.distill.weight * distill
-                metrics.append(distill)
+            if distill.weight:
+                taught = PIXEL_LOSSES[distill.loss](to_hr(pixels[2]), sr)
+                content += distill.weight * taught
+                metrics.append(taught)
+            if distill.feature_weight:
+                attention = distill_features(lr, taps)
+                content += distill.feature_weight * attention
+                metrics.append(attention)
             loss = content
             if weights.adversarial_weight:
                 adversarial = generator_adversarial(state.discriminator(sr, is_train=True))
                 loss = perceptual(content, adversarial, adversarial_weight=weights.adversarial_weight)
                 metrics.append(adversarial)
-        gradients = through_generator.gradient(sr, adam.variables, output_gradients=at_sr.gradient(loss, sr))
+        ends = [sr, *taps.values()]
+        gradients = through_generator.gradient(ends, adam.variables, output_gradients=at_sr.gradient(loss, ends))
         gradients, norm = clip_by_global_norm(mean_over_replicas(gradients), gradient_clip)
         adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
 
