@@ -54,9 +54,11 @@ def _text(report, layers: bool) -> list[str]:
     for what, ports in (("input", report.inputs), ("output", report.outputs)):
         rows += [(what, _port(port)) for port in ports]
     rows.append(("operators", ", ".join(f"{count} {kind}" for kind, count in report.operators.items())))
-    rows += [
-        (key.replace("_", " "), _plain(value)) for key, value in report.facts.items() if value not in ("", {}, None)
-    ]
+    for key, value in report.facts.items():
+        if isinstance(value, list):
+            rows += [(key.removesuffix("s"), _shortened(str(item))) for item in value]
+        elif value not in ("", {}, None):
+            rows.append((key.replace("_", " "), _plain(value)))
     if report.card is not None:
         rows += [(f"card: {key}", _plain(value)) for key, value in _card(report.card) if value]
     if report.remark:
@@ -75,6 +77,11 @@ def _port(port) -> str:
     shape = "x".join("?" if n is None else str(n) for n in port.shape)
     encoding = f", {port.encoding.low:.4g} .. {port.encoding.high:.4g}" if port.encoding else ""
     return " ".join(filter(None, (port.name, shape, port.dtype))) + encoding
+
+
+def _shortened(text: str, length: int = 400) -> str:
+    """A converter's command can fill a page; --json has it whole."""
+    return text if len(text) <= length else text[:length] + " ..."
 
 
 def _card(card):

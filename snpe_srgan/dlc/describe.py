@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.dlc.history import Step, history
 from snpe_srgan.dlc.model import Dlc, Encoding, Graph, Tensor
+from snpe_srgan.errors import InputError
+
+
+MAX_SHOWN = 64  # numbers of one attribute
+CACHE = re.compile(r"htp\.cache\.([\w-]{1,40})\.\d+$|aip\.metadata\d+$")
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,23 @@ class Port:
 
 
 @dataclass(frozen=True)
+class TensorSummary:
+    """One tensor; `role` is input, output, native (computed) or static (stored: it takes `bytes` in the file)."""
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    encoding: EncodingSummary | None
+
+
+@dataclass(frozen=True)
 class LayerSummary:
-    """One operator: parameters are weights and biases (not strides and such), `bytes` what they take in the file."""
+    """One operator: parameters are weights and biases (not strides and such), `bytes` what they take in the file.
+
+    `attributes` are the file's own names and values; a stored tensor among them is a flat tuple of its numbers.
+    """
 
     name: str
     type: str
@@ -46,6 +68,9 @@ class LayerSummary:
     parameters: int
     bytes: int
     output_encoding: EncodingSummary | None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    attributes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,11 +80,12 @@ class DlcSummary:
     path: Path
     version: int
     bytes: int
-    converter: str
+    history: tuple[Step, ...]
     graph: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     layers: tuple[LayerSummary, ...]
+    tensors: tuple[TensorSummary, ...]
     operators: Mapping[str, int]
     parameters: int
     weight_bytes: int
@@ -67,7 +93,7 @@ class DlcSummary:
     activation_dtypes: Mapping[str, int]
     quantized: bool
     records: Mapping[str, int]
-    metadata: Mapping[str, object]
+    caches: tuple[str, ...]
 
 
 def describe(dlc: Dlc) -> DlcSummary:
@@ -82,11 +108,14 @@ def describe(dlc: Dlc) -> DlcSummary:
         path=dlc.path,
         version=dlc.version,
         bytes=dlc.bytes,
-        converter=converter(dlc.metadata),
+        history=history(dlc.metadata),
         graph=graph.name,
         inputs=tuple(_port(t) for t in graph.of_role("input")),
         outputs=tuple(_port(t) for t in graph.of_role("output")),
         layers=_layers(graph),
+        tensors=tuple(
+            TensorSummary(t.name, t.role, t.dims, t.dtype, t.nbytes, _encoding(t)) for t in graph.tensors.values()
+        ),
         operators=dict(Counter(node.type for node in graph.nodes).most_common()),
         parameters=sum(math.prod(t.dims) for t in weights),
         weight_bytes=sum(t.nbytes for t in weights),
@@ -94,7 +123,7 @@ def describe(dlc: Dlc) -> DlcSummary:
         activation_dtypes=dict(Counter(t.dtype for t in computed).most_common()),
         quantized=any(t.quantized for t in graph.tensors.values()),
         records=dlc.records,
-        metadata=dlc.metadata,
+        caches=_caches(dlc.records),
     )
 
 
@@ -116,9 +145,24 @@ def _layers(graph: Graph) -> tuple[LayerSummary, ...]:
                 parameters=sum(math.prod(t.dims) for t in stored),
                 bytes=sum(t.nbytes for t in stored),
                 output_encoding=_encoding(output) if output else None,
+                inputs=node.inputs,
+                outputs=node.outputs,
+                attributes={key: _value(value) for key, value in node.attributes.items()},
             )
         )
     return tuple(layers)
+
+
+def _value(value: object) -> object:
+    """An attribute as plain data; what a file stores damaged is said, not read."""
+    if not isinstance(value, Tensor):
+        return value
+    if math.prod(value.dims) > MAX_SHOWN:
+        return f"{value.dtype} {value.dims}"
+    try:
+        return tuple(value.data().reshape(-1).tolist())
+    except InputError as error:
+        return error.what
 
 
 def _port(tensor: Tensor) -> Port:
@@ -139,13 +183,7 @@ def summarize(encoding: Encoding, *, signed: bool) -> EncodingSummary:
     return EncodingSummary(encoding.bits, len(encoding.scale), scale, offset, *ends)
 
 
-def converter(metadata: Mapping[str, object]) -> str:
-    """The tool that wrote the file, as it says itself; '' when it does not."""
-    for record in metadata.values():
-        history = record.get("dlcGenerationInfo") if isinstance(record, dict) else None
-        for step in history if isinstance(history, list) else []:
-            command = step.get("converterCommand") if isinstance(step, dict) else None
-            if isinstance(command, dict):
-                words = [str(command[key]) for key in ("tool", "converterVersion") if command.get(key)]
-                return " ".join(words)[:200]
-    return ""
+def _caches(records: Mapping[str, int]) -> tuple[str, ...]:
+    """The chips that a file holds ready-compiled graphs for, by the names of its records."""
+    found = (CACHE.match(name) for name in records)
+    return tuple(dict.fromkeys("AIP" if m[1] is None else m[1].upper() for m in found if m))

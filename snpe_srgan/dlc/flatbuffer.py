@@ -105,6 +105,12 @@ class Table:
             found.append(self._buffer.text(text + 4, length))
         return tuple(found)
 
+    def numbers(self, slot: int, dtype: str) -> tuple:
+        """A vector of scalars as a tuple: counted, because a tuple takes more memory than the file did."""
+        values = self.array(slot, dtype)
+        self._buffer.spend(len(values) // 4)
+        return tuple(values.tolist())
+
     def array(self, slot: int, dtype: str) -> np.ndarray:
         """A vector of scalars, as a view of the buffer."""
         kind = np.dtype(dtype)

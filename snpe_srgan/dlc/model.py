@@ -50,7 +50,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor. `role`: input, output, native (computed), static (stored); `dtype` as in `DTYPES`."""
+    """One tensor. `role`: input, output, native (computed), static (stored); `dtype` as in `DTYPES`, or 'type 0x...'."""
 
     id: int
     name: str
@@ -74,6 +74,8 @@ class Tensor:
         """The stored values, as integers where quantized; a read-only view of the file."""
         if self._bytes is None:
             raise InputError(f"the .dlc stores no data for tensor '{self.name}'", where=self._where)
+        if self.dtype not in STORED:
+            raise InputError(f"tensor '{self.name}' is of an unknown kind: {self.dtype}", where=self._where)
         kind = np.dtype(STORED[self.dtype])
         if math.prod(self.dims) * kind.itemsize != len(self._bytes):
             raise InputError(
@@ -85,13 +87,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator; `attributes` are numbers, strings, or small stored tensors (stride, padding, ...)."""
+    """One operator; `attributes` are numbers, strings, and small stored tensors (format 4) or tuples and dicts (3)."""
 
     name: str
     type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, int | float | str | Tensor]
+    attributes: Mapping[str, int | float | str | tuple | dict | Tensor]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Dlc:
-    """A whole file. `version` is the format's (4); `metadata` what the converter wrote about itself."""
+    """A whole file. `version` is the format's (3, 4); `metadata` what the converter wrote about itself."""
 
     path: Path
     version: int

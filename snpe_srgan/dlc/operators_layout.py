@@ -47,12 +47,17 @@ def _axis(axis: int, rank: int) -> int:
     return NHWC_AXIS_IN_NCHW[axis % rank] if rank == 4 else axis % rank
 
 
-def _to_nhwc(builder, op, index: int = 0) -> str:
+def axis_of(op, axis: int) -> int:
+    """An axis of an operation's output as an axis of the ONNX one."""
+    return _axis(axis, len(op.output_dims))
+
+
+def to_nhwc(builder, op, index: int = 0) -> str:
     value = builder.value(op.input(index))
     return builder.op("Transpose", [value], f"{op.output}/nhwc", perm=TO_NHWC) if len(op.dims(index)) == 4 else value
 
 
-def _from_nhwc(builder, op, value: str) -> str:
+def from_nhwc(builder, op, value: str) -> str:
     return builder.op("Transpose", [value], f"{op.output}/nchw", perm=TO_NCHW) if len(op.output_dims) == 4 else value
 
 
@@ -74,7 +79,7 @@ def transpose(builder, op):
 
 def reshape(builder, op):
     shape = builder.constant(f"{op.output}/shape", np.array(op.output_dims, np.int64))
-    return _from_nhwc(builder, op, builder.op("Reshape", [_to_nhwc(builder, op), shape], f"{op.output}/value"))
+    return from_nhwc(builder, op, builder.op("Reshape", [to_nhwc(builder, op), shape], f"{op.output}/value"))
 
 
 def pool(builder, op):
@@ -101,11 +106,11 @@ def reduce(builder, op):
         raise InputError(f"reduction '{kind}' is not known")
     keep, rank = int(op.scalar("keep_dims", 0)), len(op.dims(0))
     axes = op.ints("axes")
-    value = builder.value(op.input(0)) if keep else _to_nhwc(builder, op)
+    value = builder.value(op.input(0)) if keep else to_nhwc(builder, op)
     axes = [_axis(axis, rank) for axis in axes] if keep else axes
     wanted = builder.constant(f"{op.output}/axes", np.array(axes, np.int64))
     result = builder.op(kind, [value, wanted], f"{op.output}/value", keepdims=keep)
-    return result if keep else _from_nhwc(builder, op, result)
+    return result if keep else from_nhwc(builder, op, result)
 
 
 def resize(builder, op):

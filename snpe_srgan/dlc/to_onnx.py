@@ -11,12 +11,13 @@ file's names, also where the file wants integers (SNPE's convention: the caller 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snpe_srgan.dlc import operators, operators_v3
 from snpe_srgan.dlc.model import Dlc, Encoding, Graph, Node, Tensor
-from snpe_srgan.dlc.operators import OPERATORS
 from snpe_srgan.dlc.operators_layout import TO_NCHW, TO_NHWC
 from snpe_srgan.errors import InputError
 
@@ -28,6 +29,8 @@ IR_VERSION = 10
 FLOATS = {"float32", "float16"}
 FOUR_BITS = {"sfxp4": ("int4", -8, 7), "ufxp4": ("uint4", 0, 15)}
 TYPES = {"ufxp8": "u1", "sfxp8": "i1", "ufxp16": "u2", "sfxp16": "i2", "sfxp32": "i4"}
+RULES = {3: operators_v3.OPERATORS, 4: operators.OPERATORS}
+SMALL = 64  # elements
 MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
 
 
@@ -37,11 +40,20 @@ def rebuild(dlc: Dlc) -> onnx.ModelProto:
 
     if len(dlc.graphs) != 1:
         raise InputError(f"the .dlc holds {len(dlc.graphs)} networks; one is expected", where=dlc.path)
-    builder = Builder(dlc.graphs[0], where=dlc.path)
+    builder = Builder(dlc.graphs[0], RULES[dlc.version], where=dlc.path)
     try:
         model = builder.build()
         onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+        builder.check_shapes(model)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        ValueError,
+        TypeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"the .dlc does not describe a whole network: {reason}", where=dlc.path) from error
     return model
@@ -50,13 +62,14 @@ def rebuild(dlc: Dlc) -> onnx.ModelProto:
 class Builder:
     """The ONNX graph as it grows. Operators (`operators.py`) ask it for inputs, constants and nodes."""
 
-    def __init__(self, graph: Graph, *, where: object):
-        self.graph, self.where = graph, where
+    def __init__(self, graph: Graph, rules: dict, *, where: object):
+        self.graph, self.rules, self.where = graph, rules, where
         self.nodes: list = []
         self.constants: list = []
         self._floats: dict[str, str] = {}  # .dlc name -> ONNX name of its float values, NCHW
         self._integers: dict[str, str] = {}  # the same for the integers of a quantized tensor
         self._stored: dict[tuple, str] = {}
+        self._computed: dict[str, tuple[str, tuple[int, ...]]] = {}  # ONNX name -> .dlc name and shape
         self._used: set[str] = {t.name for t in graph.of_role("input") + graph.of_role("output")}
 
     # -- what operators use -------------------------------------------------------------------------------------
@@ -82,11 +95,15 @@ class Builder:
         return name
 
     def op(self, kind: str, inputs: list[str], wish: str, **attributes) -> str:
+        return self.ops(kind, inputs, [wish], **attributes)[0]
+
+    def ops(self, kind: str, inputs: list[str], wishes: list[str], **attributes) -> list[str]:
+        """An ONNX node of several outputs."""
         from onnx import helper
 
-        output = self.name(wish)
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
+        outputs = [self.name(wish) for wish in wishes]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
+        return outputs
 
     def value(self, name: str) -> str:
         """The ONNX name of a .dlc tensor's float values; stored tensors become constants on first use."""
@@ -117,6 +134,8 @@ class Builder:
         if perm is not None:
             axis = None if axis is None else perm.index(axis)
             data = data.transpose(perm)
+        if encoding is None and "fxp" in tensor.dtype:
+            raise InputError(f"'{tensor.name}' is quantized in a way that is not known", where=self.where)
         if not tensor.quantized:
             return self.constant(tensor.name, data.astype(np.float32) if tensor.dtype in FLOATS else data)
         kind, data = self._packed(tensor, data)
@@ -143,6 +162,8 @@ class Builder:
         tensor = self.tensor(name)
         if tensor.role == "static" or name in self._floats or name in self._integers:
             raise InputError(f"the .dlc is damaged: '{name}' is computed twice", where=self.where)
+        dims = tuple(tensor.dims[axis] for axis in TO_NCHW) if len(tensor.dims) == 4 else tensor.dims
+        self._computed.setdefault(value, (name, dims))
         if tensor.quantized:
             self._integers[name] = self._quantize(value, tensor, f"{name}/integer")
         elif tensor.dtype in FLOATS:
@@ -215,21 +236,48 @@ class Builder:
             graph, producer_name="snpe-srgan", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )
 
+    def check_shapes(self, model: onnx.ModelProto) -> None:
+        """Every computed tensor must have, by ONNX's rules, the shape that the file gives it."""
+        import onnx
+
+        light = onnx.ModelProto()
+        light.CopyFrom(onnx.helper.make_model(onnx.helper.make_graph([], "shapes", [], []), ir_version=IR_VERSION))
+        light.opset_import[0].version = OPSET
+        light.graph.node.extend(model.graph.node)
+        light.graph.input.extend(model.graph.input)
+        light.graph.output.extend(model.graph.output)
+        for tensor in model.graph.initializer:  # values of shapes and axes matter, those of weights would be copied
+            if math.prod(tensor.dims) <= SMALL:
+                light.graph.initializer.append(tensor)
+            else:
+                value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+                light.graph.input.append(value)
+        inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True)
+        for value in (*inferred.graph.value_info, *inferred.graph.output):
+            shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+            name, dims = self._computed.get(value.name, ("", shape))
+            if dims != shape:
+                raise InputError(f"'{name}' is {dims} in the .dlc, but its operator makes {shape}", where=self.where)
+
     def _operator(self, node: Node) -> None:
-        rule = OPERATORS.get(node.type)
+        rule = self.rules.get(node.type)
         if rule is None:
             raise InputError(
-                f"operator '{node.type}' (node '{node.name}') is not known",
+                f"operator '{node.type}' (layer '{node.name}') is not known",
                 where=self.where,
-                hint="only networks of the operators listed in snpe_srgan/dlc/operators.py can be rebuilt",
+                hint="only networks of the operators listed in snpe_srgan/dlc/operators*.py can be rebuilt",
             )
-        if len(node.outputs) != 1:
-            raise InputError(f"'{node.name}' ({node.type}) has {len(node.outputs)} outputs", where=self.where)
+        if not node.outputs:
+            raise InputError(f"'{node.name}' ({node.type}) has no output", where=self.where)
         try:
-            value = rule(self, Operation(node, self))
+            values = rule(self, Operation(node, self))
+            values = [values] if isinstance(values, str) else values
+            if len(values) != len(node.outputs):
+                raise InputError(f"it has {len(node.outputs)} outputs")
         except InputError as error:
-            raise InputError(error.what, where=f"{self.where}, node '{node.name}' ({node.type})") from error
-        self.produce(node.outputs[0], value)
+            raise InputError(error.what, where=f"{self.where}, layer '{node.name}' ({node.type})") from error
+        for name, value in zip(node.outputs, values, strict=True):
+            self.produce(name, value)
 
 
 class Operation:
@@ -238,6 +286,10 @@ class Operation:
     def __init__(self, node: Node, builder: Builder):
         self.node, self.builder = node, builder
         self.inputs, self.output = node.inputs, node.outputs[0]
+
+    def stored(self) -> list[Tensor]:
+        """The stored tensors among the inputs."""
+        return [t for t in map(self.builder.tensor, dict.fromkeys(self.inputs)) if t.role == "static"]
 
     def dims(self, index: int) -> tuple[int, ...]:
         return self.builder.tensor(self.input(index)).dims
@@ -253,7 +305,7 @@ class Operation:
 
     def scalar(self, name: str, default=None):
         value = self.node.attributes.get(name, default)
-        if value is None or isinstance(value, Tensor):
+        if not isinstance(value, (int, float, str)):
             raise InputError(f"attribute '{name}' is missing")
         return value
 

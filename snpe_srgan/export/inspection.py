@@ -33,12 +33,18 @@ class Port:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer or operator. `detail`: kernel, block, or the number format of its output."""
+    """One layer or operator. `detail`: kernel, block, or shape and number format of its output.
+
+    `attributes`, `inputs` and `outputs` are told for a `.dlc` only, in the file's own words.
+    """
 
     name: str
     kind: str
     parameters: int
     detail: str = ""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Inspection:
     facts: Mapping[str, object] = field(default_factory=dict)
     remark: str = ""
     card: Card | None = None
+    tensors: tuple = ()  # of a .dlc: `dlc.describe.TensorSummary`
 
 
 def inspect_model(file: ModelFile) -> Inspection:
@@ -211,7 +218,9 @@ def _dlc(path: Path) -> Inspection:
     measured["parameters"] = summary.parameters
     facts = {
         "format": summary.version,
-        "converter": summary.converter,
+        "made by": "; ".join(map(str, summary.history)),
+        "commands": [step.command for step in summary.history],
+        "caches": ", ".join(summary.caches),
         "graph": summary.graph,
         "quantized": summary.quantized,
         "weight_bytes": summary.weight_bytes,
@@ -229,9 +238,18 @@ def _dlc(path: Path) -> Inspection:
         outputs=tuple(Port(p.name, p.shape, p.dtype, p.encoding) for p in summary.outputs),
         operators=dict(summary.operators),
         layers=tuple(
-            LayerRow(layer.name, layer.type, layer.parameters, _numbers(layer.output_dtype, layer.output_encoding))
+            LayerRow(
+                layer.name,
+                layer.type,
+                layer.parameters,
+                f"{'x'.join(map(str, layer.output_shape))} {_numbers(layer.output_dtype, layer.output_encoding)}",
+                layer.attributes,
+                layer.inputs,
+                layer.outputs,
+            )
             for layer in summary.layers
         ),
+        tensors=summary.tensors,
         facts=facts,
         **measured,
     )
