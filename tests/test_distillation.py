@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import random_weights
-from helpers_training import PIXEL, arrays, config, metrics
+from helpers_training import PIXEL, arrays, config, metrics, same_weights
 
 from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.artifacts.resolve import resolve
@@ -23,6 +23,8 @@ from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 from snpe_srgan.training.input import teacher_plane, training_cache
 from snpe_srgan.training.networks import read_networks
+from snpe_srgan.training.rundir import relevant
+from snpe_srgan.training.schedule import learning_rate
 
 QUIET = Output(quiet=True)
 TEACHER = describe("mobile", {"width": 6, "depth": 3})
@@ -173,6 +175,29 @@ def test_training_learns_from_the_teacher_and_says_so(tmp_path):
     save_teacher(tmp_path / "teacher.npz", seed=6)
     with pytest.raises(InputError, match="teacher of stage 'pixel' is not the file"):
         train(c, run, resume=True)
+
+
+def test_a_killed_run_ends_with_the_same_weights(tmp_path, monkeypatch):
+    from snpe_srgan.training import loop
+
+    c = distilled(tmp_path, feature_weight=0.5, features=["relu1=relu2"])
+    train(c, tmp_path / "whole")
+
+    def dying(schedule, base, step, progress):
+        return learning_rate(schedule, base, step, progress) if step < 3 else 1 / 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "learning_rate", dying)
+        with pytest.raises(ZeroDivisionError):
+            train(c, tmp_path / "killed")
+    train(c, tmp_path / "killed", resume=True)
+    assert same_weights(tmp_path / "killed" / "generator.npz", tmp_path / "whole" / "generator.npz")
+
+
+def test_a_config_without_a_teacher_is_what_it_was(tmp_path):
+    """Checkpoints from before there was distillation are resumed: what they compare knows nothing of it."""
+    plain = relevant(config(tmp_path))["training"]["stages"][0]["loss"]
+    assert "distill" not in plain and "distill" in relevant(distilled(tmp_path))["training"]["stages"][0]["loss"]
 
 
 def test_a_network_that_is_its_own_teacher_has_nothing_to_learn(tmp_path):

@@ -88,6 +88,8 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
         f"{run.graph.network} x{run.graph.scale}, {len(run.cache)} training pictures of "
         f"{run.cache.pixels / 1e6:.1f} megapixels in all, {run.precision}"
     )
+    for name, teacher in run.teachers.items():
+        log.say(f"stage {name} learns from {teacher.file.path.name}: {teacher.graph.network} x{teacher.graph.scale}")
     if bicubic:
         log.say(f"bicubic: {bicubic.psnr:.2f} dB / {bicubic.ssim:.4f} on {run.validation}")
     if history and saved.progress.stage == len(history) - 1 and _extended(history[-1], run.config):
