@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def write_report(config: Config, files: Files) -> None:
     """Writes `report.html` (one file, pictures inside) and `report.md` (the tables)."""
     title = f"snpe-srgan: {config.name}"
-    card = read_card(files.npz)
-    tables = [table2(config, files), table3(files)]
+    card = read_card(files.network)
+    tables = [table2(config, files), table3(files), *(compression(files) if config.compress else ())]
     parts = [html.paragraph(_network_line(card))]
     text = [f"# {title}", "", _network_line(card), ""]
     for heading, header, rows, notes in tables:
@@ -57,10 +57,12 @@ def _network_line(card: Card | None) -> str:
     options = ", ".join(f"{key} {value}" for key, value in card.options.items())
     seconds = sum(stage.get("seconds", 0) for stage in card.training.get("stages", []))
     steps = ", ".join(f"{stage['name']} {stage['steps']} steps" for stage in card.training.get("stages", []))
+    made = card.compression
+    smaller = f" Compressed to {made['target']} by the strategy '{made['strategy']}'." if made else ""
     return (
         f"Network {card.network} x{card.scale} ({options}): {card.parameters:,} parameters, "
         f"{card.macs_per_lr_pixel:,} MACs per LR pixel, receptive radius {card.receptive_radius} LR pixels. "
-        f"Trained {seconds / 60:.1f} minutes ({steps})."
+        f"Trained {seconds / 60:.1f} minutes ({steps}).{smaller}"
     )
 
 
@@ -115,6 +117,27 @@ def table3(files: Files):
         ),
     ]
     return "Table 3: size and time", header, rows, notes
+
+
+def compression(files: Files):
+    """Two tables: the network before and after compression, its pictures included, and what each unit gave up."""
+    from snpe_srgan.compression.measure import measured_from
+    from snpe_srgan.compression.search import Row
+    from snpe_srgan.compression.tables import before_after, given_up
+
+    data = read_json(files.compression)
+    header, rows, notes = before_after(measured_from(data["measured"]))
+    fulls, smalls = _datasets(files.full_scores), _datasets(files.float_scores)
+    scores = []
+    for name, full in fulls.items():
+        a, b = (_mean(d["pictures"], "score") for d in (full, smalls[name]))
+        scores.append([f"{name}, {_count(full['pictures'])}", _score(a), _score(b), f"{b[0] - a[0]:+.2f} dB", ""])
+    units = given_up([Row(**row) for row in data["rows"]])
+    looked = f"Reconstructed on {data['calibration']}; chosen by {data['validation']}."
+    return (
+        (f"Compression to {data['target']}", list(header), [*scores, *rows], [*notes, *data["recommendation"]]),
+        ("What each layer gave up", list(units[0]), units[1], [looked]),
+    )
 
 
 def _count(pictures: list) -> str:
