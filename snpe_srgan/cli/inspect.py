@@ -1,5 +1,6 @@
 """snpe-srgan inspect generator.npz
 snpe-srgan inspect generator_w8a8.dlc --layers
+snpe-srgan inspect generator.dlc generator_w8a8.dlc        # what differs
 snpe-srgan inspect generator_w8a8.dlc --to-onnx rebuilt.onnx
 """
 
@@ -13,12 +14,16 @@ from snpe_srgan.cli.output import table
 
 @click.command()
 @model_argument
-@click.option("--layers", is_flag=True, help="List every layer.")
+@click.argument("other", metavar="[OTHER.dlc]", required=False)
+@click.option("--layers", is_flag=True, help="List every layer, or every difference.")
 @click.option("--to-onnx", type=click.Path(), metavar="OUT", help="Write the graph that a .dlc holds as .onnx.")
 @overwrite_option
 @common
-def command(model, layers, to_onnx, overwrite, output):
-    """What is inside a .npz, .pb, .onnx or .dlc file."""
+def command(model, other, layers, to_onnx, overwrite, output):
+    """What is inside a .npz, .pb, .onnx or .dlc file; of two .dlc files, what differs.
+
+    A .dlc may be of any generation: SNPE 1.x, SNPE 2, QAIRT.
+    """
     from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.errors import UsageError
     from snpe_srgan.export.inspection import inspect_model
@@ -26,11 +31,24 @@ def command(model, layers, to_onnx, overwrite, output):
     file = resolve(model)
     if to_onnx and file.kind != "dlc":
         raise UsageError("--to-onnx takes the graph out of a .dlc", hint=f"snpe-srgan convert {file.path} --onnx-only")
+    if other:
+        if file.kind != "dlc" or to_onnx:
+            raise UsageError("two files are compared when both are .dlc, and without --to-onnx")
+        return _compare(file, resolve(other, kinds=("dlc",)), layers, output)
     report = inspect_model(file)
     text = _text(report, layers)
     if to_onnx:
         text.append(f"{_write_onnx(file.path, to_onnx, overwrite)}: the graph of {file.path.name}")
     output.result(report, text=text)
+
+
+def _compare(file, other, everything: bool, output) -> None:
+    from snpe_srgan.cli.comparison_text import comparison_text
+    from snpe_srgan.dlc.compare import compare
+    from snpe_srgan.dlc.reader import read
+
+    result = compare(read(file.path), read(other.path))
+    output.result(result, text=comparison_text(result, everything=everything))
 
 
 def _write_onnx(path, out, overwrite: bool):

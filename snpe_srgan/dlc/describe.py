@@ -15,7 +15,6 @@ from snpe_srgan.dlc.history import Step, history
 from snpe_srgan.dlc.model import Dlc, Encoding, Graph, Tensor
 from snpe_srgan.errors import InputError
 
-
 MAX_SHOWN = 64  # numbers of one attribute
 CACHE = re.compile(r"htp\.cache\.([\w-]{1,40})\.\d+$|aip\.metadata\d+$")
 

@@ -50,7 +50,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor. `role`: input, output, native (computed), static (stored); `dtype` as in `DTYPES`, or 'type 0x...'."""
+    """One tensor. `role`: input, output, native (computed), static (stored); `dtype` as in `DTYPES`, or 'type 0x..'."""
 
     id: int
     name: str

@@ -11,13 +11,14 @@ file's names, also where the file wants integers (SNPE's convention: the caller 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snpe_srgan.dlc import operators, operators_v3
+from snpe_srgan.dlc.check_shapes import check_shapes
 from snpe_srgan.dlc.model import Dlc, Encoding, Graph, Node, Tensor
+from snpe_srgan.dlc.operation import Operation
 from snpe_srgan.dlc.operators_layout import TO_NCHW, TO_NHWC
 from snpe_srgan.errors import InputError
 
@@ -30,7 +31,6 @@ FLOATS = {"float32", "float16"}
 FOUR_BITS = {"sfxp4": ("int4", -8, 7), "ufxp4": ("uint4", 0, 15)}
 TYPES = {"ufxp8": "u1", "sfxp8": "i1", "ufxp16": "u2", "sfxp16": "i2", "sfxp32": "i4"}
 RULES = {3: operators_v3.OPERATORS, 4: operators.OPERATORS}
-SMALL = 64  # elements
 MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
 
 
@@ -44,7 +44,7 @@ def rebuild(dlc: Dlc) -> onnx.ModelProto:
     try:
         model = builder.build()
         onnx.checker.check_model(model)
-        builder.check_shapes(model)
+        check_shapes(model, builder.computed, where=dlc.path)
     except (
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
@@ -69,7 +69,7 @@ class Builder:
         self._floats: dict[str, str] = {}  # .dlc name -> ONNX name of its float values, NCHW
         self._integers: dict[str, str] = {}  # the same for the integers of a quantized tensor
         self._stored: dict[tuple, str] = {}
-        self._computed: dict[str, tuple[str, tuple[int, ...]]] = {}  # ONNX name -> .dlc name and shape
+        self.computed: dict[str, tuple[str, tuple[int, ...]]] = {}  # ONNX name -> .dlc name and shape
         self._used: set[str] = {t.name for t in graph.of_role("input") + graph.of_role("output")}
 
     # -- what operators use -------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Builder:
         if tensor.role == "static" or name in self._floats or name in self._integers:
             raise InputError(f"the .dlc is damaged: '{name}' is computed twice", where=self.where)
         dims = tuple(tensor.dims[axis] for axis in TO_NCHW) if len(tensor.dims) == 4 else tensor.dims
-        self._computed.setdefault(value, (name, dims))
+        self.computed.setdefault(value, (name, dims))
         if tensor.quantized:
             self._integers[name] = self._quantize(value, tensor, f"{name}/integer")
         elif tensor.dtype in FLOATS:
@@ -236,29 +236,6 @@ class Builder:
             graph, producer_name="snpe-srgan", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )
 
-    def check_shapes(self, model: onnx.ModelProto) -> None:
-        """Every computed tensor must have, by ONNX's rules, the shape that the file gives it."""
-        import onnx
-
-        light = onnx.ModelProto()
-        light.CopyFrom(onnx.helper.make_model(onnx.helper.make_graph([], "shapes", [], []), ir_version=IR_VERSION))
-        light.opset_import[0].version = OPSET
-        light.graph.node.extend(model.graph.node)
-        light.graph.input.extend(model.graph.input)
-        light.graph.output.extend(model.graph.output)
-        for tensor in model.graph.initializer:  # values of shapes and axes matter, those of weights would be copied
-            if math.prod(tensor.dims) <= SMALL:
-                light.graph.initializer.append(tensor)
-            else:
-                value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-                light.graph.input.append(value)
-        inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True)
-        for value in (*inferred.graph.value_info, *inferred.graph.output):
-            shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-            name, dims = self._computed.get(value.name, ("", shape))
-            if dims != shape:
-                raise InputError(f"'{name}' is {dims} in the .dlc, but its operator makes {shape}", where=self.where)
-
     def _operator(self, node: Node) -> None:
         rule = self.rules.get(node.type)
         if rule is None:
@@ -278,45 +255,3 @@ class Builder:
             raise InputError(error.what, where=f"{self.where}, layer '{node.name}' ({node.type})") from error
         for name, value in zip(node.outputs, values, strict=True):
             self.produce(name, value)
-
-
-class Operation:
-    """One .dlc node with readers for its attributes that fail by name."""
-
-    def __init__(self, node: Node, builder: Builder):
-        self.node, self.builder = node, builder
-        self.inputs, self.output = node.inputs, node.outputs[0]
-
-    def stored(self) -> list[Tensor]:
-        """The stored tensors among the inputs."""
-        return [t for t in map(self.builder.tensor, dict.fromkeys(self.inputs)) if t.role == "static"]
-
-    def dims(self, index: int) -> tuple[int, ...]:
-        return self.builder.tensor(self.input(index)).dims
-
-    def input(self, index: int) -> str:
-        if index >= len(self.inputs):
-            raise InputError(f"input {index} is missing")
-        return self.inputs[index]
-
-    @property
-    def output_dims(self) -> tuple[int, ...]:
-        return self.builder.tensor(self.output).dims
-
-    def scalar(self, name: str, default=None):
-        value = self.node.attributes.get(name, default)
-        if not isinstance(value, (int, float, str)):
-            raise InputError(f"attribute '{name}' is missing")
-        return value
-
-    def ints(self, name: str, count: int | None = None, default: list[int] | None = None) -> list[int]:
-        """A small stored tensor as a flat list of whole numbers."""
-        value = self.node.attributes.get(name)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, Tensor) or value.quantized:
-            raise InputError(f"attribute '{name}' is missing")
-        numbers = [int(v) for v in value.data().reshape(-1)[:64]]
-        if count is not None and len(numbers) != count:
-            raise InputError(f"attribute '{name}' has {len(numbers)} values, not {count}")
-        return numbers
