@@ -27,10 +27,7 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @click.option("--min-psnr", type=float, help="Exit with 1 when the mean PSNR of any set is less.")
 @overwrite_option
 @common
-def command(
-    model, datasets, protocol, border, on, engine, threads, precision, chip, tile, scale, limit, save_images,
-    min_psnr, overwrite, output,
-):  # fmt: skip
+def command(model, datasets, protocol, border, tile, scale, limit, save_images, min_psnr, overwrite, output, **where):
     """PSNR and SSIM of a model against bicubic.
 
     MODEL may also be 'bicubic'. DATASET is a folder: HR beside LRx4 (LR is read), DIV2K's layout, or pictures (LR is
@@ -47,9 +44,7 @@ def command(
         session = None
         if model != "bicubic":
             file = resolve(model)
-            session = stack.enter_context(
-                open_model(file, on=on, engine=engine, threads=threads, precision=precision, chip=chip)
-            )
+            session = stack.enter_context(open_model(file, **where))
             scale = session.scale
             for remark in session.remarks:
                 output.warn(remark)

@@ -1,6 +1,7 @@
 """snpe-srgan run generator.npz photo.jpg -o photo_x4.png
 snpe-srgan run generator.npz photos/ -o enlarged/
 snpe-srgan run generator_w8a8.dlc photo.jpg --on emulator -o proof.png
+snpe-srgan run generator_w8a8.dlc photo.jpg --on device --runtime dsp -o phone.png
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True)
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
 @session_options
-@click.option(
-    "--runtime", type=click.Choice(["cpu", "gpu", "dsp", "aip"]), help="The chip's unit, for --on sdk and device."
-)
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
+@click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @overwrite_option
 @common
-def command(model, pictures, out, on, engine, threads, precision, chip, runtime, tile, overwrite, output):
+def command(model, pictures, out, tile, dry_run, overwrite, output, **where):
     """Enlarge pictures.
 
     PICTURE is a file, a folder or a quoted glob. Any kind of picture is taken; transparency, 16 bits and colour
@@ -36,12 +35,16 @@ def command(model, pictures, out, on, engine, threads, precision, chip, runtime,
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
 
-    if runtime is not None and on not in ("sdk", "device"):
-        raise UsageError(f"--runtime {runtime} is a unit of a chip: it goes with --on sdk or --on device")
+    if dry_run and where["on"] not in ("sdk", "device"):
+        raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
     start = time.perf_counter()
     file = resolve(model)
     found = find_pictures(pictures)
-    with open_model(file, on=on, engine=engine, threads=threads, precision=precision, chip=chip) as session:
+    with open_model(file, **where) as session:
+        if dry_run:
+            plan = session.plan()
+            output.result({"dry_run": True, "commands": plan}, text=plan)
+            return
         for remark in session.remarks:
             output.warn(remark)
         jobs = plan_jobs(found, out=out, scale=session.scale, overwrite=overwrite)

@@ -1,12 +1,50 @@
-"""The options that choose where a model runs, the same on `run` and `evaluate`, and the session they open."""
+"""The options that choose where a model runs, the same on `run` and `evaluate`, and the session they open.
+
+--on host --engine openvino          --on emulator --chip "8 gen 3"
+--on sdk --sdk /opt/snpe-1.68.0      --on device --serial 1a2b3c --runtime dsp --perf-profile burst
+"""
 
 from __future__ import annotations
 
 import click
 
 
+def sdk_option(function):
+    return click.option(
+        "--sdk",
+        "sdk_folder",
+        type=click.Path(),
+        help="Folder of the SNPE or QAIRT SDK.  [default: $SNPE_ROOT, $QAIRT_SDK_ROOT, $QNN_SDK_ROOT]",
+    )(function)
+
+
+def phone_options(function):
+    """Adds --serial and --perf-profile."""
+    function = click.option(
+        "--perf-profile",
+        help="How fast the chip is to run, at what heat: balanced, high_performance, burst, power_saver, ...  "
+        "[default: the SDK's own]",
+    )(function)
+    return click.option("--serial", help="The phone's serial number (`adb devices`); needed where several are.")(
+        function
+    )
+
+
 def session_options(function):
-    """Adds --on, --engine, --threads, --precision and --chip."""
+    """Adds --on, what goes with each place, and --sdk, --serial, --runtime, --perf-profile, --raw."""
+    function = click.option(
+        "--raw",
+        type=click.Choice(["float32", "uint8"]),
+        default="float32",
+        help="Numbers in the files for --on sdk and device; uint8 is a quarter, for models with 8-bit ends.",
+    )(function)
+    function = phone_options(function)
+    function = click.option(
+        "--runtime",
+        type=click.Choice(["cpu", "gpu", "dsp", "aip"]),
+        help="The chip's unit, for --on sdk and device.  [default: dsp on a device, else cpu]",
+    )(function)
+    function = sdk_option(function)
     for option in reversed(
         [
             click.option(
@@ -41,11 +79,26 @@ def session_options(function):
     return function
 
 
-def open_model(file, *, on: str, engine: str, threads: int | None, precision: str, chip: str | None):
+def open_model(
+    file, *, on: str, engine: str, threads: int | None, precision: str, chip: str | None, sdk_folder: str | None,
+    runtime: str | None, serial: str | None, perf_profile: str | None, raw: str,
+):  # fmt: skip
     """The session for these options; contradictions are usage errors."""
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.open import open_session
 
+    given = {"--sdk": sdk_folder, "--runtime": runtime, "--serial": serial, "--perf-profile": perf_profile}
+    if on in ("sdk", "device"):
+        if engine != "auto" or precision != "f32" or threads is not None or chip is not None:
+            raise UsageError(f"--engine, --threads, --precision and --chip do not go with --on {on}")
+        if on == "sdk" and serial is not None:
+            raise UsageError("--serial names a phone: it goes with --on device")
+        return open_session(
+            file, on=on, sdk_folder=sdk_folder, runtime=runtime, serial=serial, perf_profile=perf_profile, raw=raw
+        )
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} is for the SDK and the phone: it goes with --on sdk or --on device")
     if chip is not None and on != "emulator":
         raise UsageError("--chip goes with --on emulator")
     if threads is not None and on == "emulator":

@@ -9,7 +9,7 @@ On the host that is OpenVINO where it is installed, else ONNX Runtime; TensorFlo
 from __future__ import annotations
 
 from snpe_srgan.artifacts.resolve import ModelFile
-from snpe_srgan.errors import MissingToolError, UsageError, did_you_mean
+from snpe_srgan.errors import UsageError, did_you_mean
 from snpe_srgan.runtimes.base import EngineSession, installed
 from snpe_srgan.runtimes.source import load_source
 from snpe_srgan.toolchains.socs import DEFAULT
@@ -17,6 +17,7 @@ from snpe_srgan.toolchains.socs import DEFAULT
 PLACES = ("host", "emulator", "sdk", "device")
 ENGINES = ("auto", "openvino", "onnxruntime")
 PRECISIONS = ("f32", "bf16")
+DEVICE_RUNTIME, SDK_RUNTIME = "dsp", "cpu"
 
 
 def open_session(
@@ -27,25 +28,31 @@ def open_session(
     threads: int | None = None,
     precision: str = "f32",
     chip: int | str = DEFAULT,
+    sdk_folder: str | None = None,
+    runtime: str | None = None,
+    serial: str | None = None,
+    perf_profile: str | None = None,
+    raw: str = "float32",
 ) -> EngineSession:
     """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
 
     Args:
-        on: `host` (this machine's CPU) or `emulator` (the Hexagon emulator of onnxruntime-qnn).
+        on: `host` (this machine's CPU), `emulator` (the Hexagon emulator of onnxruntime-qnn), `sdk` (the SDK's
+            snpe-net-run here) or `device` (the same on a phone).
         engine: the host engine: `auto`, `openvino`, `onnxruntime`, or `tensorflow` for a `.pb`.
         threads: of the host engine; None for all processors this process may use.
         precision: `f32`, or `bf16` (OpenVINO only).
         chip: for the emulator: the chip it computes as (float graphs in float16, from Hexagon v73 on); 'none' computes
             float graphs in true float32.
+        sdk_folder: for the SDK and the phone; None for the one that the environment names.
+        runtime: the chip's unit, one of `commands.RUNTIMES`; None for DEVICE_RUNTIME or SDK_RUNTIME.
+        serial: which phone; perf_profile: how fast it is to run; raw: `float32` or `uint8` files.
     """
     for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow"), "--engine")):
         if value not in known:
             raise UsageError(f"unknown {option} '{value}'", hint=did_you_mean(value, known))
     if on in ("sdk", "device"):
-        raise MissingToolError(
-            f"running on the {'SDK' if on == 'sdk' else 'device'} needs the SNPE SDK, which this version cannot drive",
-            hint="--on emulator computes with the DSP's arithmetic without an SDK",
-        )
+        return _open_net_run(file, on, sdk_folder, runtime, serial, perf_profile, raw)
     if on == "emulator":
         if engine != "auto" or precision != "f32":
             raise UsageError("--engine and --precision choose the host's arithmetic: leave them out with --on emulator")
@@ -53,6 +60,20 @@ def open_session(
 
         return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
     return _open_host(file, engine=engine, threads=threads, precision=precision)
+
+
+def _open_net_run(file: ModelFile, on: str, sdk_folder, runtime, serial, perf_profile, raw) -> EngineSession:
+    from snpe_srgan.runtimes.net_run import DeviceSession, SdkSession
+    from snpe_srgan.toolchains.snpe.sdk import find_sdk
+
+    sdk = find_sdk(sdk_folder)
+    if on == "sdk":
+        return SdkSession(file, sdk=sdk, runtime=runtime or SDK_RUNTIME, perf_profile=perf_profile, raw=raw)
+    from snpe_srgan.toolchains.snpe.adb import choose_phone
+    from snpe_srgan.toolchains.snpe.device import Device
+
+    device = Device(sdk, choose_phone(serial), runtime=runtime or DEVICE_RUNTIME)
+    return DeviceSession(file, device=device, perf_profile=perf_profile, raw=raw)
 
 
 def _open_host(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> EngineSession:

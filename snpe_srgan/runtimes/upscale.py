@@ -52,21 +52,29 @@ def upscale_pixels(
     _refuse_memory(height, width, session.scale, pixels.dtype.itemsize)
     tile = tile_for(session, height, width, tile=tile)
 
-    def run(box: np.ndarray) -> np.ndarray:
-        sr = session.run(pixels_to_lr(box))
+    def done(sr: np.ndarray) -> np.ndarray:
         if not np.isfinite(sr).all():
             raise SnpeSrganError("the network gave numbers that are not finite (NaN or infinity)")
         return sr_to_pixels(sr, pixels.dtype)
 
-    return upscale_tiled(
-        run,
-        pixels,
-        scale=session.scale,
-        tile=tile,
-        fixed=session.input_size is not None,
-        overlap=session.overlap,
-        progress=progress,
-    )
+    tiling = {
+        "scale": session.scale,
+        "tile": tile,
+        "fixed": session.input_size is not None,
+        "overlap": session.overlap,
+    }
+    if not hasattr(session, "run_all"):
+        return upscale_tiled(lambda box: done(session.run(pixels_to_lr(box))), pixels, **tiling, progress=progress)
+
+    boxes = []  # an engine that takes all tiles at once: cut them, run them, put them together
+
+    def cut(box: np.ndarray) -> np.ndarray:
+        boxes.append(pixels_to_lr(box))
+        return np.broadcast_to(np.uint8(0), (1, box.shape[1] * session.scale, box.shape[2] * session.scale, 3))
+
+    upscale_tiled(cut, pixels, **tiling)
+    results = session.run_all(boxes)
+    return upscale_tiled(lambda box: done(next(results)), pixels, **tiling, progress=progress)
 
 
 def upscale_picture(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -60,6 +61,22 @@ class Sdk:
         for variable in ("SNPE_ROOT",) if self.release.flavour == SNPE1 else VARIABLES:
             environment[variable] = str(self.root)
         return environment
+
+    def exports(self) -> list[str]:
+        """The same as a shell has to say it."""
+        changed = {k: v for k, v in self.environment().items() if os.environ.get(k) != v}
+        lines = []
+        for name, value in changed.items():
+            kept = os.environ.get(name)
+            value = value.removesuffix(kept) if kept else value
+            lines.append(
+                f"export {name}={shlex.quote(value)}" + (f'"${name}"' if kept and name not in VARIABLES else "")
+            )
+        return lines
+
+    def shell(self, command) -> str:
+        """A command (`commands.Command`) as it is started, for a shell."""
+        return shlex.join([*self.start(command.tool), *command.arguments])
 
     def start(self, tool: str) -> list[str]:
         """The beginning of the argument list that starts a tool: Python programs by the Python they want."""

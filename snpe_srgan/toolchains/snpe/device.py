@@ -1,0 +1,219 @@
+"""SNPE on a phone: brings the SDK's runtime there once, runs a .dlc on a unit of the chip, brings the results back.
+
+    device = Device(find_sdk(), choose_phone(), runtime="dsp")
+    ran = device.net_run(dlc, raws, scratch, perf_profile="burst")
+    ran.output, ran.times.total_us
+
+What is already there is known by its checksum. What a run makes is deleted when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
+from snpe_srgan.toolchains.snpe import commands
+from snpe_srgan.toolchains.snpe.adb import Phone, md5
+from snpe_srgan.toolchains.snpe.commands import Command
+from snpe_srgan.toolchains.snpe.logs import Throughput, Times, parse_diagview, parse_throughput
+from snpe_srgan.toolchains.snpe.process import Ran, failure, how_ended, run_tool
+from snpe_srgan.toolchains.snpe.raw import LIST, OUTPUT
+from snpe_srgan.toolchains.snpe.release import SNPE1
+from snpe_srgan.toolchains.snpe.sdk import Sdk
+
+ROOT = "/data/local/tmp/snpe-srgan"
+SYSTEM_SKELETONS = "/system/lib/rfsa/adsp;/system/vendor/lib/rfsa/adsp;/dsp"
+TIMEOUT = 900.0  # seconds for one run of many tiles
+LOG = "SNPEDiag_0.log"
+TOOLS = ("snpe-net-run", "snpe-throughput-net-run")
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """A finished run: the folder of results on this machine, what the tool said, the times it logged (or why none)."""
+
+    output: Path
+    said: str
+    times: Times | None
+    no_times: str | None
+
+
+class Device:
+    """A phone with one SDK's runtime on it, for one unit of the chip."""
+
+    def __init__(self, sdk: Sdk, phone: Phone, *, runtime: str = "dsp"):
+        self.sdk, self.phone, self.runtime = sdk, phone, runtime
+        self.base = f"{ROOT}/{sdk.release.flavour}-{sdk.release.number}"
+        self.installed = False
+
+    def describe(self) -> dict[str, str]:
+        """The phone in its own words: product, chip, Android."""
+        names = {"product": "ro.product.model", "chip": "ro.soc.model", "board": "ro.board.platform",
+                 "android": "ro.build.version.release"}  # fmt: skip
+        return {key: self.phone.property(name) for key, name in names.items()}
+
+    def hexagon(self) -> int | None:
+        """The chip's Hexagon version, where the chip is in our table."""
+        from snpe_srgan.toolchains import socs
+
+        chip = self.phone.property("ro.soc.model")
+        with contextlib.suppress(UsageError):
+            return socs.find(chip).hexagon if chip else None
+        return None
+
+    def install(self) -> list[str]:
+        """Brings tools and libraries to the phone unless they are there; the names of those that went."""
+        if self.installed:
+            return []
+        files = runtime_files(
+            self.sdk, self.runtime, hexagon=None if self.runtime in ("cpu", "gpu") else self.hexagon()
+        )
+        gone = self.phone.push(files, self.base)
+        if any(name.startswith("bin/") for name in gone):
+            self.phone.check(f"chmod 755 {shlex.quote(self.base)}/bin/*", doing="chmod")
+        self.installed = True
+        return gone
+
+    def push_model(self, dlc: Path) -> str:
+        """Brings a model there unless the same bytes are; its path on the phone."""
+        name = f"{md5(dlc)[:16]}.dlc"
+        self.phone.push({name: dlc}, f"{ROOT}/models")
+        return f"{ROOT}/models/{name}"
+
+    def environment(self) -> str:
+        """What a tool on the phone needs, as shell commands. The DSP's variable is separated by semicolons."""
+        return (
+            f"export LD_LIBRARY_PATH={self.base}/lib\n"
+            f'export ADSP_LIBRARY_PATH="{self.base}/dsp;{SYSTEM_SKELETONS}"\n'
+            f"export PATH={self.base}/bin:$PATH"
+        )
+
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[str]:
+        folder = f"{ROOT}/run-{secrets.token_hex(6)}"
+        try:
+            yield folder
+        finally:
+            self.phone.remove(folder)
+
+    def script(self, command: Command, folder: str) -> str:
+        return f"{self.environment()}\nmkdir -p {folder} && cd {folder} && {command}"
+
+    def plan(self, dlc: Path, *, perf_profile: str | None, raw: str = "float32") -> list[str]:
+        """What a run would do, in the words of a shell: for --dry-run."""
+        folder, model = f"{ROOT}/run-000000000000", f"{ROOT}/models/{md5(dlc)[:16]}.dlc"
+        adb = f"adb -s {self.phone.serial}"
+        files = runtime_files(self.sdk, self.runtime)
+        lines = [f"{adb} push {path} {self.base}/{name}" for name, path in files.items()]
+        lines += [f"{adb} push {dlc} {model}", f"{adb} push lr_0.raw {folder}/lr_0.raw", f"{adb} push {LIST} {folder}/"]
+        command = self._net_run(model, folder, perf_profile, raw)
+        lines.append(f"{adb} shell {shlex.quote(self.script(command, folder))}")
+        lines += [f"{adb} pull {folder}/{OUTPUT} .", f"{adb} shell rm -rf {folder}"]
+        return lines
+
+    def _net_run(self, model: str, folder: str, perf_profile: str | None, raw: str) -> Command:
+        return commands.net_run(
+            self.sdk.release, container=model, input_list=f"{folder}/{LIST}", output_dir=f"{folder}/{OUTPUT}",
+            runtime=self.runtime, perf_profile=perf_profile, profiling=commands.PROFILING, raw=raw,
+        )  # fmt: skip
+
+    def net_run(
+        self, dlc: Path, raws: list[Path], scratch: Path, *, perf_profile: str | None, raw: str = "float32"
+    ) -> DeviceRun:
+        """Runs a .dlc on raw files (a line of the input list each) and brings the results into `scratch`."""
+        from snpe_srgan.toolchains.snpe.raw import input_list
+
+        self.install()
+        model = self.push_model(dlc)
+        with self._folder() as folder:
+            listed = scratch / LIST
+            listed.write_text(input_list(raws, prefix=folder), encoding="utf-8")
+            self.phone.push({path.name: path for path in (*raws, listed)}, folder)
+            command = self._net_run(model, folder, perf_profile, raw)
+            ran = self._run(command, folder, where=dlc)
+            output = self._bring(folder, scratch, ran)
+        times, reason = self._times(output / LOG)
+        return DeviceRun(output, ran.output, times, reason)
+
+    def throughput(self, dlc: Path, *, seconds: int, perf_profile: str | None) -> Throughput:
+        """Inferences a second; the tool is known to crash at its very end, after it has told the result."""
+        self.install()
+        model = self.push_model(dlc)
+        command = commands.throughput(
+            self.sdk.release, container=model, seconds=seconds, runtime=self.runtime, perf_profile=perf_profile
+        )
+        with self._folder() as folder:
+            ran = self.phone.shell(self.script(command, folder), timeout=TIMEOUT + seconds)
+        if ran.status != 0 and "Total throughput" not in ran.output:
+            raise failure(command.tool, ran.output, how=how_ended(ran.status), where=self._place(dlc))
+        return parse_throughput(ran.output)
+
+    def _place(self, dlc: Path) -> str:
+        return f"{dlc} on {self.phone.serial}, runtime {self.runtime}"
+
+    def _run(self, command: Command, folder: str, *, where: Path) -> Ran:
+        ran = self.phone.shell(self.script(command, folder), timeout=TIMEOUT)
+        if ran.status != 0:
+            raise failure(command.tool, ran.output, how=how_ended(ran.status), where=self._place(where))
+        return ran
+
+    def _bring(self, folder: str, scratch: Path, ran: Ran) -> Path:
+        if self.phone.shell(f"ls {folder}/{OUTPUT}/Result_0").status != 0:
+            how = "said that all went well (status 0) but wrote no result"
+            raise failure("snpe-net-run", ran.output, how=how, where=f"{self.phone.serial}, runtime {self.runtime}")
+        return self.phone.pull(f"{folder}/{OUTPUT}", scratch)
+
+    def _times(self, log: Path) -> tuple[Times | None, str | None]:
+        if not log.is_file():
+            return None, "the run wrote no SNPEDiag log"
+        try:
+            ran = run_tool(self.sdk, commands.diagview(self.sdk.release, log=log), subject=log.name)
+            return parse_diagview(ran.output), None
+        except SnpeSrganError as error:  # the picture is there: times alone are no reason to lose it
+            return None, error.what
+
+
+def runtime_files(sdk: Sdk, runtime: str, *, hexagon: int | None = None) -> dict[str, Path]:
+    """What a runtime needs on the phone, as name there -> path here; `hexagon` leaves out other chips' libraries."""
+    programs = _newest(sdk, "bin")
+    libraries = _newest(sdk, "lib")
+    files = {f"bin/{name}": programs / name for name in TOOLS if (programs / name).is_file()}
+    if "bin/snpe-net-run" not in files:
+        raise MissingToolError(f"{sdk.release} holds no snpe-net-run for Android", where=programs)
+    dsp = runtime in ("dsp", "aip")
+    if sdk.release.flavour == SNPE1:
+        chosen, skeletons = libraries.glob("*.so"), (sdk.root / "lib" / "dsp").glob("*.so") if dsp else ()
+    else:
+        names = ["libSNPE.so", "libc++_shared.so", *(["libSnpe*.so", "libSnpeHta*.so", "libhta*.so"] if dsp else [])]
+        chosen = [path for name in names for path in libraries.glob(name)]
+        skeletons = (sdk.root / "lib").glob("hexagon-v*/unsigned/libSnpe*.so") if dsp else ()
+    files |= {f"lib/{path.name}": path for path in sorted(chosen) if _fits(path.name, hexagon)}
+    files |= {f"dsp/{path.name}": path for path in sorted(skeletons) if _fits(path.name, hexagon)}
+    if "lib/libSNPE.so" not in files:
+        raise MissingToolError(f"{sdk.release} holds no libSNPE.so for Android", where=libraries)
+    if dsp and not any(name.startswith("dsp/") for name in files):
+        what = "no skeleton libraries" + (f" for Hexagon v{hexagon}" if hexagon else "")
+        raise MissingToolError(
+            f"{sdk.release} holds {what}", where=sdk.root / "lib", hint="a newer SDK knows newer chips"
+        )
+    return files
+
+
+def _newest(sdk: Sdk, kind: str) -> Path:
+    """bin or lib for 64-bit Android: `aarch64-android`, in 1.x with the compiler's name behind it."""
+    found = sorted((sdk.root / kind).glob("aarch64-android*"))
+    if not found:
+        raise MissingToolError(f"{sdk.release} has no {kind}/aarch64-android", where=sdk.root)
+    return found[-1]
+
+
+def _fits(name: str, hexagon: int | None) -> bool:
+    """Whether a library is for this Hexagon version, or for all."""
+    version = re.search(r"[vV](\d\d)(?=\D|$)", name)
+    return hexagon is None or version is None or int(version[1]) == hexagon or hexagon < 68
