@@ -32,6 +32,14 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
+def damaged_copies(path: Path, count: int, seed: int):
+    """Writes one damaged copy after the other beside a file, and gives its path each time."""
+    data, rng, target = path.read_bytes(), np.random.default_rng(seed), path.with_name("damaged.dlc")
+    for _ in range(count):
+        target.write_bytes(mutate(data, rng))
+        yield target
+
+
 def repack(path: Path, target: Path, change: dict[str, bytes | None]) -> Path:
     """The same archive with some records replaced, or left out (None)."""
     from snpe_srgan.dlc.container import Container
@@ -47,10 +55,10 @@ def repack(path: Path, target: Path, change: dict[str, bytes | None]) -> Path:
 
 def read_all(path: Path) -> None:
     """Everything the program does with a stranger's file before it runs it."""
-    from snpe_srgan.dlc.describe import describe
+    from snpe_srgan.dlc.compare import compare
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
 
     dlc = read(path)
-    describe(dlc)
+    compare(dlc, dlc)
     rebuild(dlc)
