@@ -1,6 +1,7 @@
 """snpe-srgan convert runs/mobile -o out                       # out/generator.onnx, out/generator.dlc
 snpe-srgan convert gan.npz --input-size 169x255 --quantize     # and gan_w8a8.onnx, gan_w8a8.dlc
 snpe-srgan convert foreign.pb --input-name x --output-name y
+snpe-srgan convert gan.npz --toolchain snpe --sdk /opt/snpe-1.68.0 --dry-run
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.options import common, input_size_option, model_argument, output_option, overwrite_option
+from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text, refuse, toolchain_options
 
 
 @click.command()
 @model_argument
 @input_size_option()
 @click.option("--soc", default="SM8650", help="The chip the .dlc is checked for, see `devices`.")
-@click.option("--toolchain", type=click.Choice(["qnn"]), default="qnn", help="What writes the .dlc.")
+@toolchain_options
 @click.option("--input-name", help="Input node of a foreign .pb.")
 @click.option("--output-name", help="Output node of a foreign .pb.")
 @click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
@@ -27,17 +29,26 @@ from snpe_srgan.cli.options import common, input_size_option, model_argument, ou
 @output_option("Folder for the files; beside the model by default.")
 @overwrite_option
 @common
-def command(model, out, toolchain, quantize, recipe, calibration, output, **options):
+def command(
+    model, out, toolchain, sdk_folder, dry_run, no_operator_check, quantize, recipe, calibration, output, **options
+):
     """A model into .onnx and a Qualcomm .dlc.
 
     Writes MODEL.onnx, which takes any picture, and MODEL.dlc, which takes LR pictures of --input-size. Each is checked
-    against what it was made from; the checks stand on the cards beside the files.
+    against what it was made from; the checks stand on the cards beside the files. With --toolchain snpe the .dlc is
+    written by the SDK's own converter, from a .pb (SNPE) or .onnx (QAIRT) that is made for it.
     """
     from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.export.stages import convert_model
 
     file = resolve(model)
     folder = out or file.folder
+    if toolchain == "snpe":
+        refuse(toolchain, "soc", "onnx_only")
+        sdk_options = {"sdk_folder": sdk_folder, "dry_run": dry_run, "operator_check": not no_operator_check}
+        wish = (recipe, calibration) if quantize else None
+        return _with_sdk(file, folder, wish, output, **sdk_options, **_sdk_facts(options))
+    refuse(toolchain, *SDK_OPTIONS)
     result = convert_model(file, folder, say=output.note, **options)
     lines = []
     if result.onnx:
@@ -67,3 +78,27 @@ def command(model, out, toolchain, quantize, recipe, calibration, output, **opti
             lines.append(f"{quantized.dlc}: {quantized.dlc_bytes:,} bytes")
         lines.append(f"  against the float network: {quantized.report.psnr_to_float:.2f} dB")
     output.result(value, text=lines)
+
+
+def _sdk_facts(options: dict) -> dict:
+    return {key: options[key] for key in ("input_size", "input_name", "output_name", "overwrite")}
+
+
+def _with_sdk(file, folder, wish, output, *, sdk_folder, dry_run, operator_check, overwrite, **options) -> None:
+    """The same by the SDK's converter, and its quantizer where `wish` is (recipe, calibration)."""
+    from snpe_srgan.export.sdk import convert_with_sdk
+    from snpe_srgan.toolchains.snpe.sdk import find_sdk
+
+    common = {"sdk": find_sdk(sdk_folder), "overwrite": overwrite, "dry_run": dry_run, "say": output.note, **options}
+    if wish is None:
+        result = convert_with_sdk(file, folder, operator_check=operator_check, **common)
+        output.result({"convert": result}, text=converted_text(result))
+        return
+    from snpe_srgan.quantization.sdk import quantize_with_sdk
+
+    recipe, calibration = wish
+    result = quantize_with_sdk(
+        file, folder, recipe=recipe, calibration=calibration, operator_check=operator_check, **common
+    )
+    lines = [] if dry_run else converted_text(result.converted)
+    output.result({"convert": result.converted, "quantize": result}, text=[*lines, *quantized_text(result)])

@@ -5,6 +5,8 @@ snpe-srgan quantize generator.npz --calibration synthetic            # no photog
 snpe-srgan quantize generator.npz --calibration photos --recipe auto --max-drop 0.1 --evaluate Set5
 snpe-srgan quantize generator.npz --calibration photos --recipe w8a8-eq-bc-adaround-qat --minutes 20
 snpe-srgan quantize --list
+snpe-srgan quantize generator.npz --toolchain snpe --recipe w8a8-cle-bc --calibration photos
+snpe-srgan quantize out/generator_w8a8.encodings.onnx --toolchain snpe --overrides out/generator_w8a8.encodings.json
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
+from snpe_srgan.cli.toolchain import SDK_OPTIONS, quantized_text, refuse, toolchain_options
 
 WORST = 8  # layers shown
 
@@ -43,15 +46,30 @@ WORST = 8  # layers shown
     help="Measure on this machine, or also run the .dlc's graph on the Hexagon emulator.",
 )  # fmt: skip
 @click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
+@toolchain_options
+@click.option(
+    "--overrides",
+    type=click.Path(),
+    metavar="FILE.encodings.json",
+    help="With --toolchain snpe: our encodings, which its quantizer is to store; MODEL is the .onnx beside them.",
+)
+@click.option(
+    "--htp-socs", metavar="sm8550,sm8650",
+    help="With --toolchain snpe: chips for which ready-compiled caches go into the .dlc, by Qualcomm's names.",
+)  # fmt: skip
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes and steps, and stop.")
 @output_option("Folder for the files; beside the model by default.")
 @overwrite_option
 @common
-def command(model, list_recipes, out, output, evaluate, **options):
+def command(
+    model, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check, overrides, htp_socs,
+    **options,
+):  # fmt: skip
     """A model into a quantized .onnx and .dlc, with a report of where every tenth of a dB goes.
 
     Writes MODEL_RECIPE.onnx (any input size), MODEL_RECIPE.dlc (fixed input size), .report.json, .analysis.json and
-    .plots (every layer), .encodings.json with .encodings.onnx (for the SDK's own converters).
+    .plots (every layer), .encodings.json with .encodings.onnx (for the SDK's own converters). With --toolchain snpe
+    the SDK's own quantizer writes MODEL_RECIPE.dlc; its steps are cle, bc (SNPE 1.x) and perchannel, in --recipe.
     """
     if list_recipes:
         output.result(_recipes(), text=_list())
@@ -63,8 +81,31 @@ def command(model, list_recipes, out, output, evaluate, **options):
     from snpe_srgan.quantization.stage import quantize_model
 
     file = resolve(model)
+    if toolchain == "snpe":
+        refuse(toolchain, "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc")
+        result = _with_sdk(
+            file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output, options
+        )
+        output.result(result, text=quantized_text(result))
+        return
+    refuse(toolchain, *SDK_OPTIONS)
     result = quantize_model(file, out or file.folder, evaluate=evaluate, say=output.note, **options)
     output.result(result, text=_text(result))
+
+
+def _with_sdk(file, folder, sdk_folder, overrides, htp_socs, dry_run, operator_check, output, options):
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.quantization.sdk import quantize_with_sdk
+    from snpe_srgan.toolchains.snpe.sdk import find_sdk
+
+    if overrides is not None and options["recipe"] != "w8a8":
+        raise UsageError("the encodings say how many bits there are: leave out --recipe with --overrides")
+    chips = tuple(name.strip().lower() for name in (htp_socs or "").split(",") if name.strip())
+    names = ("recipe", "calibration", "lr", "count", "input_size", "overwrite")
+    return quantize_with_sdk(
+        file, folder, sdk=find_sdk(sdk_folder), overrides=overrides, htp_socs=chips, dry_run=dry_run,
+        operator_check=operator_check, say=output.note, **{name: options[name] for name in names},
+    )  # fmt: skip
 
 
 def _recipes() -> dict:

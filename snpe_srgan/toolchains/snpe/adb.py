@@ -46,11 +46,13 @@ class Phone:
 
     def shell(self, script: str, *, timeout: float = TIMEOUT) -> Ran:
         """Runs a script on the phone; its status is the script's own, whatever adb makes of it."""
-        ran = self._adb("shell", f"{script}\necho {MARK}$?", timeout=timeout)
-        text, mark, status = ran.output.replace("\r\n", "\n").rpartition(MARK)
-        if not mark or not status.strip().isdigit():
-            raise failure("adb", ran.output, how="lost the phone in the middle of a command", where=self.serial)
-        return Ran(int(status.strip()), text, ran.seconds)
+        ran = self._adb("shell", f"{script}\n_s=$?; echo; echo {MARK}$_s", timeout=timeout)
+        text = ran.output.replace("\r\n", "\n")
+        marks = list(re.finditer(rf"^{MARK}(\d+)\n?", text, re.MULTILINE))  # standard error may come behind it
+        if not marks:
+            raise failure("adb", text, how="lost the phone in the middle of a command", where=self.serial)
+        status, (first, last) = int(marks[-1][1]), marks[-1].span()
+        return Ran(status, text[:first] + text[last:], ran.seconds)
 
     def check(self, script: str, *, doing: str, timeout: float = TIMEOUT) -> str:
         """A script that has to succeed; its output."""

@@ -59,9 +59,11 @@ class Device:
         return {key: self.phone.property(name) for key, name in names.items()}
 
     def hexagon(self) -> int | None:
-        """The chip's Hexagon version, where the chip is in our table."""
+        """The chip's Hexagon version, where the chip is in our table and its DSP is wanted."""
         from snpe_srgan.toolchains import socs
 
+        if self.runtime in ("cpu", "gpu"):
+            return None
         chip = self.phone.property("ro.soc.model")
         with contextlib.suppress(UsageError):
             return socs.find(chip).hexagon if chip else None
@@ -71,9 +73,7 @@ class Device:
         """Brings tools and libraries to the phone unless they are there; the names of those that went."""
         if self.installed:
             return []
-        files = runtime_files(
-            self.sdk, self.runtime, hexagon=None if self.runtime in ("cpu", "gpu") else self.hexagon()
-        )
+        files = runtime_files(self.sdk, self.runtime, hexagon=self.hexagon())
         gone = self.phone.push(files, self.base)
         if any(name.startswith("bin/") for name in gone):
             self.phone.check(f"chmod 755 {shlex.quote(self.base)}/bin/*", doing="chmod")
@@ -109,7 +109,7 @@ class Device:
         """What a run would do, in the words of a shell: for --dry-run."""
         folder, model = f"{ROOT}/run-000000000000", f"{ROOT}/models/{md5(dlc)[:16]}.dlc"
         adb = f"adb -s {self.phone.serial}"
-        files = runtime_files(self.sdk, self.runtime)
+        files = runtime_files(self.sdk, self.runtime, hexagon=self.hexagon())
         lines = [f"{adb} push {path} {self.base}/{name}" for name, path in files.items()]
         lines += [f"{adb} push {dlc} {model}", f"{adb} push lr_0.raw {folder}/lr_0.raw", f"{adb} push {LIST} {folder}/"]
         command = self._net_run(model, folder, perf_profile, raw)
