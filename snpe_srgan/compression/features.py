@@ -1,0 +1,101 @@
+"""What each convolution reads on calibration pictures, as second moments: all that reconstruction needs to know.
+
+moments = collect_moments(graph, weights, crops)
+moments["block3_conv2"].gram       # (taps, taps), centred, taps in the kernel's order (h, w, in)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.graph import Graph
+from snpe_srgan.quantization.simulate import session, with_outputs
+
+POSITIONS = 40_000  # patches of one layer, over all crops
+ENTRIES = 1.2e8  # numbers in a layer's patches: one with many taps gets fewer
+MARGIN = 2  # pixels at a crop's border, where padding stands in for the picture
+QUIET = 0.1  # of the usual variance: a flat crop weighs no more than ten others
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Of one convolution's patches.
+
+    Attributes:
+        gram: (taps, taps) centred second moments.
+        mean: (taps,).
+        energy: the variance of its output, summed over channels.
+    """
+
+    gram: np.ndarray
+    mean: np.ndarray
+    energy: float
+
+
+def collect_moments(graph: Graph, weights: Mapping[str, np.ndarray], crops: Sequence[np.ndarray]) -> dict[str, Moments]:
+    """Every convolution's moments over LR crops, (1, h, w, 3) float32; the graph without batch norms.
+
+    Crops weigh by how little a layer's output varies on them: without that, the few dark flat ones on which such
+    networks run into the hundreds would decide for all pictures.
+    """
+    convs = [layer for layer in graph.layers if layer.kind == "conv"]
+    model = to_onnx(graph, weights)
+    names = tensor_names(graph)
+    outputs = [names[layer.name] for layer in convs]
+    watch = session(with_outputs(model, outputs))
+    varies = np.array([[y.var(axis=(2, 3)).sum() for y in watch(outputs, {"lr": crop})] for crop in crops])
+    spread = varies / (varies + QUIET * np.median(varies, axis=0) + 1e-12) / np.maximum(varies, 1e-12)
+
+    inputs = list(dict.fromkeys(names[layer.inputs[0]] for layer in convs))
+    watch = session(with_outputs(model, inputs))
+    sums: dict[str, np.ndarray] = {}
+    for i, crop in enumerate(crops):
+        seen = dict(zip(inputs, watch(inputs, {"lr": crop}), strict=True))
+        for j, layer in enumerate(convs):
+            size = layer.attributes["kernel"]
+            x = seen[names[layer.inputs[0]]]
+            rows = patch_rows(x, size, grid_of(x.shape[2:], positions_for(size, x.shape[1], len(crops))))
+            rows = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
+            part = (rows.T @ rows).astype(np.float64) * (spread[i, j] / len(rows))
+            sums[layer.name] = sums.get(layer.name, 0.0) + part
+    found = {}
+    for j, layer in enumerate(convs):
+        total = sums.pop(layer.name)
+        mean = total[:-1, -1] / total[-1, -1]
+        gram = total[:-1, :-1] / total[-1, -1] - mean[:, None] * mean[None, :]
+        energy = float((varies[:, j] * spread[:, j]).sum() / spread[:, j].sum())
+        found[layer.name] = Moments(gram, mean, energy)
+    return found
+
+
+def tensor_names(graph: Graph) -> dict[str, str]:
+    """Layer -> the name of its tensor inside the ONNX graph (channels first), see `export/onnx_graph.py`."""
+    inside = {graph.layers[0].name: "lr_nchw"} | ({"sr": "sr_nchw"} if graph.output == "sr" else {})
+    return {layer.name: inside.get(layer.name, layer.name) for layer in graph.layers}
+
+
+def positions_for(size: Sequence[int], channels: int, crops: int) -> int:
+    """How many patches of (h, w) * channels numbers to take from each of so many crops."""
+    taps = size[0] * size[1] * channels
+    return max(1, int(min(POSITIONS, ENTRIES / taps) / crops))
+
+
+def grid_of(size: Sequence[int], most: int) -> tuple[slice, slice]:
+    """Rows and columns of at most about `most` places, evenly spread, a margin left out."""
+    margins = [min(MARGIN, (side - 1) // 2) for side in size]
+    area = (size[0] - 2 * margins[0]) * (size[1] - 2 * margins[1])
+    stride = max(1, int(np.ceil(np.sqrt(area / most))))
+    rows, columns = (slice(m, side - m, stride) for m, side in zip(margins, size, strict=True))
+    return rows, columns
+
+
+def patch_rows(x: np.ndarray, size: Sequence[int], grid: tuple[slice, slice]) -> np.ndarray:
+    """(positions, h * w * in) float32: what a convolution of stride 1 and zero padding reads of (1, in, H, W) there."""
+    h, w = size
+    padded = np.pad(x[0], ((0, 0), ((h - 1) // 2, h // 2), ((w - 1) // 2, w // 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(1, 2))[:, grid[0], grid[1]]
+    return np.ascontiguousarray(windows.transpose(1, 2, 3, 4, 0)).reshape(-1, h * w * x.shape[1])

@@ -1,0 +1,54 @@
+"""What each unit costs the picture when it alone is made smaller: measured, not guessed from the weights.
+
+errors = measure(full, units, judge)          # errors["tail (ssvd)"][16]: mean squared error of the picture
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from snpe_srgan.compression.apply import Full
+from snpe_srgan.compression.units import Unit
+from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.graph import Graph
+from snpe_srgan.quantization.simulate import runner
+
+HOPELESS = 0.02  # mean squared error in [-1, 1], 23 dB: smaller levels of that unit are not tried
+Errors = Mapping[str, Mapping[int, float]]
+
+
+class Judge:
+    """Holds validation crops, LR (1, h, w, 3) float32, and the full network's pictures of them."""
+
+    def __init__(self, graph: Graph, weights, crops: Sequence[np.ndarray]):
+        run = runner(to_onnx(graph, weights))
+        self._crops, self._exact = list(crops), [run(crop) for crop in crops]
+
+    def error(self, graph: Graph, weights) -> float:
+        """Mean squared difference of the pictures in [-1, 1] to the full network's."""
+        run = runner(to_onnx(graph, weights))
+        return float(np.mean([np.mean((run(c) - y) ** 2) for c, y in zip(self._crops, self._exact, strict=True)]))
+
+
+def psnr(error: float) -> float:
+    """dB of a mean squared error between pictures in [-1, 1]."""
+    return float(10 * np.log10(4 / max(error, 1e-12)))
+
+
+def measure(
+    full: Full, units: Sequence[Unit], judge: Judge, *, say: Callable[[str], None] = lambda text: None
+) -> dict[str, dict[int, float]]:
+    """unit -> level -> mean squared error of the picture, that unit alone made smaller and fitted."""
+    errors: dict[str, dict[int, float]] = {}
+    for i, unit in enumerate(units):
+        errors[unit.name] = {}
+        for level in unit.levels:
+            built = full.build({unit.name: level})
+            errors[unit.name][level] = judge.error(built.graph, built.weights)
+            if errors[unit.name][level] > HOPELESS:
+                break
+        lowest = min(errors[unit.name])
+        say(f"{i + 1}/{len(units)} {unit.name}: {unit.full} -> {lowest} gives {psnr(errors[unit.name][lowest]):.1f} dB")
+    return errors
