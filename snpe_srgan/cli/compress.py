@@ -73,7 +73,7 @@ def command(model, list_strategies, out, output, multiple, **options):
 def _strategies() -> dict[str, str]:
     from snpe_srgan.compression.search import STRATEGIES
 
-    return {**STRATEGIES, "best": "all of these, and the one whose pictures stay closest to the full network's"}
+    return {**STRATEGIES, "best": "of all but the baseline, the one whose pictures stay closest to the full network's"}
 
 
 def _list(strategies: dict[str, str]) -> str:

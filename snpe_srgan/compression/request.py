@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.compression.search import STRATEGIES
+from snpe_srgan.compression.search import BEST, STRATEGIES
 from snpe_srgan.compression.target import Target, parse_ratio, parse_target
 from snpe_srgan.errors import UsageError, did_you_mean
-
-BEST = "best"
-BASELINE = "magnitude"  # the smallest channels go, nothing is reconstructed: for comparison, not for use
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Request:
             raise UsageError(f"--target and {steps[0][0]} exclude each other", hint="leave one of them out")
         for name, share in steps:
             parse_ratio(share, where=name)
-        if strategy not in (BEST, BASELINE, *STRATEGIES):
+        if strategy not in (BEST, *STRATEGIES):
             hint = did_you_mean(strategy, (BEST, *STRATEGIES))
             raise UsageError(f"unknown strategy '{strategy}'", where="--strategy", hint=hint)
         if steps and strategy != BEST:

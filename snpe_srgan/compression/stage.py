@@ -112,8 +112,7 @@ def compress_model(
     untuned = final if finetune is None else folder / f"{name}_untuned.npz"
     if finetune is None and (overrides or minutes is not None or run_dir or resume):
         raise UsageError("--set, --minutes, --run-dir and --resume are for fine-tuning", hint="--finetune CONFIG")
-    for path in (final, report) if resume else (final, report, untuned):
-        refuse_overwrite(path, overwrite)
+    _refuse(final, untuned, report, resume=resume, overwrite=overwrite)
     if request.needs_price:
         pricing.require(chip)
     graph, weights = load_npz(file.path)
@@ -145,7 +144,7 @@ def compress_model(
 
     training = None
     if tuning is not None:
-        training = _tune(tuning, final, found, file, source, overwrite, output)
+        training = _tune(tuning, final, found, file, source, overwrite or resume, output)
     measured = measure(file.path, final, input_size=input_size, chip=chip, runs=runs, say=output.note)
     compression = found.compression
     result = CompressResult(
@@ -175,6 +174,17 @@ def _plain(result: CompressResult) -> dict:
         if training is not None:
             training.pop(path)
     return {"network": result.network.name, **plain}
+
+
+def _refuse(final: Path, untuned: Path, report: Path, *, resume: bool, overwrite: bool) -> None:
+    """The report is written last: without it, what is there is an interrupted compression's."""
+    if untuned != final and untuned.exists() and not report.exists() and not (resume or overwrite):
+        raise InputError(
+            "an earlier compression was not finished", where=untuned,
+            hint="--resume goes on with it, --overwrite starts anew, -o chooses another folder",
+        )  # fmt: skip
+    for path in (report,) if resume else (final, report, untuned):
+        refuse_overwrite(path, overwrite)
 
 
 def _float_network(model: str | os.PathLike | ModelFile) -> ModelFile:
@@ -239,8 +249,7 @@ def _tune(tuning: Tuning, final: Path, found: _Found, file: ModelFile, source, o
     card = read_card(training.generator)
     write_bytes(final, training.generator.read_bytes(), overwrite=overwrite)
     before = dict(file.card.training) if file.card else {}
-    card = replace(
-        card, training={**before, "finetune": dict(card.training)}, compression=found.record, source=dict(source),
-    )  # fmt: skip
+    tuned = {**card.training, "initial": Path(tuning.config.model.initial).name}
+    card = replace(card, training={**before, "finetune": tuned}, compression=found.record, source=dict(source))
     write_card(final, card)
     return training

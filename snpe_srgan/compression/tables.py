@@ -28,12 +28,13 @@ def given_up(rows: Sequence[Row]) -> Table:
 
 def strategies(tried: Sequence[Tried], chosen: str) -> Table:
     """Each strategy: what it leaves, and how close the pictures stay."""
-    header = ("strategy", "MACs", "parameters", "DSP estimate", "PSNR, dB", "")
-    lines = [
-        (t.strategy, f"{t.macs:.1%}", f"{t.parameters:.1%}", "-" if t.latency is None else f"{t.latency:.1%}",
-         decibel(t.psnr_to_full), "taken" if t.strategy == chosen else "" if t.met else t.why_not or "not met")
-        for t in tried
-    ]  # fmt: skip
+    priced = any(t.latency is not None for t in tried)
+    header = ("strategy", "MACs", "parameters", *(("DSP estimate",) if priced else ()), "PSNR, dB", "")
+    lines = []
+    for t in tried:
+        latency = ("-" if t.latency is None else f"{t.latency:.1%}",) if priced else ()
+        remark = "taken" if t.strategy == chosen else "" if t.met else t.why_not or "not met"
+        lines.append((t.strategy, f"{t.macs:.1%}", f"{t.parameters:.1%}", *latency, decibel(t.psnr_to_full), remark))
     return header, lines
 
 
