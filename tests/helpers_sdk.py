@@ -45,7 +45,7 @@ def make_sdk(root: Path, version: str, *, qairt: bool = False) -> Path:
 def _program(path: Path, tool: str, version: tuple[int, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path[:0] = [{str(HERE)!r}, {str(REPO)!r}]\nimport tools\n"
+        f"#!{sys.executable} -S\nimport sys\nsys.path[:0] = [{str(HERE)!r}, {str(REPO)!r}]\nimport tools\n"
         f"raise SystemExit(tools.main({tool!r}, {version!r}, sys.argv[1:]))\n"
     )
     path.chmod(0o755)
@@ -77,9 +77,7 @@ class Workshop:
         program = self.folder / "platform-tools" / "adb"
         if not program.exists():
             program.parent.mkdir()
-            program.write_text(
-                f"#!{sys.executable}\nimport runpy\nrunpy.run_path({str(HERE / 'adb.py')!r}, run_name='__main__')\n"
-            )
+            program.write_text(f"#!{sys.executable} -IS\n" + (HERE / "adb.py").read_text())  # -IS: starts at once
             program.chmod(0o755)
             self.monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
             self.monkeypatch.setenv("STAND_IN_PHONES", str(self.folder / "phones"))

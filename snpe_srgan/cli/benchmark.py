@@ -1,5 +1,6 @@
 """snpe-srgan benchmark gan.pb gan.onnx gan_w8a8.onnx
 snpe-srgan benchmark gan.npz gan_w8a8.dlc --input-size 128x128 --runs 20
+snpe-srgan benchmark gan.dlc gan_w8a8.dlc --on device --runtimes cpu,gpu,dsp --layers
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.options import Size, common
+from snpe_srgan.cli.sessions import phone_options, sdk_option
 
 
 @click.command()
@@ -21,13 +23,31 @@ from snpe_srgan.cli.options import Size, common
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of each engine; all processors if left out.")
 @click.option("--chip", default="SA8255P", help="The chip of Qualcomm's cost estimate; 'none' for no estimate.")
+@click.option(
+    "--on", type=click.Choice(["host", "device"]), default="host",
+    help="This machine's engines, or a phone: .dlc files by the SDK's snpe-net-run over adb.",
+)  # fmt: skip
+@click.option("--runtimes", metavar="A,B", default="cpu,gpu,dsp", help="With --on device: of cpu, gpu, dsp, aip.")
+@click.option("--layers", is_flag=True, help="With --on device: the time of every layer.")
+@sdk_option
+@phone_options
 @common
-def command(models, input_size, runs, warmup, engines, threads, chip, output):
+def command(
+    models, input_size, runs, warmup, engines, threads, chip, on, runtimes, layers, sdk_folder, serial, perf_profile,
+    output,
+):  # fmt: skip
     """Size, time and memory of models, engine by engine.
 
     The baseline is TensorFlow on the first .pb (given, or beside a given .npz). Every engine has a process of its
     own; they run in turns. What Qualcomm's cost model says about the DSP is an estimate, never a measured latency.
+    With --on device the times are measured: SNPE's own log on the phone, for each unit of its chip.
     """
+    from snpe_srgan.cli.toolchain import refuse
+
+    if on == "device":
+        refuse("--on device", "input_size", "warmup", "engines", "threads", "chip")
+        return _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile, output)
+    refuse("--on host", "runtimes", "layers", "sdk_folder", "serial", "perf_profile")
     from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.runtimes.benchmark import benchmark, with_baseline
 
@@ -87,3 +107,48 @@ def _cells(timing) -> list[str]:
     speed = "-" if timing.speedup is None else f"{timing.speedup:.2f}x"
     times = [f"{seconds * 1000:.1f}" for seconds in (timing.median, timing.p90, timing.minimum)]
     return [f"{timing.engine} {timing.version}", *times, speed, peak]
+
+
+def _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile, output) -> None:
+    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.runtimes.device_benchmark import PROFILE, benchmark_device
+    from snpe_srgan.toolchains.snpe.adb import choose_phone
+    from snpe_srgan.toolchains.snpe.sdk import find_sdk
+
+    result = benchmark_device(
+        [resolve(model) for model in models],
+        sdk=find_sdk(sdk_folder),
+        phone=choose_phone(serial),
+        runtimes=[name.strip().lower() for name in runtimes.split(",") if name.strip()],
+        perf_profile=perf_profile or PROFILE,
+        runs=runs,
+        say=output.note,
+    )
+    output.result(result, text=device_text(result, layers))
+
+
+def device_text(result, layers: bool) -> list[str]:
+    """The table for people: Table 3, measured."""
+    from snpe_srgan.cli.output import table
+
+    rows, remarks = [], []
+    for t in result.timings:
+        ms = (
+            ["-", "-"]
+            if t.times is None
+            else [f"{t.times.total_us / 1000:.2f}", f"{(t.times.init_us or 0) / 1000:.0f}"]
+        )
+        size = "{}x{}".format(*t.input_size)
+        rate = "-" if t.per_second is None else f"{t.per_second:.1f}"
+        rows.append([t.path.name, f"{t.bytes:,}", size, t.runtime.upper(), *ms, rate])
+        if t.reason:
+            remarks.append(f"{t.path.name} on the {t.runtime.upper()}: {t.reason}")
+    lines = [table(["model", "bytes", "input", "unit", "ms", "load ms", "a second"], rows), ""]
+    phone = ", ".join(value for value in result.phone.values() if value)
+    lines.append(f"measured on {phone} ({result.serial}) by {result.release}, {result.perf_profile}; ms: mean of "
+                 f"{result.runs} runs by SNPE's own log")  # fmt: skip
+    for t in result.timings:
+        if layers and t.layers:
+            times = [[x.name or x.index, x.runtime, f"{x.amount:,} {x.unit}"] for x in t.layers]
+            lines += ["", table([f"{t.path.name} on the {t.runtime.upper()}", "unit", "time"], times)]
+    return [*lines, *dict.fromkeys(remarks)]

@@ -44,11 +44,11 @@ def command(
     file = resolve(model)
     folder = out or file.folder
     if toolchain == "snpe":
-        refuse(toolchain, "soc", "onnx_only")
+        refuse(f"--toolchain {toolchain}", "soc", "onnx_only")
         sdk_options = {"sdk_folder": sdk_folder, "dry_run": dry_run, "operator_check": not no_operator_check}
         wish = (recipe, calibration) if quantize else None
         return _with_sdk(file, folder, wish, output, **sdk_options, **_sdk_facts(options))
-    refuse(toolchain, *SDK_OPTIONS)
+    refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
     result = convert_model(file, folder, say=output.note, **options)
     lines = []
     if result.onnx:

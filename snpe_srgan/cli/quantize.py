@@ -57,13 +57,14 @@ WORST = 8  # layers shown
     "--htp-socs", metavar="sm8550,sm8650",
     help="With --toolchain snpe: chips for which ready-compiled caches go into the .dlc, by Qualcomm's names.",
 )  # fmt: skip
+@click.option("--enable-hta", "hta", is_flag=True, help="With --toolchain snpe, SNPE 1.x: add what the AIP wants.")
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes and steps, and stop.")
 @output_option("Folder for the files; beside the model by default.")
 @overwrite_option
 @common
 def command(
     model, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check, overrides, htp_socs,
-    **options,
+    hta, **options,
 ):  # fmt: skip
     """A model into a quantized .onnx and .dlc, with a report of where every tenth of a dB goes.
 
@@ -82,13 +83,14 @@ def command(
 
     file = resolve(model)
     if toolchain == "snpe":
-        refuse(toolchain, "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc")
+        refuse(f"--toolchain {toolchain}", "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc")
         result = _with_sdk(
-            file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output, options
-        )
+            file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output,
+            {**options, "hta": hta},
+        )  # fmt: skip
         output.result(result, text=quantized_text(result))
         return
-    refuse(toolchain, *SDK_OPTIONS)
+    refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
     result = quantize_model(file, out or file.folder, evaluate=evaluate, say=output.note, **options)
     output.result(result, text=_text(result))
 
@@ -101,7 +103,7 @@ def _with_sdk(file, folder, sdk_folder, overrides, htp_socs, dry_run, operator_c
     if overrides is not None and options["recipe"] != "w8a8":
         raise UsageError("the encodings say how many bits there are: leave out --recipe with --overrides")
     chips = tuple(name.strip().lower() for name in (htp_socs or "").split(",") if name.strip())
-    names = ("recipe", "calibration", "lr", "count", "input_size", "overwrite")
+    names = ("recipe", "calibration", "lr", "count", "input_size", "hta", "overwrite")
     return quantize_with_sdk(
         file, folder, sdk=find_sdk(sdk_folder), overrides=overrides, htp_socs=chips, dry_run=dry_run,
         operator_check=operator_check, say=output.note, **{name: options[name] for name in names},

@@ -35,17 +35,15 @@ def typed(*names: str) -> list[str]:
     return [options[name] for name in names if name in options and context.get_parameter_source(name) == source]
 
 
-def refuse(toolchain: str, *names: str) -> None:
-    """`UsageError` when an option was typed that this toolchain has no use for."""
+def refuse(choice: str, *names: str) -> None:
+    """`UsageError` when an option was typed for which this choice (`--toolchain snpe`) has no use."""
     from snpe_srgan.errors import UsageError
 
     if given := typed(*names):
-        raise UsageError(
-            f"{', '.join(given)} and --toolchain {toolchain} do not go together", hint=f"leave out {given[0]}"
-        )
+        raise UsageError(f"{', '.join(given)} and {choice} do not go together", hint=f"leave out {given[0]}")
 
 
-SDK_OPTIONS = ("sdk_folder", "dry_run", "no_operator_check", "overrides", "htp_socs")
+SDK_OPTIONS = ("sdk_folder", "dry_run", "no_operator_check", "overrides", "htp_socs", "hta")
 
 
 def converted_text(result) -> list[str]:

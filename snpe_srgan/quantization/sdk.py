@@ -116,6 +116,7 @@ def quantize_with_sdk(
     input_name: str | None = None,
     output_name: str | None = None,
     htp_socs: Sequence[str] = (),
+    hta: bool = False,
     operator_check: bool = True,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -125,34 +126,38 @@ def quantize_with_sdk(
 
     Args:
         overrides: a .encodings.json of ours; `file` is then the .encodings.onnx beside it.
+        hta: adds what the AIP of SNPE 1.x wants.
         htp_socs: chips, by Qualcomm's names (sm8650), for which ready-compiled caches go into the file.
     """
     overrides = None if overrides is None else Path(overrides)
     wish = parse_wish(recipe) if overrides is None else read_overrides(overrides, file)
+    wish = replace(wish, hta=hta)
     name = recipe.strip().lower() if overrides is None else "overrides"
     folder = Path(out_dir)
     dlc = refuse_overwrite(folder / f"{file.stem.removesuffix(ENDING)}_{name}.dlc", overwrite)
     raws = folder / f"{file.stem}_raws"
 
+    float_dlc = file.path if file.kind == "dlc" else folder / f"{file.stem}.dlc"
+    quantize, prepare = _commands(sdk, float_dlc, raws / LIST, wish, htp_socs)
+    last = [sdk.shell(quantize(dlc))]  # what this release cannot do is said here, before anything is converted
+    if prepare:
+        beside = dlc.with_suffix(PREPARED)
+        last += [sdk.shell(prepare(dlc, beside)), shlex.join(["mv", str(beside), str(dlc)])]
     if file.kind == "dlc":
-        converted, float_dlc, shown, found = None, file.path, sdk.exports(), []
         if read_ports(file).quantized:
             raise InputError("this .dlc is quantized already", where=file.path, hint="quantize the float one")
+        converted, first, found = None, sdk.exports(), ()
     else:
         converted = convert_with_sdk(
             file, folder, sdk=sdk, input_size=input_size, input_name=input_name, output_name=output_name,
             overrides=overrides, operator_check=operator_check, overwrite=overwrite, dry_run=dry_run, say=say,
         )  # fmt: skip
-        float_dlc, shown, found = converted.dlc, list(converted.commands), list(converted.remarks)
-    quantize, prepare = _commands(sdk, float_dlc, raws / LIST, wish, htp_socs)
-    shown.append(sdk.shell(quantize(dlc)))
-    if prepare:
-        beside = dlc.with_suffix(PREPARED)
-        shown += [sdk.shell(prepare(dlc, beside)), shlex.join(["mv", str(beside), str(dlc)])]
+        first, found = converted.commands, converted.remarks
+    shown = (*first, *last)
     if dry_run:
         origin = ", ".join(map(str, calibration))
         return SdkQuantizeResult(
-            name, float_dlc, dlc, None, str(sdk.release), origin, tuple(shown), converted=converted
+            name, float_dlc, dlc, None, str(sdk.release), origin, shown, converted=converted
         )
 
     known = read_ports(resolve(float_dlc))
@@ -175,7 +180,7 @@ def quantize_with_sdk(
         shutil.rmtree(raws, ignore_errors=True)
     _write_card(dlc, float_dlc, wish, crops.origin, fidelity, sdk)
     return SdkQuantizeResult(
-        name, float_dlc, dlc, dlc.stat().st_size, str(sdk.release), crops.origin, tuple(shown), fidelity,
+        name, float_dlc, dlc, dlc.stat().st_size, str(sdk.release), crops.origin, shown, fidelity,
         (*found, *crops.notes, *remarks), converted,
     )  # fmt: skip
 

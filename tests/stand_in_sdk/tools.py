@@ -61,6 +61,16 @@ def main(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
     return handlers[tool](tool, version, argv) or 0
 
 
+def heavy():
+    """The module that does the work, with the packages that it needs: the tools start without them (-S)."""
+    import site
+
+    site.main()
+    import work
+
+    return work
+
+
 def error(text: str) -> int:
     """A converter's way to fail: a stamped line, then its traceback."""
     stamp = datetime.datetime(2024, 10, 13, 16, 56, 14).strftime("%Y-%m-%d %H:%M:%S,218")
@@ -78,7 +88,7 @@ def convert(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
         return error(f"[Errno 2] No such file or directory: '{path}'")
     if merged and path.suffix == ".pb" and not (found.dims and found.outputs):
         return error("--source_model_input_shape and --out_tensor_node are required for TensorFlow")
-    import work
+    work = heavy()
 
     try:
         model = work.read_network(path, found.dims, found.outputs, layouts=found.layouts)
@@ -104,7 +114,7 @@ def quantize(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
             die(f"[ERROR] Unable to open file: {path}")
     if listed.read_text().startswith(("#", "%")):
         die("[ERROR] The input list of a quantizer names no outputs")
-    import work
+    work = heavy()
 
     def bits(name: str) -> int:
         return int(found.get(name, ["8"])[0])
@@ -133,7 +143,7 @@ def prepare(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
     for chip in chips:
         if chip not in ("sm8350", "sm8450", "sm8550", "sm8650", "qcs6490", "qcs8550"):
             die(f"[ERROR] Invalid SoC specified: {chip}")
-    import work
+    work = heavy()
 
     try:
         work.add_caches(source, Path(found["output_dlc"][0]), chips)
@@ -145,7 +155,7 @@ def prepare(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
 
 def info(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
     found = arguments.getopt(tool, argv, {"-i", "-s"}, set(), {"-i"})
-    import work
+    work = heavy()
 
     rows = work.layers(Path(found["i"][0]))
     print(f"DLC info for: {found['i'][0]}\nModel Version: N/A\nModel Copyright:N/A")
@@ -167,7 +177,7 @@ def net_run(tool: str, version: tuple[int, ...], argv: list[str]) -> int:
         die(f"ERROR: Failed to open input list {listed}")
     if not container.is_file():
         die(f"error_code=300; error_message=Could not open DLC file. {container}")
-    import work
+    work = heavy()
 
     try:
         output = Path(found.get("output_dir", ["./output"])[0])

@@ -37,7 +37,8 @@ class Command:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a quantizer is asked for. `overrides`: the .dlc carries encodings of ours, which are to be used."""
+    """What a quantizer is asked for. `overrides`: the .dlc carries encodings of ours, which are to be used; `hta`: the
+    parts that the AIP wants are added (1.x)."""
 
     weight_bits: int = 8
     activation_bits: int = 8
@@ -45,6 +46,7 @@ class Wish:
     bc: bool = False
     per_channel: bool = False
     overrides: bool = False
+    hta: bool = False
 
 
 def _command(release: Release, tool: str, pairs: Sequence[tuple[str, ...]], *, equals: bool = False) -> Command:
@@ -122,6 +124,8 @@ def quantize(
         pairs.append(("--use_per_channel_quantization",))
     if wish.overrides and release.flavour != QAIRT:  # there, encodings that were given are used unless forbidden
         pairs.append(("--override_params",))
+    if wish.hta:
+        pairs.append(("--enable_hta",))
     if htp_socs:
         pairs += [("--enable_htp",), ("--htp_socs", ",".join(htp_socs))]
     return _command(release, tool, pairs, equals=release.flavour != QAIRT)

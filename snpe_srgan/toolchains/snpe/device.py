@@ -23,7 +23,7 @@ from snpe_srgan.toolchains.snpe.adb import Phone, md5
 from snpe_srgan.toolchains.snpe.commands import Command
 from snpe_srgan.toolchains.snpe.logs import Throughput, Times, parse_diagview, parse_throughput
 from snpe_srgan.toolchains.snpe.process import Ran, failure, how_ended, run_tool
-from snpe_srgan.toolchains.snpe.raw import LIST, OUTPUT
+from snpe_srgan.toolchains.snpe.raw import LIST, OUTPUT, input_list
 from snpe_srgan.toolchains.snpe.release import SNPE1
 from snpe_srgan.toolchains.snpe.sdk import Sdk
 
@@ -124,11 +124,17 @@ class Device:
         )  # fmt: skip
 
     def net_run(
-        self, dlc: Path, raws: list[Path], scratch: Path, *, perf_profile: str | None, raw: str = "float32"
+        self,
+        dlc: Path,
+        raws: list[Path],
+        scratch: Path,
+        *,
+        perf_profile: str | None,
+        raw: str = "float32",
+        results: bool = True,
     ) -> DeviceRun:
-        """Runs a .dlc on raw files (a line of the input list each) and brings the results into `scratch`."""
-        from snpe_srgan.toolchains.snpe.raw import input_list
-
+        """Runs a .dlc on raw files (a line of the input list each, a file may be named again) and brings the results
+        and the log into `scratch`; the log alone without `results`."""
         self.install()
         model = self.push_model(dlc)
         with self._folder() as folder:
@@ -137,7 +143,7 @@ class Device:
             self.phone.push({path.name: path for path in (*raws, listed)}, folder)
             command = self._net_run(model, folder, perf_profile, raw)
             ran = self._run(command, folder, where=dlc)
-            output = self._bring(folder, scratch, ran)
+            output = self._bring(folder, scratch, ran, results=results)
         times, reason = self._times(output / LOG)
         return DeviceRun(output, ran.output, times, reason)
 
@@ -163,11 +169,15 @@ class Device:
             raise failure(command.tool, ran.output, how=how_ended(ran.status), where=self._place(where))
         return ran
 
-    def _bring(self, folder: str, scratch: Path, ran: Ran) -> Path:
+    def _bring(self, folder: str, scratch: Path, ran: Ran, *, results: bool) -> Path:
         if self.phone.shell(f"ls {folder}/{OUTPUT}/Result_0").status != 0:
             how = "said that all went well (status 0) but wrote no result"
             raise failure("snpe-net-run", ran.output, how=how, where=f"{self.phone.serial}, runtime {self.runtime}")
-        return self.phone.pull(f"{folder}/{OUTPUT}", scratch)
+        if results:
+            return self.phone.pull(f"{folder}/{OUTPUT}", scratch)
+        if self.phone.shell(f"ls {folder}/{OUTPUT}/{LOG}").status == 0:
+            self.phone.pull(f"{folder}/{OUTPUT}/{LOG}", scratch)
+        return scratch
 
     def _times(self, log: Path) -> tuple[Times | None, str | None]:
         if not log.is_file():

@@ -1,0 +1,139 @@
+"""A phone over adb, on the stand-in: what is wrong with it is told apart, and nothing stays behind."""
+
+from __future__ import annotations
+
+import pytest
+from helpers_sdk import Workshop
+
+from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
+from snpe_srgan.toolchains.snpe.adb import choose_phone
+from snpe_srgan.toolchains.snpe.device import ROOT, Device, runtime_files
+from snpe_srgan.toolchains.snpe.sdk import find_sdk
+
+
+@pytest.fixture
+def workshop(tmp_path, monkeypatch):
+    return Workshop(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def run(workshop):
+    """Runs something that stands for a .dlc on the phone: every fault here strikes before it would be read."""
+    (workshop.folder / "net.dlc").write_bytes(b"a model")
+    (workshop.folder / "lr_0.raw").write_bytes(bytes(48))
+
+    def run(runtime: str = "dsp"):
+        device = Device(find_sdk(), choose_phone(), runtime=runtime)
+        raws = [workshop.folder / "lr_0.raw"]
+        return device.net_run(workshop.folder / "net.dlc", raws, workshop.folder, perf_profile=None)
+
+    return run
+
+
+# -- which phone -------------------------------------------------------------------------------------------------------
+
+
+def test_no_adb_and_no_phone_are_told_apart(workshop, monkeypatch):
+    monkeypatch.setenv("PATH", str(workshop.folder))
+    with pytest.raises(MissingToolError, match=r"not on the PATH[\s\S]*platform-tools"):
+        choose_phone()
+    monkeypatch.undo()
+
+
+def test_a_phone_is_chosen_by_serial_variable_or_being_the_only_one(workshop, monkeypatch):
+    workshop.phone("aaaa")
+    assert choose_phone().serial == "aaaa"
+    workshop.phone("bbbb")
+    with pytest.raises(UsageError, match="2 phones"):
+        choose_phone()
+    monkeypatch.setenv("ANDROID_SERIAL", "aaaa")
+    assert choose_phone("bbbb").serial == "bbbb" and choose_phone().serial == "aaaa"
+    with pytest.raises(MissingToolError, match="did you mean 'bbbb'"):
+        choose_phone("bbbc")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("unauthorized", "Allow USB debugging"), ("offline", "adb reconnect"), ("sideload", "boot it")],
+)
+def test_phones_that_are_not_ready_say_why(workshop, state, said):
+    workshop.phone(state=state)
+    with pytest.raises(MissingToolError, match=said) as error:
+        choose_phone()
+    assert error.value.exit_code == 3
+
+
+# -- what is brought there ---------------------------------------------------------------------------------------------
+
+
+def test_only_what_a_runtime_and_chip_need_goes_to_the_phone(workshop):
+    workshop.sdk("2.10.0.4541")
+    sdk = find_sdk()
+    assert set(runtime_files(sdk, "cpu")) == {
+        "bin/snpe-net-run", "bin/snpe-throughput-net-run", "lib/libSNPE.so", "lib/libc++_shared.so"
+    }  # fmt: skip
+    chosen = runtime_files(sdk, "dsp", hexagon=73)
+    assert "dsp/libSnpeHtpV73Skel.so" in chosen and "lib/libSnpeHtpPrepare.so" in chosen
+    assert not [name for name in chosen if "V69" in name or "V75" in name]
+    assert "dsp/libSnpeHtpV69Skel.so" in runtime_files(sdk, "dsp")
+    with pytest.raises(MissingToolError, match="Hexagon v81"):
+        runtime_files(sdk, "dsp", hexagon=81)
+
+
+def test_snpe_1_has_its_folders_named_after_the_compiler(workshop):
+    workshop.sdk("1.68.0.3932")
+    chosen = runtime_files(find_sdk(), "dsp")
+    assert chosen["lib/libSNPE.so"].parent.name == "aarch64-android-clang8.0"
+    assert "dsp/libsnpe_dsp_v66_domains_v2_skel.so" in chosen
+
+
+def test_what_is_there_is_known_by_its_checksum(workshop):
+    workshop.sdk("2.10.0.4541")
+    folder = workshop.phone()
+    device = Device(find_sdk(), choose_phone(), runtime="cpu")
+    assert len(device.install()) == 4
+    library = folder / "files" / device.base.lstrip("/") / "lib" / "libSNPE.so"
+    library.write_text("changed")
+    assert Device(find_sdk(), choose_phone(), runtime="cpu").install() == ["lib/libSNPE.so"]
+    assert library.read_text() == "lib/aarch64-android/libSNPE.so"
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phone", "said"),
+    [
+        ({"free_kb": 0}, r"no space left on the phone[\s\S]*MB are free"),
+        ({"faults": ["full while writing"]}, r"no space left on the phone[\s\S]*delete what"),
+        ({"faults": ["damages"]}, "did not arrive whole"),
+        ({"faults": ["unplugged"]}, "lost the phone"),
+        ({"faults": ["silent"]}, r"status 0\) but wrote no result"),
+        ({"runtimes": ("cpu",)}, r"exit status 1\)[\s\S]*not available[\s\S]*snpe-srgan devices"),
+    ],
+    ids=["no space", "full while writing", "damaged", "unplugged", "returns 0 and failed", "no such runtime"],
+)
+def test_faults_are_told_apart_and_nothing_stays_behind(workshop, run, phone, said):
+    workshop.sdk("2.10.0.4541")
+    workshop.phone(**phone)
+    with pytest.raises(SnpeSrganError, match=said):
+        run()
+    assert not [name for name in workshop.on_phone() if "/run-" in name]
+
+
+def test_a_dsp_without_its_skeleton_is_told(workshop, run):
+    sdk = workshop.sdk("2.10.0.4541")
+    (sdk / "lib" / "hexagon-v73" / "unsigned" / "libSnpeHtpV73Skel.so").rename(
+        sdk / "lib" / "hexagon-v73" / "unsigned" / "libSnpeHtpV73Other.so"
+    )
+    workshop.phone()
+    with pytest.raises(SnpeSrganError, match=r"testsig[\s\S]*skeleton"):
+        run()
+
+
+def test_the_dsps_variable_is_quoted_and_separated_by_semicolons(workshop):
+    workshop.sdk("2.10.0.4541")
+    workshop.phone()
+    environment = Device(find_sdk(), choose_phone()).environment()
+    assert f'ADSP_LIBRARY_PATH="{ROOT}/snpe2-2.10.0.4541/dsp;/system/lib/rfsa/adsp;' in environment
+    assert "LD_LIBRARY_PATH" in environment
