@@ -152,6 +152,16 @@ def _goals(target: Target | None, ssvd: float | None, prune: float | None) -> di
     return {name: tuple(np.cumprod(shares)) for name, steps in KINDS.items() if len(steps) == len(shares)}
 
 
+def _plain_start(graph: Graph) -> Graph:
+    """Without the special first weights of some layers, which want neighbours that compression may take away."""
+    layers = [
+        replace(layer, attributes={**layer.attributes, "init": "glorot"})
+        if layer.kind == "conv" and layer.attributes["trainable"] else layer
+        for layer in graph.layers
+    ]  # fmt: skip
+    return replace(graph, layers=tuple(layers))
+
+
 @dataclass(frozen=True, eq=False)
 class _Found:
     tried: Tried
@@ -168,7 +178,7 @@ class _Search:
         self.full_price = functools.lru_cache(None)(lambda: price(graph)) if price else None
         found = foldable(graph)
         before = graph_cost(graph).macs_per_lr_pixel
-        self.graph, self.weights = with_folded_tail(graph, weights)
+        self.graph, self.weights = with_folded_tail(_plain_start(graph), weights)
         self.units = find_units(self.graph, multiple=multiple)
         self.costs = Costs(self.graph)
         self.price, self.say, self.notes = price, say, ()
