@@ -189,7 +189,7 @@ class QuantizeConfig:
 class RunConfig:
     """Where the quantized `.dlc` is executed, and on how many pictures of the evaluation sets."""
 
-    on: Literal["host", "emulator"] = "emulator"
+    on: Literal["host", "emulator", "sdk", "device"] = "emulator"
     limit: int = 4
 
 

@@ -71,9 +71,10 @@ class Workshop:
         return root
 
     def phone(
-        self, serial: str = "1a2b3c", *, faults=(), runtimes=("cpu", "gpu", "dsp"), state="device", free_kb=10**6
-    ):
-        """Connects a phone with a Snapdragon 8 Gen 2, and puts the stand-in adb on the PATH."""
+        self, serial: str = "1a2b3c", *, chip: str = "SM8550", faults=(), runtimes=("cpu", "gpu", "dsp"),
+        state: str = "device", free_kb: int = 10**6,
+    ) -> Path:  # fmt: skip
+        """Connects a phone (with a Snapdragon 8 Gen 2), and puts the stand-in adb on the PATH."""
         program = self.folder / "platform-tools" / "adb"
         if not program.exists():
             program.parent.mkdir()
@@ -83,7 +84,7 @@ class Workshop:
             self.monkeypatch.setenv("STAND_IN_PHONES", str(self.folder / "phones"))
         folder = self.folder / "phones" / serial
         (folder / "files" / "data" / "local" / "tmp").mkdir(parents=True, exist_ok=True)
-        properties = {"ro.soc.model": "SM8550", "ro.product.model": "Stand-in", "ro.build.version.release": "13"}
+        properties = {"ro.soc.model": chip, "ro.product.model": "Stand-in", "ro.build.version.release": "13"}
         described = {"state": state, "free_kb": free_kb, "hexagon": 73, "runtimes": list(runtimes),
                      "faults": list(faults), "properties": properties}  # fmt: skip
         (folder / "state.json").write_text(json.dumps(described))

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from helpers_cli import assert_error, snpe_srgan
+from helpers_sdk import make_sdk
 
 from snpe_srgan.toolchains import doctor, socs
+from snpe_srgan.toolchains.snpe.sdk import PYTHON_VARIABLE
 
 
 def finding(name: str) -> doctor.Finding:
@@ -44,12 +46,14 @@ def test_one_engine_is_enough_to_run(monkeypatch):
 
 
 def test_sdk_and_adb_are_found_where_they_are(monkeypatch, tmp_path):
-    for variable in doctor.SDK_VARIABLES:
+    for variable in (*doctor.SDK_VARIABLES, PYTHON_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert finding("SNPE SDK").ok is False and finding("adb").ok is False
-    monkeypatch.setenv("SNPE_ROOT", str(tmp_path))
-    assert finding("SNPE SDK").ok is True and finding("SNPE_ROOT").found == str(tmp_path)
+    sdk = make_sdk(tmp_path, "1.68.0.3932")
+    monkeypatch.setenv("SNPE_ROOT", str(sdk))
+    assert finding("SNPE SDK").found == "SNPE 1.68.0.3932" and str(sdk) in finding("SNPE_ROOT").found
+    assert finding("SDK's Python").ok is False and "3.6" in finding("SDK's Python").found
     monkeypatch.setenv("SNPE_ROOT", str(tmp_path / "gone"))
     assert finding("SNPE SDK").ok is False and "no folder" in finding("SNPE_ROOT").found
 
@@ -68,8 +72,8 @@ def test_an_unknown_ability_is_answered_with_the_nearest():
 
 def test_devices_lists_every_chip_and_finds_one():
     done = snpe_srgan("devices", "--json").json["chips"]
-    assert [c["id"] for c in done] == [s.id for s in socs.SOCS]
-    assert snpe_srgan("devices", "8 gen 3", "--json").json["chips"][0]["name"] == "SM8650"
+    assert {c["soc"]["id"] for c in done if c["soc"]} == {s.id for s in socs.SOCS}
+    assert snpe_srgan("devices", "8 gen 3", "--json").json["chips"][0]["part"] == "SM8650"
 
 
 @pytest.mark.parametrize("chip", ["8 gen 9", "0", ""])

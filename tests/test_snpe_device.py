@@ -121,6 +121,14 @@ def test_faults_are_told_apart_and_nothing_stays_behind(workshop, run, phone, sa
     assert not [name for name in workshop.on_phone() if "/run-" in name]
 
 
+def test_a_chip_that_is_known_to_lack_the_runtime_is_refused_before_anything_is_brought(workshop, run):
+    workshop.sdk("1.68.0.3932")
+    workshop.phone(chip="sdm636")
+    with pytest.raises(SnpeSrganError, match=r"Snapdragon 636[\s\S]*no DSP runtime[\s\S]*--runtime cpu or gpu"):
+        run()
+    assert workshop.on_phone() == []
+
+
 def test_a_dsp_without_its_skeleton_is_told(workshop, run):
     sdk = workshop.sdk("2.10.0.4541")
     (sdk / "lib" / "hexagon-v73" / "unsigned" / "libSnpeHtpV73Skel.so").rename(

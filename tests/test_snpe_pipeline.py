@@ -50,7 +50,7 @@ def quantized(workshop):
     """net.onnx converted and quantized by the stand-in QAIRT, in one command."""
     done = snpe_srgan(
         "convert", workshop.folder / "net.onnx", "--toolchain", "snpe", "--input-size", SIZE, "--quantize", "--recipe",
-        "w8a8-cle-perchannel", "--calibration", "synthetic", "-o", workshop.folder / "out", "--json",
+        "w8a8-cle-perchannel", "--calibration", "synthetic", "-o", workshop.folder / "out", "--soc", "636", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
     return done.json
@@ -114,6 +114,7 @@ def test_convert_and_quantize_write_files_that_are_checked(workshop, quantized):
     converted, made = quantized["convert"], quantized["quantize"]
     assert converted["release"] == "QAIRT 2.31.0.250130" and converted["input_size"] == [32, 32]
     assert converted["checks"][0]["against"] == "net.onnx"
+    assert quantized["quantized_chips"][0]["runs"] == ["cpu", "gpu"]  # a Snapdragon 636 has no DSP runtime
     assert made["psnr_to_float"] > 30 and made["dlc_bytes"] < converted["dlc_bytes"]
     card = read_card(made["dlc"])
     assert card.tools["sdk"] == "QAIRT 2.31.0.250130" and card.quantization["cle"] and card.scale == 4
@@ -267,7 +268,8 @@ def test_a_tool_that_hangs_is_ended(workshop):
     ("arguments", "code", "words"),
     [
         (["convert", "NET", "--sdk", "x"], 2, ["--sdk", "qnn"]),
-        (["convert", "NET", "--toolchain", "snpe", "--soc", "SM8650"], 2, ["--soc"]),
+        (["convert", "NET", "--toolchain", "snpe", "--soc", "8 gen 99"], 2, ["not known"]),
+        (["convert", "NET", "--toolchain", "snpe", "--onnx-only"], 2, ["--onnx-only"]),
         (["convert", "NET", "--toolchain", "snpe", "--sdk", "NET"], 3, ["--sdk names no folder"]),
         (["convert", "OUT/net.dlc", "--toolchain", "snpe"], 1, ["converted already"]),
         (["quantize", "NET", "--toolchain", "snpe", "--judge", "emulator"], 2, ["--judge"]),

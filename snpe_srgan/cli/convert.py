@@ -1,6 +1,7 @@
 """snpe-srgan convert runs/mobile -o out                       # out/generator.onnx, out/generator.dlc
 snpe-srgan convert gan.npz --input-size 169x255 --quantize     # and gan_w8a8.onnx, gan_w8a8.dlc
 snpe-srgan convert foreign.pb --input-name x --output-name y
+snpe-srgan convert gan.npz --quantize --soc "8 Gen 2" --soc "8 Elite" --soc 845
 snpe-srgan convert gan.npz --toolchain snpe --sdk /opt/snpe-1.68.0 --dry-run
 """
 
@@ -15,7 +16,11 @@ from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text
 @click.command()
 @model_argument
 @input_size_option()
-@click.option("--soc", default="SM8650", help="The chip the .dlc is checked for, see `devices`.")
+@click.option(
+    "--soc", "chips", metavar="CHIP", multiple=True,
+    help="A chip that the .dlc is for, see `devices`: held against Table 1, and compiled for where the wheel can; "
+    "repeatable. Without it the operators are checked for SM8650.",
+)  # fmt: skip
 @toolchain_options
 @click.option("--input-name", help="Input node of a foreign .pb.")
 @click.option("--output-name", help="Output node of a foreign .pb.")
@@ -30,7 +35,18 @@ from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text
 @overwrite_option
 @common
 def command(
-    model, out, toolchain, sdk_folder, dry_run, no_operator_check, quantize, recipe, calibration, output, **options
+    model,
+    out,
+    toolchain,
+    sdk_folder,
+    dry_run,
+    no_operator_check,
+    chips,
+    quantize,
+    recipe,
+    calibration,
+    output,
+    **options,
 ):
     """A model into .onnx and a Qualcomm .dlc.
 
@@ -39,17 +55,19 @@ def command(
     written by the SDK's own converter, from a .pb (SNPE) or .onnx (QAIRT) that is made for it.
     """
     from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.cli.targets import Targets
     from snpe_srgan.export.stages import convert_model
 
     file = resolve(model)
     folder = out or file.folder
     if toolchain == "snpe":
-        refuse(f"--toolchain {toolchain}", "soc", "onnx_only")
+        refuse(f"--toolchain {toolchain}", "onnx_only")
         sdk_options = {"sdk_folder": sdk_folder, "dry_run": dry_run, "operator_check": not no_operator_check}
         wish = (recipe, calibration) if quantize else None
-        return _with_sdk(file, folder, wish, output, **sdk_options, **_sdk_facts(options))
+        return _with_sdk(file, folder, wish, Targets(chips), output, **sdk_options, **_sdk_facts(options))
     refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
-    result = convert_model(file, folder, say=output.note, **options)
+    targets = Targets(chips, onnx_only=options["onnx_only"])
+    result = convert_model(file, folder, say=output.note, **targets.options(floats=True), **options)
     lines = []
     if result.onnx:
         size = "input {}x{}".format(*result.onnx_size) if result.onnx_size else "any input size"
@@ -60,7 +78,9 @@ def command(
     for check in result.checks:
         value = "equal" if check.value is None else f"{check.value:.3g}"
         lines.append(f"  against {check.against}: {value}  ({check.measure})")
-    value = {"convert": result}
+    fits = targets.fits(result.dlc)
+    lines += targets.text(fits)
+    value = {"convert": result, "chips": fits}
     if quantize:
         from snpe_srgan.quantization.stage import quantize_model
 
@@ -70,13 +90,17 @@ def command(
             recipe=recipe,
             calibration=calibration,
             say=output.note,
-            **{key: options[key] for key in ("input_size", "soc", "onnx_only", "overwrite")},
+            **targets.options(floats=False),
+            **{key: options[key] for key in ("input_size", "onnx_only", "overwrite")},
         )
         value["quantize"] = quantized
         lines.append(f"{quantized.onnx}: {quantized.onnx_bytes:,} bytes, any input size")
         if quantized.dlc:
             lines.append(f"{quantized.dlc}: {quantized.dlc_bytes:,} bytes")
         lines.append(f"  against the float network: {quantized.report.psnr_to_float:.2f} dB")
+        fits = targets.fits(quantized.dlc)
+        lines += targets.text(fits)
+        value["quantized_chips"] = fits
     output.result(value, text=lines)
 
 
@@ -84,7 +108,9 @@ def _sdk_facts(options: dict) -> dict:
     return {key: options[key] for key in ("input_size", "input_name", "output_name", "overwrite")}
 
 
-def _with_sdk(file, folder, wish, output, *, sdk_folder, dry_run, operator_check, overwrite, **options) -> None:
+def _with_sdk(
+    file, folder, wish, targets, output, *, sdk_folder, dry_run, operator_check, overwrite, **options
+) -> None:
     """The same by the SDK's converter, and its quantizer where `wish` is (recipe, calibration)."""
     from snpe_srgan.export.sdk import convert_with_sdk
     from snpe_srgan.toolchains.snpe.sdk import find_sdk
@@ -92,7 +118,9 @@ def _with_sdk(file, folder, wish, output, *, sdk_folder, dry_run, operator_check
     common = {"sdk": find_sdk(sdk_folder), "overwrite": overwrite, "dry_run": dry_run, "say": output.note, **options}
     if wish is None:
         result = convert_with_sdk(file, folder, operator_check=operator_check, **common)
-        output.result({"convert": result}, text=converted_text(result))
+        fits = [] if dry_run else targets.fits(result.dlc)
+        value = {"convert": result, "chips": fits}
+        output.result(value, text=[*converted_text(result), *targets.text(fits)])
         return
     from snpe_srgan.quantization.sdk import quantize_with_sdk
 
@@ -100,5 +128,8 @@ def _with_sdk(file, folder, wish, output, *, sdk_folder, dry_run, operator_check
     result = quantize_with_sdk(
         file, folder, recipe=recipe, calibration=calibration, operator_check=operator_check, **common
     )
-    lines = [] if dry_run else converted_text(result.converted)
-    output.result({"convert": result.converted, "quantize": result}, text=[*lines, *quantized_text(result)])
+    lines, fits = quantized_text(result), []
+    if not dry_run:
+        fits = targets.fits(result.dlc)
+        lines = [*converted_text(result.converted), *lines, *targets.text(fits)]
+    output.result({"convert": result.converted, "quantize": result, "quantized_chips": fits}, text=lines)

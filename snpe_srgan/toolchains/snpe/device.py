@@ -58,23 +58,33 @@ class Device:
                  "android": "ro.build.version.release"}  # fmt: skip
         return {key: self.phone.property(name) for key, name in names.items()}
 
-    def hexagon(self) -> int | None:
-        """The chip's Hexagon version, where the chip is in our table and its DSP is wanted."""
-        from snpe_srgan.toolchains import socs
+    def chip(self):
+        """The phone's chip in our table (`toolchains/chips.py`), or None; phones before Android 12 name the board."""
+        from snpe_srgan.toolchains import chips
 
-        if self.runtime in ("cpu", "gpu"):
-            return None
-        chip = self.phone.property("ro.soc.model")
-        with contextlib.suppress(UsageError):
-            return socs.find(chip).hexagon if chip else None
+        for name in ("ro.soc.model", "ro.board.platform"):
+            if told := self.phone.property(name):
+                with contextlib.suppress(UsageError):
+                    return chips.find(told)
         return None
+
+    def files(self) -> dict[str, Path]:
+        """What has to be on the phone; refused here where the chip is known to lack the runtime."""
+        if self.runtime in ("cpu", "gpu"):
+            return runtime_files(self.sdk, self.runtime)
+        chip = self.chip()
+        if chip is not None and self.runtime not in chip.runtimes:
+            raise SnpeSrganError(
+                f"{chip} has no {self.runtime.upper()} runtime", where=self.phone.serial,
+                hint="--runtime " + " or ".join(chip.runtimes),
+            )  # fmt: skip
+        return runtime_files(self.sdk, self.runtime, hexagon=chip.hexagon if chip else None)
 
     def install(self) -> list[str]:
         """Brings tools and libraries to the phone unless they are there; the names of those that went."""
         if self.installed:
             return []
-        files = runtime_files(self.sdk, self.runtime, hexagon=self.hexagon())
-        gone = self.phone.push(files, self.base)
+        gone = self.phone.push(self.files(), self.base)
         if any(name.startswith("bin/") for name in gone):
             self.phone.check(f"chmod 755 {shlex.quote(self.base)}/bin/*", doing="chmod")
         self.installed = True
@@ -109,8 +119,7 @@ class Device:
         """What a run would do, in the words of a shell: for --dry-run."""
         folder, model = f"{ROOT}/run-000000000000", f"{ROOT}/models/{md5(dlc)[:16]}.dlc"
         adb = f"adb -s {self.phone.serial}"
-        files = runtime_files(self.sdk, self.runtime, hexagon=self.hexagon())
-        lines = [f"{adb} push {path} {self.base}/{name}" for name, path in files.items()]
+        lines = [f"{adb} push {path} {self.base}/{name}" for name, path in self.files().items()]
         lines += [f"{adb} push {dlc} {model}", f"{adb} push lr_0.raw {folder}/lr_0.raw", f"{adb} push {LIST} {folder}/"]
         command = self._net_run(model, folder, perf_profile, raw)
         lines.append(f"{adb} shell {shlex.quote(self.script(command, folder))}")
