@@ -31,18 +31,16 @@ def read_network(path: Path, dims, outputs, *, layouts):
     else:
         model = read_onnx(path)
     lr, sr = ports(model, where=path)
-    sizes = dict(dims or [])
-    if set(sizes) - {lr.name}:
+    sizes, name = dict(dims or []), lr.name.removesuffix(":0")
+    if set(sizes) - {name}:
         raise Refused(f"Input tensor {sorted(sizes)[0]} not found in the graph")
-    shape = (
-        [int(n) for n in sizes[lr.name].split(",")] if sizes else [d.dim_value for d in lr.type.tensor_type.shape.dim]
-    )
+    shape = [int(n) for n in sizes[name].split(",")] if sizes else [d.dim_value for d in lr.type.tensor_type.shape.dim]
     if len(shape) != 4 or 0 in shape:
         raise Refused(f"Dimension mismatch: input '{lr.name}' has unknown dimensions {shape}")
     fixed = [d.dim_value for d in lr.type.tensor_type.shape.dim]
     if any(have and have != want for have, want in zip(fixed, shape, strict=True)):
         raise Refused(f"Dimension mismatch: the network's input '{lr.name}' is {fixed}, not {shape}")
-    if path.suffix == ".onnx" and ["lr", "NHWC"] not in (layouts or []) and shape[1] != 3:
+    if path.suffix == ".onnx" and [name, "NHWC"] not in (layouts or []) and shape[1] != 3:
         raise Refused(f"Dimension mismatch: Conv expects 3 channels (NCHW), got {shape[1]}")
     for name in outputs or []:
         if name.removesuffix(":0") != sr.name.removesuffix(":0"):
