@@ -15,6 +15,7 @@ from helpers_training import pictures
 from snpe_srgan.artifacts.card import read_card, write_card
 from snpe_srgan.artifacts.files import sha256
 from snpe_srgan.artifacts.npz import load_npz, save_npz
+from snpe_srgan.cli.output import Output
 from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import measured_from
@@ -22,10 +23,14 @@ from snpe_srgan.compression.pictures import find_crops
 from snpe_srgan.compression.search import Row, Tried
 from snpe_srgan.compression.stage import compress_model
 from snpe_srgan.compression.tables import before_after
-from snpe_srgan.errors import InputError
+from snpe_srgan.config import parse_config
+from snpe_srgan.errors import ConfigError, InputError, UsageError
 from snpe_srgan.export.cost import graph_cost
 from snpe_srgan.export.model_card import model_card
 from snpe_srgan.models.registry import describe
+from snpe_srgan.pipeline.files import Files
+from snpe_srgan.pipeline.stages import make_stages
+from snpe_srgan.report.run import compression
 from snpe_srgan.toolchains import qnn
 
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))
@@ -140,6 +145,32 @@ def test_calibration_and_validation_share_no_picture(folder):
         find_crops([folder / "photos" / "0.png"], scale=4)
     other = find_crops([folder / "photos" / "0.png"], [folder / "photos" / "1.png"], scale=4, count=2)
     assert len(other.validation.arrays) == 1
+
+
+def test_a_pipeline_deploys_the_compressed_network(tmp_path):
+    def stages(config):
+        return {stage.name: stage for stage in make_stages(parse_config(config), tmp_path, Output(quiet=True))}
+
+    small = stages({"compress": {"target": "macs=0.25"}})
+    assert list(small)[:4] == ["data", "train", "compress", "evaluate"]
+    assert small["freeze"].inputs == (tmp_path / "generator_macs25.npz",) and not small["compress"].costly
+    assert stages({"compress": {"finetune": {"stages": [{"steps": 9}]}}})["compress"].costly  # minutes of training
+    assert "compress" not in stages({}) and stages({})["freeze"].inputs == (tmp_path / "generator.npz",)
+    with pytest.raises(ConfigError, match=r"compress.finetune.stages\[0\].crop"):
+        parse_config({"compress": {"finetune": {"stages": [{"crop": 97}]}}})
+    with pytest.raises(UsageError, match="no target"):
+        stages({"compress": {"target": "half"}})
+
+
+def test_the_runs_report_puts_the_pictures_beside_the_costs(made, tmp_path):
+    files = Files(tmp_path, "w8a8", "macs50")
+    files.compression.write_text(made.report.read_text())
+    for path, psnr in ((files.full_scores, 30.0), (files.float_scores, 29.5)):
+        pictures = [{"name": "a", "score": {"psnr": psnr, "ssim": 0.9}}]
+        path.write_text(json.dumps({"datasets": [{"dataset": "Set5", "pictures": pictures}]}))
+    (title, header, rows, notes), (_, _, units, _) = compression(files)
+    assert "macs=0.5" in title and rows[0][1:4] == ["30.00 / 0.9000", "29.50 / 0.9000", "-0.50 dB"]
+    assert all(len(row) == len(header) for row in rows) and notes[-1] == made.recommendation[-1] and units
 
 
 ROWS = (Row("head", "ssvd", 9, 3, 30.0, 100), Row("block1", "channels", 64, 64, None, 0))
