@@ -322,6 +322,18 @@ def test_folders_with_spaces_are_refused_before_the_tool_splits_them(tmp_path):
         raw.input_list([tmp_path / "a.raw"], prefix="/tmp/my pictures")
 
 
+@pytest.mark.parametrize("size", [(8, 8), (20, 7), (5, 30)])
+def test_calibration_crops_are_cut_or_mirrored_to_the_networks_size(size, rng):
+    from snpe_srgan.quantization.sdk import fitted
+
+    crop = rng.random((1, 9, 10, 3), dtype=np.float32)
+    done = fitted(crop, size)
+    assert done.shape == (1, *size, 3)
+    kept = (min(size[0], 9), min(size[1], 10))
+    np.testing.assert_array_equal(done[:, : kept[0], : kept[1]], crop[:, : kept[0], : kept[1]])
+    assert set(np.unique(done)) <= set(np.unique(crop))
+
+
 def test_option_names_are_plain_words():
     text = json.dumps(options.OPTIONS)
     assert " --" not in text and text.count('"--') > 100

@@ -20,7 +20,7 @@ from pathlib import Path
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, write_bytes
 from snpe_srgan.artifacts.resolve import ModelFile, resolve
-from snpe_srgan.errors import CheckFailed, InputError
+from snpe_srgan.errors import CheckFailed, InputError, SnpeSrganError
 from snpe_srgan.export.compare import check_decibel, probe_picture, run_onnx
 from snpe_srgan.export.dlc import FLOAT_DLC
 from snpe_srgan.export.model_card import ports
@@ -198,7 +198,10 @@ def _runtimes(sdk: Sdk, dlc: Path) -> list[str]:
     """What `snpe-dlc-info` says about the DSP, if this SDK has the tool and the tool says it."""
     if not sdk.has("snpe-dlc-info"):
         return []
-    ran = run_tool(sdk, commands.dlc_info(sdk.release, dlc=dlc), subject=dlc)
+    try:
+        ran = run_tool(sdk, commands.dlc_info(sdk.release, dlc=dlc), subject=dlc)
+    except SnpeSrganError as error:  # the file is there and checked: what this tool adds is not worth losing it
+        return [error.what]
     refused = not_on(parse_dlc_info(ran.output), "D")
     return [f"the DSP does not take: {', '.join(f'{x.name} ({x.type})' for x in refused[:5])}"] if refused else []
 
