@@ -1,5 +1,6 @@
 """snpe-srgan devices
-snpe-srgan devices "8 gen 3"
+snpe-srgan devices 845                    # or SDM845, "8 gen 3", "Pixel 3", a SoC id
+snpe-srgan devices 845 generator_w8a8.dlc # what of it would run there
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ from snpe_srgan.cli.options import common
 
 @click.command()
 @click.argument("chip", required=False)
+@click.argument("dlc", metavar="[FILE.dlc]", required=False)
 @common
-def command(chip, output):
-    """The Snapdragon chips known, with DSP version and SoC id.
+def command(chip, dlc, output):
+    """Which Snapdragon runs which runtime: the paper's Table 1 and newer chips.
 
-    CHIP is an id, a part number or a name ('57', 'SM8650', '8 Gen 3'); all are listed when it is left out.
+    CHIP is a name, a part number, a SoC id or a phone; all are listed when it is left out. With FILE.dlc: which
+    runtimes of that chip take the file, and why not the others.
     """
-    from snpe_srgan.cli.output import table
-    from snpe_srgan.toolchains import socs
+    from snpe_srgan.cli.fit_text import chip_table, fit_text
+    from snpe_srgan.toolchains import chips
 
-    chips = [socs.find(chip)] if chip else list(socs.SOCS)
-    rows = [
-        [s.name, s.marketing or "-", f"v{s.hexagon}", f"{s.vtcm_mb} MB", "yes" if s.estimates else "-", s.id]
-        for s in chips
-    ]
-    output.result({"chips": chips}, text=table(["chip", "name", "Hexagon", "VTCM", "cost estimate", "SoC id"], rows))
+    chosen = [chips.find(chip)] if chip else list(chips.CHIPS)
+    if dlc is None:
+        output.result({"chips": chosen}, text=chip_table(chosen))
+        return
+    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.dlc.describe import describe
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.toolchains.fit import check
+
+    fit = check(describe(read(resolve(dlc, kinds=("dlc",)).path)), chosen[0])
+    output.result(fit, text=fit_text(fit))

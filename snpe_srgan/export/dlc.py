@@ -6,22 +6,33 @@ checks, rebuilt = write_checked_dlc(model, "generator.dlc", input_size=(128, 128
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from snpe_srgan.artifacts.card import Check
 from snpe_srgan.artifacts.files import write_bytes
 from snpe_srgan.export.compare import check_decibel, probe_picture, run_onnx
+from snpe_srgan.toolchains.socs import Soc
 
 FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
 
 
 def write_checked_dlc(
-    model, path: Path, *, input_size: tuple[int, int], scale: int, soc: int | str, against: str, overwrite: bool = False
+    model,
+    path: Path,
+    *,
+    input_size: tuple[int, int],
+    scale: int,
+    soc: int | str,
+    against: str,
+    caches: Sequence[Soc] = (),
+    overwrite: bool = False,
 ) -> tuple[tuple[Check, ...], object]:
     """Writes the ONNX `model` (float or QDQ) as a `.dlc` of fixed LR size; gives the checks, and the graph read back.
 
     The file is made elsewhere and read back; the graph in it is compared with `model` on a host engine, and a strip
-    of a picture on the emulator with the host (`CheckFailed` when they differ). Only then it is put at `path`.
+    of a picture on the emulator with the host (`CheckFailed` when they differ). Only then it is put at `path`, with the
+    graph ready-compiled for the chips of `caches`.
     """
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
@@ -46,5 +57,9 @@ def write_checked_dlc(
             where=path,
         )
         strip = check_strip(free_size(model), width=input_size[1], scale=scale, soc=soc, where=path)
+        if caches:
+            from snpe_srgan.toolchains.qnn_caches import add_caches
+
+            add_caches(onnx_path, dlc_path, caches)
         write_bytes(path, dlc_path.read_bytes(), overwrite=overwrite)
     return (same, strip), rebuilt

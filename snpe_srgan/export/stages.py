@@ -7,7 +7,7 @@ result = convert_model("generator.pb", "out", input_size=(128, 128))     # out/g
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from snpe_srgan.export.compare import check_equal, probe_picture, run_onnx
 from snpe_srgan.export.dlc import write_checked_dlc
 from snpe_srgan.export.model_card import model_card, ports
 from snpe_srgan.quiet import import_tensorflow
+from snpe_srgan.toolchains.socs import Soc
 
 PROBE = (40, 36)  # LR size of the picture that free-size checks run on
 
@@ -86,6 +87,7 @@ def convert_model(
     *,
     input_size: tuple[int, int] = (128, 128),
     soc: int | str | None = None,
+    caches: Sequence[Soc] = (),
     input_name: str | None = None,
     output_name: str | None = None,
     onnx_only: bool = False,
@@ -96,6 +98,7 @@ def convert_model(
 
     Args:
         soc: the chip that the .dlc's operators are checked for.
+        caches: chips to compile the .dlc's graph for, beside the graph itself.
         input_name, output_name: of a foreign `.pb`, where the graph leaves a choice.
     """
     from snpe_srgan.toolchains import qnn, socs
@@ -126,8 +129,8 @@ def convert_model(
     if dlc_path is not None:
         say(f"writing the .dlc for {chip.name}")
         made, _ = write_checked_dlc(
-            converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, overwrite=overwrite,
-            against=f"{file.stem}.onnx",
+            converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, caches=caches,
+            overwrite=overwrite, against=f"{file.stem}.onnx",
         )  # fmt: skip
         lr, sr = ports(card.scale, input_size)
         dlc_card = replace(

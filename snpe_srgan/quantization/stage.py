@@ -22,6 +22,7 @@ from snpe_srgan.quantization.recipe import AUTO, DEFAULT, LADDER, Recipe, parse_
 from snpe_srgan.quantization.report import Report
 from snpe_srgan.quantization.source import Source
 from snpe_srgan.quantization.steps import Made
+from snpe_srgan.toolchains.socs import Soc
 
 SUFFIXES = {
     "onnx": ".onnx",
@@ -69,6 +70,7 @@ def quantize_model(
     count: int | None = None,
     input_size: tuple[int, int] = (128, 128),
     soc: int | str | None = None,
+    caches: Sequence[Soc] = (),
     judge: str = "host",
     evaluate: Sequence[str | os.PathLike] = (),
     onnx_only: bool = False,
@@ -84,6 +86,7 @@ def quantize_model(
         calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, 'sample', 'synthetic', or 'none'.
         count: calibration crops of 48x48 LR pixels; by default what the recipe wants.
         input_size: LR height and width of the .dlc; the .onnx takes any.
+        caches: chips to compile the .dlc's graph for, beside the graph itself.
         judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
         evaluate: data sets on which to measure the dB lost against ground truth.
         say: gets lines of progress.
@@ -119,7 +122,7 @@ def quantize_model(
     if not onnx_only:
         checks, rebuilt = write_checked_dlc(
             quantized, paths["dlc"], input_size=input_size, scale=source.facts.scale,
-            soc=chip, against=paths["onnx"].name, overwrite=overwrite,
+            soc=chip, caches=caches, against=paths["onnx"].name, overwrite=overwrite,
         )  # fmt: skip
         if judge == "emulator":
             report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)

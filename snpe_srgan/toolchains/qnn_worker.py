@@ -80,6 +80,8 @@ class Engine:
         settings = self.ort.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1" if strict else "0")
+        for key in [key for key in options if key.startswith("ep.")]:  # the session's, not the provider's
+            settings.add_session_config_entry(key, options.pop(key))
         folder = self.backend.parent
         provider = {"backend_path": str(self.backend), **options}
         if provider.get("dump_qnn_ir_dlc") == "1":

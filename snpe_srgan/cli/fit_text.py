@@ -1,0 +1,36 @@
+"""Chips, and what they run, for people: for `devices` and `convert --soc`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from snpe_srgan.cli.output import table
+from snpe_srgan.toolchains.chips import Chip
+from snpe_srgan.toolchains.fit import RUNTIMES, Fit
+
+HEADER = ("chip", "part", "CPU", "GPU", "DSP", "AIP", "Hexagon", "VTCM", "SoC id", "cost model", "Table 1", "phones")
+
+
+def chip_table(chips: Iterable[Chip]) -> str:
+    """`-` where a chip has not got it, or nobody says."""
+    return table(HEADER, [_row(chip) for chip in chips])
+
+
+def _row(chip: Chip) -> list[str]:
+    return [
+        chip.name,
+        chip.part,
+        *("yes" if runtime in chip.runtimes else "-" for runtime in RUNTIMES),
+        f"v{chip.hexagon}" if chip.hexagon else "-",
+        f"{chip.vtcm_mb} MB" if chip.vtcm_mb else "-",
+        str(chip.soc.id) if chip.soc else "-",
+        "yes" if chip.soc and chip.soc.estimates else "-",
+        "yes" if chip.table_1 else "-",
+        ", ".join(chip.phones) or "-",
+    ]
+
+
+def fit_text(fit: Fit) -> list[str]:
+    lines = [f"{fit.chip}: runs on {', '.join(r.upper() for r in fit.runs) or 'nothing'}"]
+    lines += [f"  not {runtime.upper()}: {why}" for runtime, why in fit.refused.items()]
+    return lines + [f"  {remark}" for remark in fit.remarks]
