@@ -32,7 +32,7 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 @click.option("--count", type=click.IntRange(2, 4096), default=24, help="Calibration crops of 48x48 LR pixels.")
 @click.option(
     "--multiple", type=click.Choice(["1", "2", "4", "8", "16", "32"]), default="8",
-    help="Channels and ranks are multiples of this: the DSP computes in groups of 32, packs in groups of 8.",
+    help="Channels and ranks are multiples of this.",
 )  # fmt: skip
 @click.option("--finetune", metavar="CONFIG", type=click.Path(), help="Train config for fine-tuning the result.")
 @set_option
