@@ -137,7 +137,7 @@ def test_run_on_sdk_and_on_device_give_the_hosts_picture_and_leave_nothing(works
         assert done.code == 0, done.err
         assert done.json["pictures"][0]["tiles"] == 4
         pictures[name] = read_picture(workshop.folder / f"{name}.png").rgb.astype(int)
-    assert "1a2b3c, DSP" in done.json["engine"]
+    assert "1a2b3c, DSP" in done.json["engine"] and done.json["times"]["total_us"] == 5000
     assert np.abs(pictures["sdk"] - pictures["host"]).max() <= 1 and (pictures["device"] == pictures["sdk"]).all()
     assert not [name for name in workshop.on_phone() if "/run-" in name]
     # Once there, libraries and model are not brought again; all four tiles went in one run.
@@ -284,6 +284,8 @@ def test_a_tool_that_hangs_is_ended(workshop):
         (["run", "OUT/net.dlc", "PHOTO", "--on", "sdk", "--raw", "uint8", "-o", "P.png"], 1, ["not stored in 8 bits"]),
         (["run", "OUT/net.dlc", "PHOTO", "--on", "sdk", "--perf-profile", "warp", "-o", "P.png"], 2, ["burst"]),
         (["run", "NET", "PHOTO", "--perf-profile", "burst"], 2, ["--perf-profile"]),
+        (["run", "NET", "PHOTO", "--raw", "uint8"], 2, ["--raw"]),
+        (["quantize", "NET", "--toolchain", "snpe", "--calibration", "none"], 2, ["wants pictures"]),
         (["benchmark", "NET", "--on", "device", "--engines", "openvino"], 2, ["--engines"]),
         (["benchmark", "NET", "--layers"], 2, ["--layers"]),
     ],

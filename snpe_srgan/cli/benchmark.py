@@ -30,7 +30,7 @@ from snpe_srgan.cli.sessions import phone_options, sdk_option
 @click.option("--runtimes", metavar="A,B", default="cpu,gpu,dsp", help="With --on device: of cpu, gpu, dsp, aip.")
 @click.option("--layers", is_flag=True, help="With --on device: the time of every layer.")
 @sdk_option
-@phone_options
+@phone_options("high_performance")
 @common
 def command(
     models, input_size, runs, warmup, engines, threads, chip, on, runtimes, layers, sdk_folder, serial, perf_profile,

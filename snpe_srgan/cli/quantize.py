@@ -83,7 +83,7 @@ def command(
 
     file = resolve(model)
     if toolchain == "snpe":
-        refuse(f"--toolchain {toolchain}", "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc")
+        refuse(f"--toolchain {toolchain}", "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc", "chips")
         result = _with_sdk(
             file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output,
             {**options, "hta": hta},

@@ -57,19 +57,24 @@ def command(model, pictures, out, tile, dry_run, overwrite, output, **where):
             watch.close()
         engine_name = f"{session.engine} {session.version}".strip()
         scale = session.scale
+        times, no_times = getattr(session, "times", None), getattr(session, "no_times", None)
     for item in done:
         for note in item.notes:
             output.warn(f"{item.target}: {note}")
     seconds = time.perf_counter() - start
     result = {
         "model": file.path, "engine": engine_name, "scale": scale, "seconds": seconds, "pictures": done,
-        "failed": failed,
+        "failed": failed, "times": times,
     }  # fmt: skip
     lines = [_line(item) for item in done]
     if len(jobs) > 1 or failed:
         lines.append(f"{len(done)} of {len(jobs)} pictures, x{scale} by {engine_name}, {seconds:.1f} s in all")
     else:
         lines[-1] += f" by {engine_name}"
+    if times is not None:
+        lines.append(f"  measured on the phone: {times.total_us / 1000:.2f} ms an inference, by SNPE's own log")
+    elif no_times:
+        output.warn(f"no times were read: {no_times}")
     output.result(result, text=lines)
     if failed:
         for item in failed:

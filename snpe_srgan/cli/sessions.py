@@ -18,16 +18,19 @@ def sdk_option(function):
     )(function)
 
 
-def phone_options(function):
-    """Adds --serial and --perf-profile."""
-    function = click.option(
-        "--perf-profile",
-        help="How fast the chip is to run, at what heat: balanced, high_performance, burst, power_saver, ...  "
-        "[default: the SDK's own]",
-    )(function)
-    return click.option("--serial", help="The phone's serial number (`adb devices`); needed where several are.")(
-        function
-    )
+def phone_options(profile: str):
+    """Adds --serial and --perf-profile; `profile` says what that is when it is left out."""
+
+    def add(function):
+        function = click.option(
+            "--perf-profile",
+            help="How fast the chip is to run, at what heat: balanced, high_performance, burst, power_saver, ...  "
+            f"[default: {profile}]",
+        )(function)
+        text = "The phone's serial number (`adb devices`); needed where several are."
+        return click.option("--serial", help=text)(function)
+
+    return add
 
 
 def session_options(function):
@@ -38,7 +41,7 @@ def session_options(function):
         default="float32",
         help="Numbers in the files for --on sdk and device; uint8 is a quarter, for models with 8-bit ends.",
     )(function)
-    function = phone_options(function)
+    function = phone_options("the SDK's own")(function)
     function = click.option(
         "--runtime",
         type=click.Choice(["cpu", "gpu", "dsp", "aip"]),
@@ -96,6 +99,7 @@ def open_model(
         return open_session(
             file, on=on, sdk_folder=sdk_folder, runtime=runtime, serial=serial, perf_profile=perf_profile, raw=raw
         )
+    given["--raw"] = None if raw == "float32" else raw
     for option, value in given.items():
         if value is not None:
             raise UsageError(f"{option} is for the SDK and the phone: it goes with --on sdk or --on device")

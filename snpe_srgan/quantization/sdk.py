@@ -26,7 +26,7 @@ from snpe_srgan.artifacts.resolve import ModelFile, resolve
 from snpe_srgan.errors import CheckFailed, InputError, UsageError, did_you_mean
 from snpe_srgan.export.sdk import SdkConvertResult, convert_with_sdk
 from snpe_srgan.metrics.psnr import psnr
-from snpe_srgan.quantization.crops import SAMPLE, calibration_crops
+from snpe_srgan.quantization.crops import SAMPLE, calibration_crops, is_nothing
 from snpe_srgan.runtimes.net_run import read_ports
 from snpe_srgan.toolchains.snpe import commands
 from snpe_srgan.toolchains.snpe.commands import Wish
@@ -129,6 +129,8 @@ def quantize_with_sdk(
         hta: adds what the AIP of SNPE 1.x wants.
         htp_socs: chips, by Qualcomm's names (sm8650), for which ready-compiled caches go into the file.
     """
+    if is_nothing(calibration):
+        raise UsageError("the SDK's quantizer wants pictures", where="--calibration", hint="--calibration synthetic")
     overrides = None if overrides is None else Path(overrides)
     wish = parse_wish(recipe) if overrides is None else read_overrides(overrides, file)
     wish = replace(wish, hta=hta)
@@ -156,9 +158,7 @@ def quantize_with_sdk(
     shown = (*first, *last)
     if dry_run:
         origin = ", ".join(map(str, calibration))
-        return SdkQuantizeResult(
-            name, float_dlc, dlc, None, str(sdk.release), origin, shown, converted=converted
-        )
+        return SdkQuantizeResult(name, float_dlc, dlc, None, str(sdk.release), origin, shown, converted=converted)
 
     known = read_ports(resolve(float_dlc))
     size = known.facts.input_size

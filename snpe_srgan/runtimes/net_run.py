@@ -30,7 +30,8 @@ from snpe_srgan.toolchains.snpe.sdk import Sdk
 
 
 class NetRunSession(EngineSession):
-    """What the two have in common; a subclass runs raw files. `times` are those of the last run, where it logs them."""
+    """What the two have in common; a subclass runs raw files. `times` are those of the last run, where they
+    were read (`no_times` says why not)."""
 
     def __init__(self, file: ModelFile, *, release: Release, runtime: str, perf_profile: str | None, raw: str):
         if file.kind != "dlc":
@@ -44,6 +45,7 @@ class NetRunSession(EngineSession):
         self.release, self.runtime, self.perf_profile, self.raw = release, runtime, perf_profile, raw
         self._lr, self._sr = dlc.lr, dlc.sr
         self.times: Times | None = None
+        self.no_times: str | None = None
 
     def run_all(self, arrays: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Runs all of one picture's tiles at once; gives the results in order, each read when it is asked for."""
@@ -111,7 +113,7 @@ class DeviceSession(NetRunSession):
 
     def _net_run(self, listed, files, scratch):
         ran = self._device.net_run(self.path, files, scratch, perf_profile=self.perf_profile, raw=self.raw)
-        self.times = ran.times
+        self.times, self.no_times = ran.times, ran.no_times
         return ran.output, ran.said
 
 
