@@ -108,11 +108,11 @@ def _put(data: bytearray, value) -> int:
         return at
     slots = max(value) + 1
     vtable = len(data)
-    data += struct.pack("<HH", 4 + 2 * slots, 4 + 4 * len(value))
-    places = {slot: 4 + 4 * index for index, slot in enumerate(value)}
+    data += struct.pack("<HH", 4 + 2 * slots, 4 + 8 * len(value))
+    places = {slot: 4 + 8 * index for index, slot in enumerate(value)}
     data += b"".join(struct.pack("<H", places.get(slot, 0)) for slot in range(slots)) + bytes(2 * (slots % 2))
     at = len(data)
-    data += struct.pack("<i", at - vtable) + bytes(4 * len(value))
+    data += struct.pack("<i", at - vtable) + bytes(8 * len(value))
     for slot, item in value.items():
         if isinstance(item, tuple):
             struct.pack_into("<" + item[0], data, at + places[slot], item[1])

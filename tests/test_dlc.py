@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from helpers_dlc import TINY, mutate, read_all, repack
+from helpers_dlc_v3 import flatbuffer
 
+from snpe_srgan.dlc.compare import compare
 from snpe_srgan.dlc.describe import describe
 from snpe_srgan.dlc.flatbuffer import Buffer
 from snpe_srgan.dlc.reader import read
@@ -63,6 +65,32 @@ def test_tiny_file_rebuilt_computes_its_network():
     assert rebuilt.shape == wanted.shape and np.abs(rebuilt - wanted).mean() < 0.02  # of a range of 2
 
 
+@pytest.mark.parametrize("where", ["tables", "buffers"])
+def test_weights_of_early_files_are_the_same(tmp_path, where):
+    """Before format 4.1 weights lay in the parameters' own tables, or in buffers that these refer to by number."""
+    graph, buffers = read(TINY).graphs[0], []
+
+    def data(tensor):
+        raw = np.frombuffer(tensor._bytes, np.uint8)
+        if where == "tables":
+            return {0: tensor.name, 1: raw}
+        buffers.append({0: raw})
+        return {0: tensor.name, 2: ("q", len(buffers) - 1)}
+
+    nodes = [{0: [data(v) for v in n.attributes.values() if not isinstance(v, (int, float, str))]} for n in graph.nodes]
+    tables = {0: [{0: graph.name, 1: [data(t) for t in graph.tensors.values() if t.role == "static"], 2: nodes}]}
+    if where == "buffers":
+        inner = np.frombuffer(flatbuffer(tables, b"NETP"), np.uint8)
+        record = flatbuffer({0: buffers, 1: inner}, b"NR64")
+    else:
+        record = flatbuffer(tables, b"NETP")
+    change = {"model.params": b"\xd5\x0a\x04\x00\x00\x00\x00\x00" + record, "model.params.bin": None}
+    early = read(repack(TINY, tmp_path / "early.dlc", change))
+    result = compare(read(TINY), early)
+    assert not (result.changed or result.added or result.removed) and describe(early).weight_bytes == 2380
+    assert nets.run_cpu(rebuild(early), nets.lr_batch((6, 8)))[0].shape == (1, 24, 32, 3)
+
+
 # -- files from strangers ---------------------------------------------------------------------------------------------
 
 
@@ -107,6 +135,22 @@ def test_damaged_files_are_read_or_refused(tmp_path):
             read_all(path)
         except InputError as error:
             assert len(error.lines()) <= 3
+
+
+def test_packed_records_do_not_fill_the_memory(tmp_path):
+    """A record of 16 MB and 10 of 8 MB, all zeros, in 0.1 MB of file."""
+    import zipfile
+
+    path = tmp_path / "bomb.dlc"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model", b"\xd5\x0a\x03\x00" + bytes(16 << 20))
+        for index in range(10):
+            archive.writestr(f"dlc.metadata{index}", bytes(8 << 20))
+    tracemalloc.start()
+    refused(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 << 20
 
 
 def test_self_referring_tables_end_quickly():

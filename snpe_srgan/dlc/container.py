@@ -24,9 +24,9 @@ END64_PLACE = struct.Struct("<4sIQI")
 END64 = struct.Struct("<4sQ2H2I4Q")
 STORED, DEFLATED = 0, 8
 FILLED_IN_64 = 0xFFFFFFFF  # a 32-bit field whose value stands in the 64-bit extra field
-MAX_FILE = 2 << 30  # bytes: a model of this size fits no phone
+MAX_FILE = 768 << 20  # bytes: held in memory whole, and far more than a phone runs
 MAX_ENTRIES = 4096
-MAX_INFLATED = 1 << 28
+MAX_INFLATED = 1 << 28  # bytes of all packed records together: real files pack none
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Container:
         except OSError as error:
             raise os_error(error, path, "read the .dlc") from error
         self.total = len(self._data)
+        self._inflatable = MAX_INFLATED
         try:
             self._entries = self._directory()
         except struct.error:
@@ -67,8 +68,8 @@ class Container:
         """The bytes that a record takes in the file."""
         return self._entries[name].size
 
-    def read(self, name: str) -> memoryview:
-        """One record's bytes, without a copy when the entry is stored (the usual case)."""
+    def read(self, name: str, limit: int | None = None) -> memoryview:
+        """One record's bytes, at most `limit`, without a copy when the entry is stored (the usual case)."""
         if name not in self._entries:
             raise InputError(f"the .dlc has no record '{name}'", where=self.path)
         entry = self._entries[name]
@@ -80,18 +81,20 @@ class Container:
             raise self._broken(f"record '{name}' reaches beyond the end of the file")
         data = memoryview(self._data)[start : start + entry.size]
         if entry.method == STORED:
-            return data
+            return data[:limit]
         if entry.method != DEFLATED:
             raise InputError(f"record '{name}' is packed in a way no .dlc uses", where=self.path)
-        return memoryview(self._inflate(name, data))
+        return memoryview(self._inflate(name, data, limit))
 
-    def _inflate(self, name: str, data: memoryview) -> bytes:
+    def _inflate(self, name: str, data: memoryview, limit: int | None) -> bytes:
         unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        allowed = self._inflatable if limit is None else min(limit, self._inflatable)
         try:
-            plain = unpacker.decompress(data, MAX_INFLATED)
+            plain = unpacker.decompress(data, max(allowed, 1))  # 0 would mean without end
         except zlib.error as error:
             raise self._broken(f"record '{name}' cannot be unpacked") from error
-        if not unpacker.eof:
+        self._inflatable -= len(plain)
+        if not unpacker.eof and limit is None:
             raise self._broken(f"record '{name}' cannot be unpacked")
         return plain
 

@@ -20,12 +20,19 @@ class Buffer:
     def __init__(self, data: memoryview, *, where: object):
         self.data, self.where = data, where
         self._budget = min(len(data) // 12 + 64, 4_000_000)  # an honest table takes 16 bytes and more
+        self._objects = 300_000  # layers, tensors, attributes: each takes up to a kilobyte of memory
 
     def spend(self, cost: int = 1) -> None:
         """Counts what is made from the buffer: parts may be shared, so their number is not bounded by its size."""
         self._budget -= cost
         if self._budget < 0:
             raise self.broken("it refers to its own parts too often")
+
+    def keep(self) -> None:
+        """Counts what outlives the reading."""
+        self._objects -= 1
+        if self._objects < 0:
+            raise self.broken("it claims more layers and tensors than any network has")
 
     def text(self, at: int, length: int) -> str:
         self.spend(length // 16)
@@ -54,6 +61,9 @@ class Table:
         self._buffer, self._at = buffer, at
         self._slots = at - buffer.number("i", at)
         self._count = (buffer.number("H", self._slots) - 4) // 2
+
+    def keep(self) -> None:
+        self._buffer.keep()
 
     def _field(self, slot: int) -> int | None:
         if slot >= self._count:
@@ -108,7 +118,7 @@ class Table:
     def numbers(self, slot: int, dtype: str) -> tuple:
         """A vector of scalars as a tuple: counted, because a tuple takes more memory than the file did."""
         values = self.array(slot, dtype)
-        self._buffer.spend(len(values) // 4)
+        self._buffer.spend(len(values) // 2)
         return tuple(values.tolist())
 
     def array(self, slot: int, dtype: str) -> np.ndarray:

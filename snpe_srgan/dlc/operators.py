@@ -16,7 +16,8 @@ from snpe_srgan.errors import InputError
 HWIO_TO_OIHW = (3, 2, 0, 1)
 HWIO_TO_IOHW = (2, 3, 0, 1)
 BINARY = {0: "Add", 2: "Div", 10: "Max", 11: "Min", 13: "Mul", 16: "Pow", 18: "Sub"}
-UNARY = {0: "Abs", 3: "Ceil", 5: "Exp", 6: "Floor", 7: "Log", 8: "Neg", 15: "Sqrt"}
+UNARY = {0: "Abs", 1: "Asin", 2: "Atan", 3: "Ceil", 4: "Cos", 5: "Exp", 6: "Floor", 7: "Log", 8: "Neg", 11: "Round",
+         13: "Sign", 14: "Sin", 15: "Sqrt"}  # fmt: skip
 
 
 def convolution(builder, op):
@@ -119,6 +120,8 @@ def unary(builder, op):
 def batch_norm(builder, op):
     """The file holds scale and bias with mean and variance folded in: mean 0 and variance 1 leave them as they are."""
     channels = op.dims(0)[-1]
+    if any(builder.tensor(op.input(i)).dims != (channels,) or not builder.tensor(op.input(i)).nbytes for i in (1, 2)):
+        raise InputError(f"it has no stored scale and bias for each of {channels} channels")
     mean = builder.constant(f"{op.output}/mean", np.zeros(channels, np.float32))
     variance = builder.constant(f"{op.output}/variance", np.ones(channels, np.float32))
     inputs = [builder.value(op.input(index)) for index in range(3)] + [mean, variance]

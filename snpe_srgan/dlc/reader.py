@@ -18,7 +18,8 @@ from snpe_srgan.dlc.flatbuffer import Buffer
 from snpe_srgan.dlc.model import Dlc, Graph
 from snpe_srgan.errors import InputError
 
-MAX_METADATA = 1 << 22
+MAX_METADATA = 1 << 22  # bytes of one record, of which more is not read
+MAX_METADATA_RECORDS = 16
 MAGIC = b"\xd5\x0a"  # then the format's major and minor number, 16 bits each, and two zero bytes
 BARE = {b"NETD", b"NETP"}  # flatbuffers without that head: the oldest files
 
@@ -78,13 +79,13 @@ def _record(container: Container, name: str) -> tuple[int, Buffer]:
 def _metadata(container: Container) -> dict[str, object]:
     """The converter's own words: JSON (late format 4) or key=value lines; unreadable metadata is no reason to fail."""
     found: dict[str, object] = {}
-    for name in container.names:
-        if name.startswith("dlc.metadata") and container.size(name) <= MAX_METADATA:
-            try:
-                text = bytes(container.read(name)).decode("utf-8", "replace")
-                found[name] = json.loads(text)
-            except InputError:
-                continue
-            except (ValueError, RecursionError):
-                found[name] = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    names = [name for name in container.names if name.startswith("dlc.metadata")]
+    for name in names[:MAX_METADATA_RECORDS]:
+        try:
+            text = bytes(container.read(name, MAX_METADATA)).decode("utf-8", "replace")
+            found[name] = json.loads(text)
+        except InputError:
+            continue
+        except (ValueError, RecursionError):
+            found[name] = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return found

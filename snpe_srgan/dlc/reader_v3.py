@@ -37,6 +37,7 @@ def graph(model: Buffer, parameters: Buffer | None, *, where: object) -> Graph:
     tensors: dict[str, Tensor] = {}
     nodes = []
     for table in root.tables(1):
+        table.keep()
         name, kind = table.text(1), table.text(2)
         inputs, outputs = table.texts(3), table.texts(4)
         values = attributes(table.tables(5))
@@ -72,6 +73,7 @@ def attributes(tables: Iterable[Table], depth: int = 0) -> dict[str, object]:
     """Attributes by name; those within attributes become dicts. A type nobody has seen yet is left as a text."""
     found: dict[str, object] = {}
     for table in tables:
+        table.keep()
         kind = table.number(1, "B")
         slot = kind + 1
         value: object = f"(type {kind})"
@@ -147,6 +149,7 @@ def _weights(parameters: Buffer | None, where: object) -> dict[str, list[Tensor]
 
 
 def _weight(table: Table, buffer: Buffer, where: object) -> Tensor:
+    table.keep()
     dims = _dims(table.numbers(1, "<u4"), buffer)
     encodings, data = _encodings(attributes(table.tables(3))), table.table(2)
     encoding = encodings[0] if encodings else None

@@ -82,7 +82,9 @@ class _Values:
 def _node(table: Table, index: int, values: _Values, container: Container) -> Node:
     stored = values.attributes[index] if index < len(values.attributes) else {}
     attributes: dict[str, int | float | str | Tensor] = {}
+    table.keep()
     for attribute in table.tables(4):
+        attribute.keep()
         tensor, scalar = attribute.table(4), attribute.table(3)
         if attribute.number(1) == 1 and tensor is not None:
             attributes[attribute.text(0)] = _tensor(tensor, stored, container)
@@ -99,6 +101,7 @@ def _scalar(table: Table) -> int | float | str:
 
 
 def _tensor(table: Table, stored: Mapping[str, memoryview], container: Container) -> Tensor:
+    table.keep()
     dims = table.array(3, "<u4")
     code = table.number(6, "i")
     if len(dims) > MAX_RANK:

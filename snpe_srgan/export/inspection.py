@@ -20,6 +20,8 @@ from snpe_srgan.artifacts.npz import load_npz
 from snpe_srgan.artifacts.resolve import ModelFile
 from snpe_srgan.errors import InputError
 
+MAX_MEASURED = 1 << 27  # bytes of weights: the rebuilt graph takes several times as much memory
+
 
 @dataclass(frozen=True)
 class Port:
@@ -211,6 +213,8 @@ def _dlc(path: Path) -> Inspection:
     dlc = read(path)
     summary = describe(dlc)
     try:
+        if summary.weight_bytes > MAX_MEASURED:
+            raise InputError("too large to be measured")
         measured = _measured(rebuild(dlc), path)
     except InputError as error:
         unknown = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
