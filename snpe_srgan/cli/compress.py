@@ -17,7 +17,7 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 @click.option("--target", metavar="KIND=SHARE", help="What is to be left of macs, size or latency, e.g. macs=0.5.")
 @click.option("--ssvd", type=float, metavar="R", help="Share of the MACs left after spatial SVD, instead of --target.")
 @click.option(
-    "--prune", type=float, metavar="R", help="Share of the MACs left after pruning channels, done after --ssvd."
+    "--prune", type=float, metavar="R", help="Share of the MACs left by pruning channels, of what --ssvd left."
 )
 @click.option("--strategy", default="best", help="One of --list; best: compared on the validation pictures.")
 @click.option(

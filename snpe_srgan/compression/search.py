@@ -303,7 +303,7 @@ class _Search:
         )  # fmt: skip
 
     def _failed(self, name: str) -> _Found:
-        return _Found(Tried(name, 1.0, 1.0, None, 0.0, False, "its units cannot save so much at a bearable error"))
+        return _Found(Tried(name, 1.0, 1.0, None, 0.0, False, "its units together cannot save so much"))
 
     def rows(self, plan: Plan) -> tuple[Row, ...]:
         whole, rows = self.costs.macs({}), []

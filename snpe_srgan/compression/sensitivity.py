@@ -15,7 +15,6 @@ from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.quantization.simulate import runner
 
-HOPELESS = 0.02  # mean squared error in [-1, 1], 23 dB: smaller levels of that unit are not tried
 Errors = Mapping[str, Mapping[int, float]]
 
 
@@ -47,8 +46,6 @@ def measure(
         for level in unit.levels:
             built = full.build({unit.name: level})
             errors[unit.name][level] = judge.error(built.graph, built.weights)
-            if errors[unit.name][level] > HOPELESS:
-                break
         lowest = min(errors[unit.name])
         say(f"{i + 1}/{len(units)} {unit.name}: {unit.full} -> {lowest} gives {psnr(errors[unit.name][lowest]):.1f} dB")
     return errors
