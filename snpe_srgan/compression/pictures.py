@@ -35,15 +35,15 @@ def find_crops(
     scale: int,
     count: int = COUNT,
 ) -> Pictures:
-    """`count` crops to calibrate on and half as many to judge by; without `validation` pictures, every other of the
-    `calibration` pictures judges."""
+    """`count` crops to calibrate on and a quarter as many to judge by: of the `validation` pictures, or without any of
+    every other of the `calibration` pictures."""
     for sources in (calibration, validation):
         if sources and is_nothing(sources):
             raise UsageError(
                 "compression looks at pictures: 'none' is for quantization", where="--calibration",
                 hint="--calibration FOLDER, or --calibration synthetic",
             )  # fmt: skip
-    few = max(count // 2, 1)
+    few = max(count // 4, 1)
     if validation:
         return Pictures(
             calibration_crops(calibration, scale=scale, count=count),
