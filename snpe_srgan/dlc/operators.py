@@ -133,7 +133,51 @@ def same_value(builder, op):
     return builder.value(op.input(0))
 
 
+def function(kind: str):
+    """An operator of one input that has a type of its own, as the SDK's converters write them."""
+
+    def rule(builder, op):
+        return builder.op(kind, [builder.value(op.input(0))], f"{op.output}/value")
+
+    return rule
+
+
+def clip(low: float | None = None, high: float | None = None):
+    """Relu1, Relu6; ReluMinMax brings its limits along."""
+
+    def rule(builder, op):
+        wish = f"{op.output}/value"
+        ends = op.scalar("min_value", low), op.scalar("max_value", high)
+        limits = [builder.constant(f"{wish}/limit", np.float32(end)) for end in ends]
+        return builder.op("Clip", [builder.value(op.input(0)), *limits], wish)
+
+    return rule
+
+
+def fully_connected(builder, op):
+    """Weights [outputs, inputs]; the image before it is flattened in the file's order, rows first."""
+    weight = builder.tensor(op.input(1))
+    if weight.role != "static" or len(weight.dims) != 2 or len(op.output_dims) != 2:
+        raise InputError(f"weights '{weight.name}' of shape {weight.dims}")
+    shape = builder.constant(f"{op.output}/shape", np.array([-1, weight.dims[1]], np.int64))
+    flat = builder.op("Reshape", [layout.to_nhwc(builder, op), shape], f"{op.output}/flat")
+    return builder.op("Gemm", [flat, builder.value(weight.name), *_bias(builder, op)], f"{op.output}/value", transB=1)
+
+
 OPERATORS = {
+    **{kind: function(kind) for kind in ("Relu", "Sigmoid", "Tanh", "Elu", "Gelu", "HardSwish")},
+    **{f"ElementWise{kind}": function(kind) for kind in ("Abs", "Ceil", "Exp", "Floor", "Log", "Neg", "Round", "Sign")},
+    "ElementWiseSquareRoot": function("Sqrt"),
+    "ElementWisePower": elementwise("Pow"),
+    "Relu1": clip(-1.0, 1.0),
+    "Relu6": clip(0.0, 6.0),
+    "ReluMinMax": clip(),
+    "FullyConnected": fully_connected,
+    "Squeeze": layout.reshape,
+    "ExpandDims": layout.reshape,
+    "Split": layout.split,
+    "Argmax": layout.arg_max("ArgMax"),
+    "Argmin": layout.arg_max("ArgMin"),
     "Conv2d": convolution,
     "DepthWiseConv2d": convolution,
     "TransposeConv2d": transpose_convolution,

@@ -5,6 +5,8 @@ The .dlc says axes for NHWC; here they are said for NCHW. See `operators.py` for
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from snpe_srgan.errors import InputError
@@ -66,6 +68,29 @@ def concat(builder, op):
     return builder.op("Concat", [builder.value(name) for name in op.inputs], f"{op.output}/value", axis=axis)
 
 
+def split(builder, op) -> list[str]:
+    """The outputs' shapes say where the input is cut along `axis`."""
+    outputs = [builder.tensor(name) for name in op.node.outputs]
+    axis = axis_of(op, int(op.scalar("axis")))
+    place = TO_NCHW[axis] if len(op.output_dims) == 4 else axis
+    if any(len(t.dims) != len(op.output_dims) for t in outputs):
+        raise InputError("its outputs differ in rank")
+    sizes = builder.constant(f"{op.output}/split", np.array([t.dims[place] for t in outputs], np.int64))
+    return builder.ops("Split", [builder.value(op.input(0)), sizes], [f"{t.name}/value" for t in outputs], axis=axis)
+
+
+def arg_max(kind: str):
+    """The index of the largest (smallest) value, as a float."""
+
+    def rule(builder, op):
+        keep, wish = int(op.scalar("keep_dims", 0)), f"{op.output}/value"
+        value = to_nhwc(builder, op)
+        index = builder.op(kind, [value], f"{wish}/index", axis=int(op.scalar("axis")), keepdims=keep)
+        return from_nhwc(builder, op, builder.op("Cast", [index], wish, to=1))
+
+    return rule
+
+
 def transpose(builder, op):
     """Between images, the change of axes is said in NCHW: often it is none at all."""
     rank = len(op.output_dims)
@@ -78,6 +103,8 @@ def transpose(builder, op):
 
 
 def reshape(builder, op):
+    if math.prod(op.dims(0)) != math.prod(op.output_dims):
+        raise InputError(f"{op.dims(0)} cannot become {op.output_dims}")
     shape = builder.constant(f"{op.output}/shape", np.array(op.output_dims, np.int64))
     return from_nhwc(builder, op, builder.op("Reshape", [to_nhwc(builder, op), shape], f"{op.output}/value"))
 

@@ -175,26 +175,18 @@ def shuffle(kind: str, factor: str):
 
 def split(builder, op) -> list[str]:
     """Type Slice: one input cut at `slice_points` along `axis`; the outputs' shapes say the same."""
-    outputs = [builder.tensor(name) for name in op.node.outputs]
-    axis = int(op.scalar("axis"))
-    lengths = [t.dims[axis] for t in outputs]
-    if lengths[:-1] != list(np.diff((0, *op.node.attributes.get("slice_points", ())))):
-        raise InputError(f"slice points {op.node.attributes.get('slice_points')} do not make {lengths}")
-    sizes = builder.constant(f"{op.output}/split", np.array(lengths, np.int64))
-    inputs = [builder.value(op.input(0)), sizes]
-    return builder.ops("Split", inputs, [f"{t.name}/value" for t in outputs], axis=layout.axis_of(op, axis))
+    axis, points = int(op.scalar("axis")), op.node.attributes.get("slice_points", ())
+    lengths = [builder.tensor(name).dims[axis] for name in op.node.outputs]
+    if lengths[:-1] != list(np.diff((0, *points))):
+        raise InputError(f"slice points {points} do not make {lengths}")
+    return layout.split(builder, op)
 
 
 def arg_max(builder, op):
-    """The index of the largest value, as a float."""
-    if op.scalar("op", "ARGMAX") not in ("ARGMAX", "ARGMIN"):
+    kinds = {"ARGMAX": "ArgMax", "ARGMIN": "ArgMin"}
+    if op.scalar("op", "ARGMAX") not in kinds:
         raise InputError(f"operation '{op.scalar('op')}' is not known")
-    keep = int(op.scalar("keep_dims", 0))
-    kind = "ArgMin" if op.scalar("op", "ARGMAX") == "ARGMIN" else "ArgMax"
-    value = layout.to_nhwc(builder, op)
-    wish = f"{op.output}/value"
-    index = builder.op(kind, [value], f"{wish}/index", axis=int(op.scalar("axis")), keepdims=keep)
-    return layout.from_nhwc(builder, op, builder.op("Cast", [index], wish, to=1))
+    return layout.arg_max(kinds[op.scalar("op", "ARGMAX")])(builder, op)
 
 
 def prelu(builder, op):
