@@ -164,6 +164,42 @@ def test_what_is_not_known_is_named(tmp_path, name, values, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+def one(tmp_path, kind, shape, attributes, weights, x=(1, 4, 5, 3)):
+    """What one layer computes on a picture."""
+    layers = [Layer("x", "Input", [], [x]), Layer("y", kind, ["x"], [shape], attributes, weights)]
+    value = np.random.default_rng(1).standard_normal(x).astype(np.float32)
+    return value, nets.run_cpu(rebuild(read(write_v3(tmp_path / "one.dlc", layers))), value)[0]
+
+
+def test_layers_that_their_shapes_explain(tmp_path):
+    slope, weight = np.array([0.1, 0.2, 0.3]), np.random.default_rng(2).standard_normal((60, 7))
+    x, y = one(tmp_path, "Prelu", (1, 4, 5, 3), {}, {"coefficients": slope})
+    assert np.allclose(y, np.where(x > 0, x, x * slope), atol=1e-6)
+    x, y = one(tmp_path, "BatchNorm", (1, 4, 5, 3), {}, {"weights": slope, "bias": slope + 1})
+    assert np.allclose(y, x * slope + slope + 1, atol=1e-6)
+    for lying in (weight, weight.T):
+        x, y = one(tmp_path, "FullyConnected", (1, 7), {}, {"weights": lying, "bias": np.arange(7.0)})
+        assert np.allclose(y, x.reshape(1, -1) @ weight + np.arange(7), atol=1e-4)
+    x, y = one(tmp_path, "Permute", (1, 5, 4, 3), {"some_order": (0, 2, 1, 3)}, {})
+    assert np.array_equal(y, x.transpose(0, 2, 1, 3))
+    x, y = one(tmp_path, "SoftMax", (1, 4, 5, 3), {}, {})
+    assert np.allclose(y, np.exp(x) / np.exp(x).sum(-1, keepdims=True), atol=1e-6)
+
+
+def test_deconvolution_is_the_adjoint_of_convolution(tmp_path):
+    """TensorFlow's definition: <conv(y), x> = <y, deconv(x)>; here with stride 1, both ways of storing weights."""
+    kernel = np.random.default_rng(2).standard_normal((3, 3, 2, 3)).astype(np.float32)  # conv: 2 -> 3 channels
+    for stored in (kernel, kernel.transpose(0, 1, 3, 2)):
+        x, y = one(tmp_path, "Deconvolution", (1, 4, 5, 2), {"stride": 1}, {"weights_0": stored})
+        probe = np.random.default_rng(3).standard_normal(y.shape)
+        assert np.isclose((convolve(probe, kernel, 0) * x).sum(), (probe * y).sum(), rtol=1e-4)
+
+
+def test_square_weights_are_refused(tmp_path):
+    with pytest.raises(InputError, match="between 60 inputs and 60 outputs"):
+        one(tmp_path, "FullyConnected", (1, 60), {}, {"weights": np.zeros((60, 60))})
+
+
 # -- differences ------------------------------------------------------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ def test_a_cache_makes_floats_run_and_silences_the_remark(tmp_path):
 def test_devices_on_the_command_line(tmp_path):
     assert "Snapdragon 450" in snpe_srgan("devices").out and "Pixel 3" in snpe_srgan("devices").out
     done = snpe_srgan("devices", "845", TINY)
-    assert done.out.startswith("Snapdragon 845 (SDM845): runs on CPU, GPU, DSP\n")
+    assert done.out.startswith("Snapdragon 845 (SDM845): runs on CPU, GPU, DSP; the chip has no AIP runtime\n")
     assert snpe_srgan("devices", "636", TINY, "--json").json["runs"] == ["cpu", "gpu"]
     assert_error(snpe_srgan("devices", "845", tmp_path / "absent.dlc"), 1, "absent.dlc")
     assert_error(snpe_srgan("convert", "mobile", "--soc", "845", "--onnx-only"), 2, "--onnx-only")

@@ -32,5 +32,9 @@ def _row(chip: Chip) -> list[str]:
 
 def fit_text(fit: Fit) -> list[str]:
     lines = [f"{fit.chip}: runs on {', '.join(r.upper() for r in fit.runs) or 'nothing'}"]
-    lines += [f"  not {runtime.upper()}: {why}" for runtime, why in fit.refused.items()]
+    lacking = [runtime.upper() for runtime in fit.refused if runtime not in fit.chip.runtimes]
+    if lacking:
+        lines[0] += f"; the chip has no {' and no '.join(lacking)} runtime"
+    reasons = {runtime: why for runtime, why in fit.refused.items() if runtime in fit.chip.runtimes}
+    lines += [f"  not {runtime.upper()}: {why}" for runtime, why in reasons.items()]
     return lines + [f"  {remark}" for remark in fit.remarks]

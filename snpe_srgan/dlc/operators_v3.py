@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from snpe_srgan.dlc import operators_layout as layout
+from snpe_srgan.dlc import operators_v3_shapes as shapes
 from snpe_srgan.dlc.operators import HWIO_TO_OIHW, same_value
 from snpe_srgan.errors import InputError
 
@@ -59,21 +60,11 @@ def _window(op, sizes: tuple[str, str], strides: tuple[str, str], dilations, pad
     }
 
 
-def _weights(op) -> tuple:
-    """(weight, bias or None): the layer's stored tensors, told apart by their names."""
-    stored = op.stored()
-    bias = [t for t in stored if "bias" in t.name.rsplit("/", 1)[-1].lower()]
-    weight = [t for t in stored if t not in bias]
-    if len(weight) != 1 or len(bias) > 1:
-        raise InputError(f"it has {len(stored)} stored tensors, not one of weights and one of biases")
-    return weight[0], bias[0] if bias else None
-
-
 def convolution(builder, op):
     """Weights are HWIO; `padding` and `stride` are along x, `padding_y` and `stride_y` along y."""
     if int(op.scalar("padding_mode", 0)) != 0:
         raise InputError(f"padding mode {op.scalar('padding_mode')} is not known")
-    weight, bias = _weights(op)
+    weight, bias = shapes.weights(op)
     group = int(op.scalar("groups", 1))
     window = _window(
         op,
@@ -189,28 +180,6 @@ def arg_max(builder, op):
     return layout.arg_max(kinds[op.scalar("op", "ARGMAX")])(builder, op)
 
 
-def prelu(builder, op):
-    """One stored slope a channel, whatever it is called."""
-    stored = op.stored()
-    if len(stored) != 1 or stored[0].dims not in ((op.dims(0)[-1],), (1,)):
-        raise InputError("it has no single slope for each channel")
-    rank = len(op.dims(0))
-    slope = builder.stored(stored[0], layout.TO_NCHW if rank == 4 else None, shape=(1,) * (rank - 1) + stored[0].dims)
-    return builder.op("PRelu", [builder.value(op.input(0)), slope], f"{op.output}/value")
-
-
-def batch_norm(builder, op):
-    """Scale and bias with mean and variance folded in: a multiplication and an addition."""
-    weight, bias = _weights(op)
-    channels, rank = op.dims(0)[-1], len(op.dims(0))
-    if bias is None or weight.dims != (channels,) or bias.dims != (channels,):
-        raise InputError("it has no scale and bias for each channel")
-    perm, shape = layout.TO_NCHW if rank == 4 else None, (1,) * (rank - 1) + (channels,)
-    scale, shift = builder.stored(weight, perm, shape=shape), builder.stored(bias, perm, shape=shape)
-    product = builder.op("Mul", [builder.value(op.input(0)), scale], f"{op.output}/scaled")
-    return builder.op("Add", [product, shift], f"{op.output}/value")
-
-
 OPERATORS = {
     "Convolutional": convolution,
     "Neuron": neuron,
@@ -224,8 +193,11 @@ OPERATORS = {
     "PixelShuffle": shuffle("DepthToSpace", "upscale_factor"),
     "SpaceToDepth": shuffle("SpaceToDepth", "downscale_factor"),
     "ArgMax": arg_max,
-    "Prelu": prelu,
-    "PReLU": prelu,
-    "BatchNorm": batch_norm,
+    **{kind: shapes.prelu for kind in ("Prelu", "PRelu", "PReLU")},
+    "BatchNorm": shapes.batch_norm,
+    "Deconvolution": shapes.deconvolution,
+    "FullyConnected": shapes.fully_connected,
+    "Permute": shapes.permute,
+    "SoftMax": shapes.softmax,
     "Dropout": same_value,
 }
