@@ -153,10 +153,12 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """The `.dlc`: its fixed LR input (height x width) and the chip it is checked for."""
+    """The `.dlc`: its fixed LR input (height x width), the chip it is checked for, and what writes it and its quantized
+    form: `qnn`, or `snpe`, the SDK that the environment names (the quantization is ours either way)."""
 
     input_size: str = "128x128"
     soc: str = "SM8650"
+    toolchain: Literal["qnn", "snpe"] = "qnn"
 
     @property
     def size(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError, UsageError
-from snpe_srgan.toolchains.snpe import commands, logs, messages, options, raw
+from snpe_srgan.toolchains.snpe import commands, logs, messages, operators, options, raw
 from snpe_srgan.toolchains.snpe.commands import Wish
 from snpe_srgan.toolchains.snpe.release import parse_release
 from snpe_srgan.toolchains.snpe.sdk import PYTHON_VARIABLE, VARIABLES, find_sdk
@@ -196,6 +196,24 @@ def test_an_option_is_there_from_its_version_until_its_end():
     assert options.takes(parse_release("1.30.0"), "snpe-net-run", "--enable_init_cache")
     assert not options.takes(parse_release("2.45.0"), "snpe-net-run", "--enable_init_cache")
     assert not options.takes(TWO, "snpe-tensorflow-to-dlc", "--allow_unconsumed_nodes")
+
+
+def test_operators_are_named_with_the_version_that_knows_them():
+    operators.check_operators({"Conv": 3, "DepthToSpace": 1}, "onnx", OLD, where="here")
+    operators.check_operators({"Conv2D": 3, "DepthToSpace": 1}, "tensorflow", OLD, where="here")
+    with pytest.raises(InputError, match=r"SNPE 1.68[\s\S]*Gelu \(2x\), Nothing \(1x\)[\s\S]*Gelu from 2.0 on"):
+        operators.check_operators({"Gelu": 2, "Conv": 1, "Nothing": 1}, "onnx", ONE, where="here")
+    operators.check_operators({"Gelu": 2}, "onnx", QAIRT, where="here")
+    with pytest.raises(InputError, match=r"quantized already[\s\S]*--overrides"):
+        operators.check_operators({"QuantizeLinear": 2}, "onnx", QAIRT, where="here")
+
+
+def test_what_goes_wrong_on_the_chip_is_remarked_before_the_conversion():
+    shapes = {"x": (1, 2, 2, 4, 4, 3)}
+    assert "6 dimensions" in operators.remarks(shapes, {}, (8, 8), TWO)[0]
+    assert "depth_to_space" in operators.remarks({}, {"DepthToSpace": 1}, (400, 8), ONE)[0]
+    assert operators.remarks({}, {"DepthToSpace": 1}, (400, 8), TWO) == []
+    assert operators.remarks({}, {"DepthToSpace": 1}, (300, 8), ONE) == []
 
 
 # -- what they say ----------------------------------------------------------------------------------------------------

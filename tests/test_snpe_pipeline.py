@@ -323,6 +323,23 @@ def test_the_papers_way_with_snpe_1_68_from_npz_to_picture(tmp_path, monkeypatch
 
 @pytest.mark.slow
 @needs_wheel
+def test_the_main_job_goes_through_the_sdk_and_the_phone(workshop, tmp_path):
+    from test_pipeline import TINY
+
+    workshop.phone()
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    settings = [f"--set={key}" for key in ("convert.toolchain=snpe", "run.on=device", "training.stages.0.steps=20")]
+    done = snpe_srgan("pipeline", "-c", tmp_path / "tiny.yaml", "--run-dir", tmp_path / "run", *settings, "--json")
+    assert done.code == 0, done.err
+    for name in ("generator.dlc", "generator_w8a8.dlc"):
+        assert read_card(tmp_path / "run" / name).tools["sdk"] == "QAIRT 2.31.0.250130"
+    scores = json.loads((tmp_path / "run" / "evaluation_w8a8.json").read_text())
+    assert "1a2b3c, DSP" in scores["datasets"][0]["engine"]
+    assert list((tmp_path / "run" / "pictures" / "quantized").rglob("*.png"))
+
+
+@pytest.mark.slow
+@needs_wheel
 def test_integer_files_give_the_picture_of_float_files(workshop, quantized, tmp_path):
     from helpers_onnx import quantize
 

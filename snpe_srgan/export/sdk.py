@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,12 +48,16 @@ class SdkConvertResult:
 
 @dataclass(frozen=True)
 class Network:
-    """What the converter is given. `by` is the command of ours that makes the file, None when it is there."""
+    """What the converter is given: a file, its ports, the operators that our check looks at (those of `framework`).
+    `by` is the command of ours that makes the file, None when it is there; `remarks` what may go wrong later."""
 
     path: Path
     lr: str
     sr: str
+    framework: str
+    operators: Mapping[str, int]
     by: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def convert_with_sdk(
@@ -80,9 +84,9 @@ def convert_with_sdk(
     if file.kind == "dlc":
         raise InputError("a .dlc is converted already", where=file.path, hint=f"snpe-srgan quantize {file.path}")
     dlc = refuse_overwrite(Path(out_dir) / f"{file.stem}.dlc", overwrite)
-    network, found, check = _network(file, Path(out_dir), sdk.release, input_size, input_name, output_name)
+    network = _network(file, Path(out_dir), sdk.release, input_size, input_name, output_name)
     if operator_check:
-        check()
+        check_operators(network.operators, network.framework, sdk.release, where=file.path)
 
     def command(target: Path) -> commands.Command:
         return commands.convert(
@@ -92,7 +96,7 @@ def convert_with_sdk(
 
     shown = tuple(filter(None, (network.by, *sdk.exports(), sdk.shell(command(dlc)))))
     if dry_run:
-        return SdkConvertResult(network.path, dlc, None, input_size, str(sdk.release), shown, (), tuple(found))
+        return SdkConvertResult(network.path, dlc, None, input_size, str(sdk.release), shown, (), network.remarks)
     if network.by:
         _make(file, network.path, input_size, overwrite, say)
     with atomic_write(dlc, overwrite=overwrite) as temporary:
@@ -101,29 +105,15 @@ def convert_with_sdk(
         run_tool(sdk, command(temporary), makes=temporary, subject=network.path)
         check_ports(temporary, input_size)
         checks, not_compared = _compare(temporary, network.path, input_size, where=dlc)
-    found += [*not_compared, *_runtimes(sdk, dlc)]
+    found = (*network.remarks, *not_compared, *_runtimes(sdk, dlc))
     _write_card(dlc, file, network, input_size, sdk.release, checks)
-    return SdkConvertResult(
-        network.path, dlc, dlc.stat().st_size, input_size, str(sdk.release), shown, checks, tuple(found)
-    )
+    return SdkConvertResult(network.path, dlc, dlc.stat().st_size, input_size, str(sdk.release), shown, checks, found)
 
 
-def _network(file: ModelFile, out_dir: Path, release: Release, size, input_name, output_name):
-    """(what the converter is given, remarks, the check to run before it)."""
+def _network(file: ModelFile, out_dir: Path, release: Release, size, input_name, output_name) -> Network:
+    """A .pb or .onnx as it is; for a .npz the one of the two that this release's converter is to get."""
     if file.kind == "pb":
-        from snpe_srgan.export.freeze import read_graph_def
-        from snpe_srgan.export.tf_to_onnx import find_ports
-        from snpe_srgan.quiet import import_tensorflow
-
-        import_tensorflow()
-        graph_def = read_graph_def(file.path)
-        lr, sr = find_ports(graph_def, input_name=input_name, output_name=output_name, where=file.path)
-        operators = Counter(node.op for node in graph_def.node)
-        return (
-            Network(file.path, lr, sr),
-            [],
-            lambda: check_operators(operators, "tensorflow", release, where=file.path),
-        )
+        return _frozen(file, input_name, output_name)
     if input_name or output_name:
         raise InputError("--input-name and --output-name are for .pb files", where=file.path)
     from snpe_srgan.runtimes.onnx_model import fix_size, ports
@@ -132,21 +122,29 @@ def _network(file: ModelFile, out_dir: Path, release: Release, size, input_name,
     model = load_source(file).model
     lr, sr = ports(model, where=file.path)
     operators = Counter(node.op_type for node in model.graph.node)
+    path, by = file.path, None
+    if file.kind == "npz" and release.flavour == QAIRT:
+        path = out_dir / f"{file.stem}.onnx"
+        by = shlex.join(["snpe-srgan", "convert", str(file.path), "--onnx-only", "-o", str(out_dir)])
+    elif file.kind == "npz":
+        pixels = f"{size[0]}x{size[1]}"
+        path = out_dir / f"{file.stem}_{pixels}.pb"
+        by = shlex.join(["snpe-srgan", "freeze", str(file.path), "--input-size", pixels, "-o", str(path)])
     fixed = fix_size(model, size, where=file.path)
     shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in fixed.graph.value_info}
-    if file.kind == "onnx":
-        network = Network(file.path, lr.name, sr.name)
-    elif release.flavour == QAIRT:
-        path = out_dir / f"{file.stem}.onnx"
-        by = ["snpe-srgan", "convert", str(file.path), "--onnx-only", "-o", str(out_dir)]
-        network = Network(path, lr.name, sr.name, shlex.join(by))
-    else:
-        path = out_dir / f"{file.stem}_{size[0]}x{size[1]}.pb"
-        by = ["snpe-srgan", "freeze", str(file.path), "--input-size", f"{size[0]}x{size[1]}", "-o", str(path)]
-        network = Network(path, lr.name, sr.name, shlex.join(by))
-    whole = {} if network.path.suffix == ".pb" else operators  # TensorFlow's depth_to_space stays whole
-    found = remarks(shapes, whole, size, release)
-    return network, found, lambda: check_operators(operators, "onnx", release, where=file.path)
+    found = remarks(shapes, operators if path.suffix == ".onnx" else {}, size, release)
+    return Network(path, lr.name, sr.name, "onnx", operators, by, tuple(found))
+
+
+def _frozen(file: ModelFile, input_name: str | None, output_name: str | None) -> Network:
+    from snpe_srgan.export.freeze import read_graph_def
+    from snpe_srgan.export.tf_to_onnx import find_ports
+    from snpe_srgan.quiet import import_tensorflow
+
+    import_tensorflow()
+    graph_def = read_graph_def(file.path)
+    lr, sr = find_ports(graph_def, input_name=input_name, output_name=output_name, where=file.path)
+    return Network(file.path, lr, sr, "tensorflow", Counter(node.op for node in graph_def.node))
 
 
 def _make(file: ModelFile, path: Path, size, overwrite: bool, say) -> None:

@@ -167,9 +167,14 @@ def _freeze(config: Config, files: Files, output: Output, resumed: bool) -> None
 def _convert(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.export.stages import convert_model
 
-    convert_model(
-        files.pb, files.folder, input_size=config.convert.size, soc=config.convert.soc, overwrite=True, say=output.note
-    )
+    wanted = config.convert
+    if wanted.toolchain == "snpe":
+        from snpe_srgan.pipeline.sdk import convert_by_sdk
+
+        convert_model(files.pb, files.folder, onnx_only=True, overwrite=True, say=output.note)
+        convert_by_sdk(files, wanted, say=output.note)
+        return
+    convert_model(files.pb, files.folder, input_size=wanted.size, soc=wanted.soc, overwrite=True, say=output.note)
 
 
 def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> None:
@@ -178,17 +183,23 @@ def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> No
 
     wanted = config.quantize.calibration or config.data.train
     pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale)
+    pictures, by_sdk = [pair.hr for pair in pairs], config.convert.toolchain == "snpe"
     quantize_model(
         files.onnx,
         files.folder,
         recipe=config.quantize.recipe,
-        calibration=[pair.hr for pair in pairs],
+        calibration=pictures,
         count=config.quantize.count,
         input_size=config.convert.size,
         soc=config.convert.soc,
+        onnx_only=by_sdk,
         overwrite=True,
         say=output.note,
     )
+    if by_sdk:
+        from snpe_srgan.pipeline.sdk import quantize_by_sdk
+
+        quantize_by_sdk(files, config.convert, pictures, count=config.quantize.count, say=output.note)
 
 
 def _run(config: Config, files: Files, output: Output, resumed: bool) -> None:

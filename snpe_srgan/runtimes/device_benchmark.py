@@ -82,7 +82,7 @@ def benchmark_device(
             row = {"path": file.path, "bytes": file.path.stat().st_size, "quantized": ports.quantized,
                    "input_size": ports.facts.input_size, "runtime": runtime}  # fmt: skip
             try:
-                check_runtime(sdk.release, runtime, quantized=ports.quantized, where=file.path)
+                check_runtime(sdk.release, runtime, ports, where=file.path)
                 timings.append(_time(device, file.path, ports.lr, row, perf_profile=perf_profile, runs=runs))
             except SnpeSrganError as error:
                 errors.append(error)

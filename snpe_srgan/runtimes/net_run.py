@@ -40,7 +40,7 @@ class NetRunSession(EngineSession):
             )
         dlc = read_ports(file)
         super().__init__(file.path, dlc.facts)
-        check_runtime(release, runtime, quantized=dlc.quantized, where=file.path)
+        check_runtime(release, runtime, dlc, where=file.path)
         self.version = str(release)
         self.release, self.runtime, self.perf_profile, self.raw = release, runtime, perf_profile, raw
         self._lr, self._sr = dlc.lr, dlc.sr
@@ -118,10 +118,11 @@ class DeviceSession(NetRunSession):
 
 
 class DlcPorts:
-    """What a caller of `snpe-net-run` must know of a .dlc: its facts, its one input and output, whether quantized."""
+    """What a caller of `snpe-net-run` must know of a .dlc: its facts, its one input and output, whether quantized,
+    the version of the file's format (3 of SNPE 1.x, 4 of SNPE 2)."""
 
-    def __init__(self, facts: Facts, lr: Port, sr: Port, *, quantized: bool):
-        self.facts, self.lr, self.sr, self.quantized = facts, lr, sr, quantized
+    def __init__(self, facts: Facts, lr: Port, sr: Port, *, quantized: bool, version: int):
+        self.facts, self.lr, self.sr, self.quantized, self.version = facts, lr, sr, quantized, version
 
 
 def read_ports(file: ModelFile) -> DlcPorts:
@@ -139,8 +140,8 @@ def read_ports(file: ModelFile) -> DlcPorts:
         what = f"not a super-resolution model: {len(inputs)} inputs and {len(outputs)} outputs, not 1 and 1"
         raise InputError(what, where=file.path)
     lr, sr = _port(inputs[0]), _port(outputs[0])
-    if len(lr.shape) != 4 or len(sr.shape) != 4 or lr.shape[0] != 1 or lr.shape[3] != 3:
-        raise InputError(f"the .dlc takes {lr.shape}, not one NHWC picture", where=file.path)
+    if not all(len(p.shape) == 4 and p.shape[0] == 1 and p.shape[3] == 3 for p in (lr, sr)):
+        raise InputError(f"not a super-resolution model: {lr.shape} in, {sr.shape} out, not pictures", where=file.path)
     try:
         facts = onnx_facts(rebuild(dlc), where=file.path)
     except InputError as error:
@@ -148,7 +149,8 @@ def read_ports(file: ModelFile) -> DlcPorts:
         if sr.shape != (1, lr.shape[1] * scale, lr.shape[2] * scale, 3):
             raise
         facts = Facts(lr.name, sr.name, scale, lr.shape[1:3], None, 12 * scale**2, error.what)
-    return DlcPorts(facts, lr, sr, quantized=any(t.quantized for t in graph.tensors.values()))
+    quantized = any(t.quantized for t in graph.tensors.values())
+    return DlcPorts(facts, lr, sr, quantized=quantized, version=dlc.version)
 
 
 def _port(tensor) -> Port:
@@ -158,12 +160,17 @@ def _port(tensor) -> Port:
     return Port(tensor.name, tensor.dims, encoding.bits, float(encoding.scale[0]), int(encoding.offset[0]))
 
 
-def check_runtime(release: Release, runtime: str, *, quantized: bool, where: object) -> None:
-    """A float .dlc on a fixed-point unit is refused here, before minutes are spent on bringing it there.
+def check_runtime(release: Release, runtime: str, dlc: DlcPorts, *, where: object) -> None:
+    """What this SDK or unit is known not to run is refused here, before minutes are spent on bringing it there.
 
-    SNPE 1.x quantizes such a file itself when it loads it (except for the AIP), 2.x does not run it.
+    SNPE 1.x quantizes a float file itself when it loads it (except for the AIP), 2.x does not run it; 2.x loads no file
+    of 1.x.
     """
-    if quantized or runtime in ("cpu", "gpu") or (release.flavour == SNPE1 and runtime == "dsp"):
+    if dlc.version < 4 and release.flavour != SNPE1:
+        raise UsageError(
+            f"this .dlc is of SNPE 1.x, {release} does not load it", where=where, hint="convert it again, or --sdk"
+        )
+    if dlc.quantized or runtime in ("cpu", "gpu") or (release.flavour == SNPE1 and runtime == "dsp"):
         return
     raise UsageError(
         f"the {runtime.upper()} of {release} runs quantized models only, and this one is float", where=where,

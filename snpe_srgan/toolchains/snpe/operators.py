@@ -75,8 +75,8 @@ def check_operators(operators: Mapping[str, int], framework: str, release: Relea
 
 def remarks(
     shapes: Mapping[str, tuple[int, ...]], operators: Mapping[str, int], size: tuple[int, int], release: Release
-):
-    """What converts but is known to go wrong later, as lines for the user."""
+) -> list[str]:
+    """What converts but is known to go wrong later, as lines for the user; `operators` are those of an .onnx."""
     found = []
     deep = [name for name, shape in shapes.items() if len(shape) > 4]
     if deep:

@@ -1,0 +1,46 @@
+"""The stages convert and quantize of a run whose config says `convert: {toolchain: snpe}`.
+
+The .dlc files are the SDK's, the quantization is ours: the encodings that the stage `quantize` found go through the
+SDK's converter and quantizer, so that the report, the .onnx and the .dlc tell of one network.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from snpe_srgan.artifacts.card import read_card, source_of, write_card
+from snpe_srgan.artifacts.files import write_bytes
+from snpe_srgan.artifacts.resolve import resolve
+from snpe_srgan.config import ConvertConfig
+from snpe_srgan.pipeline.files import Files
+from snpe_srgan.toolchains.snpe.release import QAIRT
+from snpe_srgan.toolchains.snpe.sdk import find_sdk
+
+
+def convert_by_sdk(files: Files, config: ConvertConfig, *, say: Callable[[str], None]) -> None:
+    """`generator.dlc` from the .pb, or with QAIRT from the .onnx."""
+    from snpe_srgan.export.sdk import convert_with_sdk
+
+    sdk = find_sdk()
+    source = files.onnx if sdk.release.flavour == QAIRT else files.pb
+    convert_with_sdk(resolve(source), files.folder, sdk=sdk, input_size=config.size, overwrite=True, say=say)
+
+
+def quantize_by_sdk(
+    files: Files, config: ConvertConfig, pictures: Sequence[Path], *, count: int, say: Callable[[str], None]
+) -> None:
+    """`generator_<recipe>.dlc` with the encodings that lie beside `generator_<recipe>.onnx`."""
+    from snpe_srgan.quantization.sdk import quantize_with_sdk
+
+    model, encodings = (files.quantized_onnx.with_suffix(f".encodings{end}") for end in (".onnx", ".json"))
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sdk-") as scratch:
+        made = quantize_with_sdk(
+            resolve(model), scratch, sdk=find_sdk(), overrides=encodings, calibration=pictures, count=count,
+            input_size=config.size, say=say,
+        )  # fmt: skip
+        card = read_card(made.dlc)
+        write_bytes(files.quantized_dlc, made.dlc.read_bytes(), overwrite=True)
+    write_card(files.quantized_dlc, replace(card, source=source_of(model)))
