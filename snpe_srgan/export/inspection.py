@@ -222,7 +222,7 @@ def _dlc(path: Path) -> Inspection:
     measured["parameters"] = summary.parameters
     facts = {
         "format": summary.version,
-        "made by": "; ".join(map(str, summary.history)),
+        "made_by": "; ".join(map(str, summary.history)),
         "commands": [step.command for step in summary.history],
         "caches": ", ".join(summary.caches),
         "graph": summary.graph,
