@@ -121,6 +121,24 @@ def test_faults_are_told_apart_and_nothing_stays_behind(workshop, run, phone, sa
     assert not [name for name in workshop.on_phone() if "/run-" in name]
 
 
+def test_a_folder_that_cannot_be_made_is_told(workshop):
+    workshop.sdk("2.10.0.4541")
+    folder = workshop.phone()
+    (folder / "files" / ROOT.lstrip("/")).write_text("a file in the way")
+    with pytest.raises(SnpeSrganError, match=r"mkdir on the phone failed \(exit status 1\)"):
+        Device(find_sdk(), choose_phone(), runtime="cpu").install()
+
+
+def test_many_files_are_looked_at_without_naming_them_all(workshop):
+    workshop.phone()
+    files = {f"lr_{i}.raw": workshop.folder / f"lr_{i}.raw" for i in range(250)}
+    for index, path in enumerate(files.values()):
+        path.write_bytes(bytes([index]))
+    phone = choose_phone()
+    assert len(phone.push(files, f"{ROOT}/run-1")) == 250 and phone.push(files, f"{ROOT}/run-1") == []
+    assert max(len(call[-1]) for call in workshop.adb_calls() if "shell" in call) < 4096
+
+
 def test_a_chip_that_is_known_to_lack_the_runtime_is_refused_before_anything_is_brought(workshop, run):
     workshop.sdk("1.68.0.3932")
     workshop.phone(chip="sdm636")

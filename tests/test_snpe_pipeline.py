@@ -334,7 +334,7 @@ def test_the_main_job_goes_through_the_sdk_and_the_phone(workshop, tmp_path):
     for name in ("generator.dlc", "generator_w8a8.dlc"):
         assert read_card(tmp_path / "run" / name).tools["sdk"] == "QAIRT 2.31.0.250130"
     scores = json.loads((tmp_path / "run" / "evaluation_w8a8.json").read_text())
-    assert "1a2b3c, DSP" in scores["datasets"][0]["engine"]
+    assert scores["datasets"][0]["engine"] == "snpe-net-run on a phone"
     assert list((tmp_path / "run" / "pictures" / "quantized").rglob("*.png"))
 
 

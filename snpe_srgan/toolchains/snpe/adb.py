@@ -22,6 +22,7 @@ from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError, did_
 from snpe_srgan.toolchains.snpe.process import Ran, failure, how_ended, start
 
 MARK = "snpe-srgan-status:"
+LONG = 2000  # characters of names in a script: old phones take 4096 in all
 TIMEOUT, TRANSFER_TIMEOUT = 60.0, 900.0  # seconds
 # What `adb devices` says of a device that cannot be used: (in words, what to do).
 STATES = {
@@ -46,7 +47,7 @@ class Phone:
 
     def shell(self, script: str, *, timeout: float = TIMEOUT) -> Ran:
         """Runs a script on the phone; its status is the script's own, whatever adb makes of it."""
-        ran = self._adb("shell", f"{script}\n_s=$?; echo; echo {MARK}$_s", timeout=timeout)
+        ran = self._adb("shell", f"(\n{script}\n)\n_s=$?; echo; echo {MARK}$_s", timeout=timeout)
         text = ran.output.replace("\r\n", "\n")
         marks = list(re.finditer(rf"^{MARK}(\d+)\n?", text, re.MULTILINE))  # standard error may come behind it
         if not marks:
@@ -68,12 +69,13 @@ class Phone:
         """(MD5 of those files of a folder that are there, bytes that are free there or None); makes the folders."""
         names = sorted(names)
         folders = sorted({str(PurePosixPath(folder, name).parent) for name in names})
+        named = shlex.join(names)
+        sums = f"md5sum {named}" if len(named) < LONG else "find . -type f -exec md5sum {} +"
         script = (
-            f"mkdir -p {shlex.join(folders)} && cd {shlex.quote(folder)} || exit 1\ndf -k .\n"
-            f"md5sum {shlex.join(names)} 2>/dev/null\ntrue"
+            f"mkdir -p {shlex.join(folders)} && cd {shlex.quote(folder)} || exit 1\ndf -k .\n{sums} 2>/dev/null\ntrue"
         )
         text = self.check(script, doing="mkdir")
-        found = re.findall(r"^([0-9a-f]{32})\s+\*?(.+)$", text, re.MULTILINE)
+        found = re.findall(r"^([0-9a-f]{32})\s+\*?(?:\./)?(.+)$", text, re.MULTILINE)
         return {path.strip(): digest for digest, path in found}, _free(text)
 
     def push(self, files: Mapping[str, Path], folder: str) -> list[str]:
