@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from snpe_srgan.compression.units import Costs, Unit, find_units
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.export.cost import graph_cost
 from snpe_srgan.export.onnx_graph import fold_batch_norm, to_onnx
+from snpe_srgan.models.graph import Layer
 from snpe_srgan.models.registry import describe
 from snpe_srgan.quantization.simulate import runner
 
@@ -165,6 +168,13 @@ def test_groups_are_trunk_inner_channels_and_shuffles(small):
     assert groups["up1"].channels["up1"].shape == (16, 4)
 
 
+def test_a_layer_that_nobody_reads_forms_no_group(small):
+    graph = small[0]
+    dead = Layer("dead", "conv", ("head_prelu",), 8, 1, graph.layer("head").attributes)
+    other = replace(graph, layers=(*graph.layers[:3], dead, *graph.layers[3:]))
+    assert [group.name for group in channel_groups(other)] == [group.name for group in channel_groups(graph)]
+
+
 def test_a_branch_that_gives_nothing_can_go_unseen(small, crops):
     graph, weights = small
     assert list(branches(graph)) == ["block1_add", "block2_add"]
@@ -259,6 +269,21 @@ def test_a_block_left_out_takes_its_units_along():
 # --- the search
 
 
+def test_a_layer_that_gives_nothing_makes_no_number_infinite(thin, crops):
+    graph, weights = thin
+    silent = {
+        **weights,
+        "block1_conv2/kernel": weights["block1_conv2/kernel"] * 0,
+        "head/kernel": weights["head/kernel"] * 0,
+    }
+    for dark in (crops, [crop * 0 for crop in crops]):
+        moments = collect_moments(graph, silent, dark)
+        assert all(np.isfinite(m.gram).all() and np.isfinite(m.energy) for m in moments.values())
+    full = Full(graph, silent, find_units(graph, multiple=2), moments)
+    built = full.build({unit.name: unit.levels[-1] for unit in full.units.values() if unit.kind != "block"})
+    assert all(np.isfinite(value).all() for value in built.weights.values())
+
+
 @pytest.mark.parametrize("target", ["macs=0.6", "size=0.5"])
 def test_a_target_is_met_by_the_network_that_is_given(thin, crops, target):
     found = compress_network(*thin, target=parse_target(target), crops=crops[:2], validation=crops[2:], multiple=2)
@@ -291,13 +316,26 @@ def test_batch_norms_are_folded_on_the_way(crops):
     assert judge.error(found.graph, found.weights) < 0.05
 
 
-def test_a_latency_target_asks_for_prices(thin, crops):
-    """A price that counts channels: the search must bring the built network under it."""
+def channels_of(graph):
+    """A price that counts channels."""
+    return float(sum(layer.channels * layer.upscale for layer in graph.layers))
+
+
+@pytest.mark.parametrize("share", [0.7, 0.5])
+def test_a_latency_target_asks_for_prices(thin, crops, share):
+    """The search must bring the built network under it, and nothing inside a block that is left out saves any more."""
     found = compress_network(
-        *thin, target=parse_target("latency=0.7"), strategy="joint", crops=crops[:2], validation=crops[2:], multiple=2,
-        price=lambda graph: float(sum(layer.channels * layer.upscale for layer in graph.layers)),
+        *thin, target=parse_target(f"latency={share}"), strategy="slim", crops=crops[:2], validation=crops[2:],
+        multiple=2, price=channels_of,
     )  # fmt: skip
-    assert found.tried[0].latency <= 0.7
+    assert found.tried[0].latency <= share
+    inside = {
+        x
+        for add, chain in branches(thin[0]).items()
+        for x in chain
+        if (add, 0) in [(r.unit, r.kept) for r in found.rows]
+    }
+    assert not inside & {row.unit for row in found.rows}
 
 
 @pytest.mark.parametrize("text", ["macs", "macs=1.5", "mac=0.5", "size=x", "=0.5"])
@@ -309,5 +347,9 @@ def test_a_target_is_a_kind_and_a_share(text):
 def test_what_cannot_be_met_is_said_before_any_work(thin):
     with pytest.raises(InputError, match="cannot be met"):
         compress_network(*thin, target=parse_target("macs=0.01"), strategy="prune", crops=[], validation=[], multiple=8)
+    with pytest.raises(InputError, match="after its first step"):
+        compress_network(*thin, ssvd=0.01, prune=0.99, crops=[], validation=[], multiple=2)
+    with pytest.raises(InputError, match="the narrowest network"):
+        compress_network(*thin, target=parse_target("latency=0.01"), crops=[], validation=[], price=channels_of)
     with pytest.raises(InputError, match="thick enough"):
         find_units(describe("mobile", {}, scale=4), multiple=320)

@@ -49,17 +49,20 @@ def collect_moments(graph: Graph, weights: Mapping[str, np.ndarray], crops: Sequ
     watch = session(with_outputs(model, outputs))
     varies = np.array([[y.var(axis=(2, 3)).sum() for y in watch(outputs, {"lr": crop})] for crop in crops])
     spread = varies / (varies + QUIET * np.median(varies, axis=0) + 1e-12) / np.maximum(varies, 1e-12)
+    spread[:, ~spread.any(axis=0)] = 1.0  # a layer that gives one number on all crops
 
     inputs = list(dict.fromkeys(names[layer.inputs[0]] for layer in convs))
     watch = session(with_outputs(model, inputs))
     sums: dict[str, np.ndarray] = {}
+    around: dict[str, np.ndarray] = {}  # near the mean: float32 loses the variance of what is nearly constant
     for i, crop in enumerate(crops):
         seen = dict(zip(inputs, watch(inputs, {"lr": crop}), strict=True))
         for j, layer in enumerate(convs):
             size = layer.attributes["kernel"]
             x = seen[names[layer.inputs[0]]]
             rows = patch_rows(x, size, grid_of(x.shape[2:], positions_for(size, x.shape[1], len(crops))))
-            rows = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
+            center = around.setdefault(layer.name, rows.mean(axis=0, dtype=np.float64).astype(np.float32))
+            rows = np.concatenate([rows - center, np.ones((len(rows), 1), np.float32)], axis=1)
             part = (rows.T @ rows).astype(np.float64) * (spread[i, j] / len(rows))
             sums[layer.name] = sums.get(layer.name, 0.0) + part
     found = {}
@@ -68,7 +71,7 @@ def collect_moments(graph: Graph, weights: Mapping[str, np.ndarray], crops: Sequ
         mean = total[:-1, -1] / total[-1, -1]
         gram = total[:-1, :-1] / total[-1, -1] - mean[:, None] * mean[None, :]
         energy = float((varies[:, j] * spread[:, j]).sum() / spread[:, j].sum())
-        found[layer.name] = Moments(gram, mean, energy)
+        found[layer.name] = Moments(gram, mean + around[layer.name], energy)
     return found
 
 

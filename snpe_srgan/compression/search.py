@@ -152,6 +152,13 @@ def _goals(target: Target | None, ssvd: float | None, prune: float | None) -> di
     return {name: tuple(np.cumprod(shares)) for name, steps in KINDS.items() if len(steps) == len(shares)}
 
 
+def _unreachable(graph: Graph, target: Target | None, why: str) -> InputError:
+    more = "a larger share, or --strategy joint" if target else "larger shares"
+    return InputError(
+        f"{target or 'this share'} cannot be met: {why}", where=graph.network, hint=f"{more}, or a smaller --multiple"
+    )
+
+
 def _plain_start(graph: Graph) -> Graph:
     """Without the special first weights of some layers, which want neighbours that compression may take away."""
     layers = [
@@ -181,6 +188,7 @@ class _Search:
         self.graph, self.weights = with_folded_tail(_plain_start(graph), weights)
         self.units = find_units(self.graph, multiple=multiple)
         self.costs = Costs(self.graph)
+        self.cut = Full(self.graph, self.weights, self.units, None)
         self.price, self.say, self.notes = price, say, ()
         if found is not None:
             more = graph_cost(self.graph).macs_per_lr_pixel / before - 1
@@ -191,23 +199,32 @@ class _Search:
         branch_of = self.costs.branch_of
         self.inside = {unit.name: branch_of[unit.layer] for unit in self.units if unit.layer in branch_of}
         self._prices: dict[tuple, float] = {}
+        self._alone = functools.lru_cache(None)(self._price_alone)
 
     def refuse(self, names: Sequence[str], goals, target: Target | None) -> None:
-        """`InputError` when none of the strategies can reach its goal even with all units at their smallest."""
+        """`InputError` when none of the strategies can reach its goals even with all units at their smallest."""
         if target is not None and target.kind == "latency":
+            # A pair may take longer than what it replaces. No network is faster than the narrowest with fewest blocks.
+            narrowest = self._smallest({BLOCK, CHANNELS})
+            least = self.price(self.cut.describe(narrowest)) / self.full_price() if narrowest else 0.0
+            if least > target.ratio:
+                raise _unreachable(self.graph, target, f"the narrowest network leaves {least:.3f} of the time at least")
             return
         cost, full = self._cost(target)
-        least = {}
+        missed = {}
         for name in names:
-            kinds = {kind for step in KINDS[name] for kind in step}
-            smallest = {u.name: u.levels[-1] for u in self.units if u.kind in kinds}
-            least[name] = cost(smallest) / full
-        if all(least[name] > goals[name][-1] for name in names):
-            name = min(least, key=least.get)
-            raise InputError(
-                f"{target or 'these shares'} cannot be met: {name} leaves {least[name]:.3f} at least",
-                where=self.graph.network, hint="a larger share, or --strategy joint, or a smaller --multiple",
-            )  # fmt: skip
+            for i, goal in enumerate(goals[name], 1):
+                kinds = {kind for step in KINDS[name][:i] for kind in step}
+                least = min(cost(self._smallest(some)) for some in (kinds, kinds - {SSVD})) / full
+                if least > goal:
+                    when = f", after its first step, which is to leave {goal:.3f}" if i < len(goals[name]) else ""
+                    missed[name] = least, f"{name} leaves {least:.3f} at least{when}"
+                    break
+        if len(missed) == len(names):
+            raise _unreachable(self.graph, target, min(missed.values())[1])
+
+    def _smallest(self, kinds: set[str]) -> dict[str, int]:
+        return {u.name: u.levels[-1] for u in self.units if u.kind in kinds}
 
     def prepare(self, kinds: set[str], crops, validation) -> None:
         """Everything that is measured once."""
@@ -252,7 +269,7 @@ class _Search:
                 return None, None
             plan = best[1]
         if name == MAGNITUDE:
-            return plan, Full(self.graph, self.weights, self.units, None).build(plan)
+            return plan, self.cut.build(plan)
         return plan, self.full.build(plan)
 
     def _corrected(self, plan: Plan, errors, units: Sequence[Unit]) -> dict[str, dict[int, float]]:
@@ -280,12 +297,13 @@ class _Search:
 
     def _latency(self, plan: Plan) -> float:
         """The whole network's price less what each unit saves alone: a guess that `attempt` checks."""
-        saved = sum(self._alone({}) - self._alone({name: level}) for name, level in plan.items())
-        return self._alone({}) - saved
+        there = {name: level for name, level in plan.items() if plan.get(self.inside.get(name), 1)}
+        saved = sum(self._alone() - self._alone(name, level) for name, level in there.items())
+        return self._alone() - saved
 
-    def _alone(self, plan: Plan) -> float:
-        """The price of a network with one unit made smaller; blocks of one shape are asked about once."""
-        graph = self.full.describe(plan)
+    def _price_alone(self, name: str | None = None, level: int = 0) -> float:
+        """The price of a network with one unit made smaller, or none; blocks of one shape are asked about once."""
+        graph = self.cut.describe({} if name is None else {name: level})
         key = tuple(sorted(
             (layer.kind, layer.channels, graph.in_channels(layer), layer.upscale, str(layer.attributes.get("kernel")))
             for layer in graph.layers

@@ -93,11 +93,11 @@ def _bundled(graph: Graph, start: Mapping[str, int], root) -> tuple[ChannelGroup
     for shape, bundles in alike.items():
         tensors = [x for x, _ in shape]
         producers = tuple(x for x in tensors if by_name[x].kind == "conv")
-        fixed = ends & set(tensors) or not producers or any(not by_name[x].attributes["trainable"] for x in producers)
-        if fixed:
+        consumers = tuple(la.name for la in graph.layers if la.kind == "conv" and la.inputs[0] in tensors)
+        fixed = ends & set(tensors) or any(not by_name[x].attributes["trainable"] for x in producers)
+        if fixed or not producers or not consumers:
             continue
         channels = {x: np.array([bundle[x] for bundle in bundles]) for x in tensors}
-        consumers = tuple(la.name for la in graph.layers if la.kind == "conv" and la.inputs[0] in channels)
         groups.append(ChannelGroup(producers[0], len(bundles), channels, producers, consumers))
     order = [layer.name for layer in graph.layers]
     return tuple(sorted(groups, key=lambda group: order.index(group.name)))
