@@ -15,7 +15,7 @@ import numpy as np
 
 from snpe_srgan.compression.features import Moments
 from snpe_srgan.compression.pruning import Reader, magnitude_order, reconstructed, removal_order
-from snpe_srgan.compression.spatial_svd import data_pair, kernel_pair
+from snpe_srgan.compression.spatial_svd import data_pair, kernel_pair, most_ranks
 from snpe_srgan.compression.structure import channel_groups, select_channels, with_pair, without_branch
 from snpe_srgan.compression.units import BLOCK, CHANNELS, SSVD, Plan, Unit
 from snpe_srgan.models.graph import Graph
@@ -136,12 +136,11 @@ class Full:
 
     def _pair(self, graph: Graph, weights, name: str, rank: int, kept) -> tuple[np.ndarray, np.ndarray]:
         kernel = weights[f"{name}/kernel"]
-        h, w, m, n = kernel.shape
-        rank = min(rank, h * m, w * n)
+        rank = min(rank, most_ranks(kernel.shape))
         if self.moments is None:
             return kernel_pair(kernel, rank)
         source = self.graph.layer(name)
-        full = (h, w, self.graph.in_channels(source), n)
+        full = (*kernel.shape[:2], self.graph.in_channels(source), kernel.shape[3])
         taps = taps_of(full, kept.get(source.inputs[0], np.arange(full[2])))
         return data_pair(kernel, self.moments[name].gram[np.ix_(taps, taps)], rank)
 

@@ -83,12 +83,6 @@ def reconstructed(kernel: np.ndarray, gram: np.ndarray, kept: np.ndarray) -> np.
     return np.linalg.solve(gram[np.ix_(kept, kept)], gram[kept] @ np.asarray(kernel, np.float64))
 
 
-def least_squares(gram: np.ndarray, cross: np.ndarray, prior: np.ndarray, *, damping: float = DAMPING) -> np.ndarray:
-    """(taps, out) of least E||y - W^T x||^2 + damping * E x_i^2 * ||W - prior||^2; gram E[x x^T], cross E[x y^T]."""
-    extra = damping * np.trace(gram) / len(gram) + 1e-30
-    return np.linalg.solve(gram + extra * np.eye(len(gram)), cross + extra * prior)
-
-
 def damped(gram: np.ndarray) -> np.ndarray:
     return gram + (DAMPING * np.trace(gram) / len(gram) + 1e-30) * np.eye(len(gram))
 
