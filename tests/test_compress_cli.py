@@ -70,6 +70,10 @@ MACS = ("--target", "macs=0.5")
         ("srgan.npz", (*MACS, "--finetune", "no_teacher.yaml"), 1, ("nobody.npz",)),
         ("srgan.npz", (*MACS, "--finetune", "no_pictures.yaml"), 1, ("nowhere",)),
         ("srgan.npz", ("--target", "latency=0.5", "--chip", "SM8350"), 2, ("no cost model", "SA8255P")),
+        ("srgan.npz", (*MACS, "--chip", "SM8350"), 2, ("no cost model", "SA8255P")),
+        ("srgan.npz", (*MACS, "--chip", "SM865"), 2, ("not known", "did you mean")),
+        ("srgan.npz", ("--ssvd", "0.05", "--prune", "0.9"), 1, ("cannot be met", "after its first step")),
+        ("srgan.npz", (*MACS, "--validation", "none"), 2, ("--validation FOLDER",)),
         ("network.dlc", MACS, 1, ("no layers to rewrite", ".npz")),
         ("nobody.npz", MACS, 1, ("no such model",)),
         ("photos", MACS, 1, ("no generator.npz",)),
@@ -85,6 +89,25 @@ def test_what_cannot_be_is_refused_before_any_work(folder, tmp_path, monkeypatch
     outcome = snpe_srgan("compress", model, *words, *first, "--count", "2", "-o", tmp_path / "out")
     assert_error(outcome, code, *says)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_search(folder):
+    words = ("compress", folder / "srgan.npz", *MACS, "--calibration", folder / "photos", "--count", "2")
+    outcome = snpe_srgan(*words, "-o", folder / "network.dlc" / "out")
+    assert_error(outcome, 1, "a file stands where a folder is needed")
+    assert "watching" not in outcome.err
+
+
+def test_fine_tuning_never_removes_what_it_reads(folder, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "generator.npz").write_bytes((folder / "srgan.npz").read_bytes())
+    config = tmp_path / "tune.yaml"
+    config.write_text(TUNE.format(root=tmp_path, train=folder / "photos", teacher="source"))
+    words = ("compress", run, *MACS, "--calibration", folder / "photos", "--finetune", config, "--overwrite")
+    assert_error(snpe_srgan(*words, "-o", tmp_path / "out", "--run-dir", run), 1, "would remove", "--run-dir")
+    assert_error(snpe_srgan(*words, "-o", tmp_path / "out", "--run-dir", tmp_path / "out"), 2, "a folder of its own")
+    assert (run / "generator.npz").is_file()
 
 
 def test_it_prints_what_it_did_and_writes_once(folder, tmp_path, unmeasured):

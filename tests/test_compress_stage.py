@@ -20,8 +20,9 @@ from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import measured_from
 from snpe_srgan.compression.pictures import find_crops
+from snpe_srgan.compression.request import Request
 from snpe_srgan.compression.search import Row, Tried
-from snpe_srgan.compression.stage import compress_model
+from snpe_srgan.compression.stage import _earlier, compress_model
 from snpe_srgan.compression.tables import before_after
 from snpe_srgan.config import parse_config
 from snpe_srgan.errors import ConfigError, InputError, UsageError
@@ -74,6 +75,17 @@ def test_the_report_holds_both_networks_figures(made):
         assert after["dlc_bytes_8bit"] < after["dlc_bytes"] < before["dlc_bytes"] and not made.measured.missing
         assert "estimate" in report["measured"]["estimate_label"]
     assert report["recommendation"] == list(made.recommendation)
+
+
+def test_a_damaged_card_of_an_interrupted_compression_is_told(folder, tmp_path):
+    request, source = Request.parse(target="macs=0.5"), {"sha256": "1"}
+    graph, weights = load_npz(folder / "mobile.npz")
+    network = save_npz(tmp_path / "small.npz", graph, weights)
+    for record in ({"tried": [{}], "rows": [], "strategy": "slim", "notes": []}, {"tried": []}):
+        record |= {**request.record(), "source_sha256": "1"}
+        write_card(network, replace(model_card(graph, kind="npz"), compression=record))
+        with pytest.raises(InputError, match="damaged"):
+            _earlier(network, request, source)
 
 
 def test_every_later_command_takes_it(folder, made, tmp_path):

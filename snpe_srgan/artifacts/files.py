@@ -45,6 +45,16 @@ def make_folder(path: str | os.PathLike) -> Path:
     return path
 
 
+def require_writable(folder: str | os.PathLike) -> Path:
+    """Raises unless `folder` can be written or made, changing nothing: for before long work."""
+    folder = Path(folder)
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    wrong = errno.ENOTDIR if not there.is_dir() else None if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
+    if wrong is not None:
+        raise os_error(OSError(wrong, os.strerror(wrong)), folder, "write into the folder")
+    return folder
+
+
 def refuse_overwrite(path: str | os.PathLike, overwrite: bool) -> Path:
     """Raises unless `path` is free or may be replaced; call it before long work, not after."""
     path = Path(path)

@@ -37,11 +37,11 @@ def find_crops(
 ) -> Pictures:
     """`count` crops to calibrate on and a quarter as many to judge by: of the `validation` pictures, or without any of
     every other of the `calibration` pictures."""
-    for sources in (calibration, validation):
+    for option, sources in (("--calibration", calibration), ("--validation", validation)):
         if sources and is_nothing(sources):
             raise UsageError(
-                "compression looks at pictures: 'none' is for quantization", where="--calibration",
-                hint="--calibration FOLDER, or --calibration synthetic",
+                "compression looks at pictures: 'none' is for quantization", where=option,
+                hint=f"{option} FOLDER, or {option} synthetic",
             )  # fmt: skip
     few = max(count // 4, 1)
     if validation:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.card import read_card, source_of, write_card
-from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, write_bytes, write_json
+from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.npz import load_npz, save_npz
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.artifacts.resolve import ModelFile, resolve
@@ -113,16 +113,19 @@ def compress_model(
     if finetune is None and (overrides or minutes is not None or run_dir or resume):
         raise UsageError("--set, --minutes, --run-dir and --resume are for fine-tuning", hint="--finetune CONFIG")
     _refuse(final, untuned, report, resume=resume, overwrite=overwrite)
-    if request.needs_price:
+    require_writable(folder)
+    priced = qnn.available() is None
+    if priced or request.needs_price:
         pricing.require(chip)
     graph, weights = load_npz(file.path)
     source = source_of(file.path)
     tuning = None
+    run_dir = Path(run_dir or folder / f"{name}_finetune")
     resume = resume and untuned.exists()  # interrupted before the search ended: from the beginning
     if finetune is not None:
         tuning = plan_tuning(
             finetune, overrides=overrides, minutes=minutes, source=file.path, graph=graph, initial=untuned,
-            run_dir=Path(run_dir or folder / f"{name}_finetune"), resume=resume, overwrite=overwrite, output=output,
+            run_dir=run_dir, resume=resume, overwrite=overwrite, output=output,
         )  # fmt: skip
 
     found = _earlier(untuned, request, source) if resume else None
@@ -133,7 +136,7 @@ def compress_model(
         compression = compress_network(
             graph, weights, target=request.target, ssvd=ssvd, prune=prune, strategy=strategy,
             crops=pictures.calibration.arrays, validation=pictures.validation.arrays, multiple=multiple,
-            price=pricing.Pricer(input_size=input_size, chip=chip) if qnn.available() is None else None,
+            price=pricing.Pricer(input_size=input_size, chip=chip) if priced else None,
             say=output.note,
         )  # fmt: skip
         found = _Found(compression, _record(request, source, compression, pictures))
@@ -216,7 +219,7 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
     if not path.exists():
         return None
     card = read_card(path)
-    record = {} if card is None else card.compression
+    record = dict(card.compression) if card else {}
     wanted = {**request.record(), "source_sha256": source["sha256"]}
     changed = [key for key, value in wanted.items() if record.get(key) != value]
     if changed:
@@ -224,15 +227,15 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
             f"the compressed network there was made otherwise ({', '.join(changed)})", where=path,
             hint="--overwrite starts anew, -o chooses another folder",
         )  # fmt: skip
-    graph, weights = load_npz(path)
-    tried = tuple(Tried(**{**t, "psnr_to_full": _decibel(t["psnr_to_full"])}) for t in record["tried"])
-    rows = tuple(Row(**row) for row in record["rows"])
-    compression = Compression(graph, weights, record["strategy"], rows, tried, tuple(record["notes"]))
-    return _Found(compression, record)
-
-
-def _decibel(value: float | None) -> float:
-    return float("inf") if value is None else value  # JSON knows no infinity
+    try:
+        tried, rows = (tuple(kind(**item) for item in record[key]) for kind, key in ((Tried, "tried"), (Row, "rows")))
+        origins = {key: str(record[key]) for key in ("calibration", "validation")}
+        compression = Compression(*load_npz(path), record["strategy"], rows, tried, tuple(record["notes"]))
+        return _Found(compression, {**record, **origins})
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "the card of the compressed network there is damaged", where=path, hint="--overwrite starts anew"
+        ) from error
 
 
 def _write(path: Path, found: _Found, file: ModelFile, source: Mapping[str, str], overwrite: bool) -> None:

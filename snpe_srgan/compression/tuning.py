@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snpe_srgan.artifacts.files import os_error
+from snpe_srgan.artifacts.files import require_writable
 from snpe_srgan.config import Config, ModelConfig, load_config
-from snpe_srgan.errors import InputError
+from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.training.rundir import check_claim
 
 if TYPE_CHECKING:
     from snpe_srgan.cli.output import Output
@@ -65,6 +66,9 @@ def plan_tuning(
         initial: where the compressed one will be.
         resume: go on with the run in `run_dir`, if there is one.
     """
+    from snpe_srgan.training.input import training_cache, validation_pairs
+    from snpe_srgan.training.networks import read_networks
+
     if not isinstance(config, Config):
         if not Path(config).is_file():
             raise InputError("no such config", where=config, hint="configs/finetune.yaml is one")
@@ -72,12 +76,14 @@ def plan_tuning(
         config = load_config(config, (*overrides, *more))
     stages = [_taught(stage, source) for stage in config.training.stages]
     config = replace(config, training=replace(config.training, stages=stages))
-    _check(config, source, graph, output)
-    if not (resume or overwrite) and _occupied(run_dir):
-        raise InputError(
-            "the folder of the fine-tuning holds a run already", where=run_dir,
-            hint="--resume goes on with it, --overwrite starts anew, --run-dir chooses another",
-        )  # fmt: skip
+    untrained = replace(config, model=ModelConfig(name=graph.network, scale=graph.scale, initial=str(source)))
+    networks = read_networks(untrained)
+    if run_dir.resolve() == initial.parent.resolve():
+        raise UsageError("the fine-tuning needs a folder of its own", where=run_dir, hint="choose another --run-dir")
+    require_writable(run_dir)
+    check_claim(run_dir, resume=resume, overwrite=overwrite, keep=networks.files)
+    training_cache(untrained, output)  # decoded once: the training finds it
+    validation_pairs(untrained)
     model = ModelConfig(name=graph.network, scale=graph.scale, options={}, initial=str(initial))
     return Tuning(replace(config, model=model), run_dir, resume, overwrite and not resume)
 
@@ -87,25 +93,3 @@ def _taught(stage, source: Path):
     if distill.teacher != SOURCE:
         return stage
     return replace(stage, loss=replace(stage.loss, distill=replace(distill, teacher=str(source))))
-
-
-def _check(config: Config, source: Path, graph: Graph, output: Output) -> None:
-    """Networks, teachers and pictures, read as the training will: decoded once, which it then finds."""
-    from snpe_srgan.training.input import training_cache, validation_pairs
-    from snpe_srgan.training.networks import read_networks
-
-    config = replace(config, model=ModelConfig(name=graph.network, scale=graph.scale, initial=str(source)))
-    read_networks(config)
-    training_cache(config, output)
-    validation_pairs(config)
-
-
-def _occupied(folder: Path) -> bool:
-    from snpe_srgan.training.rundir import OURS
-
-    if folder.is_file():
-        raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
-    try:
-        return any((folder / name).exists() for name in OURS) or any(folder.glob("generator*.npz*"))
-    except OSError as error:
-        raise os_error(error, folder, "look into the run folder") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -28,19 +29,21 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Networks:
-    """`initial` are the weights to start from, or None; `teachers` are those of the stages that have one, by name."""
+    """`initial` are the weights to start from, or None; `teachers` are those of the stages that have one, by name;
+    `files` holds what was read."""
 
     graph: Graph
     initial: Mapping[str, np.ndarray] | None
     teachers: Mapping[str, Teacher]
+    files: tuple[Path, ...] = ()
 
 
 def read_networks(config: Config) -> Networks:
     """Reads what the config names; whatever does not fit is an error here, before pictures are decoded."""
-    graph, initial = _generator(config)
+    graph, initial, files = _generator(config)
     stages = [stage for stage in config.training.stages if stage.loss.distill.active]
     teachers = {stage.name: _teacher(stage.loss.distill, graph, f"stage {stage.name}") for stage in stages}
-    return Networks(graph, initial, teachers)
+    return Networks(graph, initial, teachers, (*files, *(teacher.file.path for teacher in teachers.values())))
 
 
 def require_same_teachers(before: Mapping[str, str], teachers: Mapping[str, Teacher]) -> None:
@@ -53,11 +56,11 @@ def require_same_teachers(before: Mapping[str, str], teachers: Mapping[str, Teac
             )  # fmt: skip
 
 
-def _generator(config: Config) -> tuple[Graph, dict[str, np.ndarray] | None]:
-    """The network and, with `model.initial`, the weights to start from (then the file's own layers count)."""
+def _generator(config: Config) -> tuple[Graph, dict[str, np.ndarray] | None, tuple[Path, ...]]:
+    """The network and, with `model.initial`, the weights to start from and their file (whose own layers then count)."""
     model = config.model
     if model.initial is None:
-        return describe(model.name, model.options, scale=model.scale), None
+        return describe(model.name, model.options, scale=model.scale), None, ()
     file = resolve(model.initial, kinds=("npz",))
     graph, weights = load_npz(file.path)
     if (graph.network, graph.scale) != (model.name, model.scale):
@@ -65,7 +68,7 @@ def _generator(config: Config) -> tuple[Graph, dict[str, np.ndarray] | None]:
             f"model.initial holds {graph.network} x{graph.scale}, the config says {model.name} x{model.scale}",
             where=file.path,
         )
-    return graph, weights
+    return graph, weights, (file.path,)
 
 
 def _teacher(distill: DistillConfig, student: Graph, stage: str) -> Teacher:

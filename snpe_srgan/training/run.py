@@ -48,7 +48,7 @@ def train(
     precision = set_precision(config.training.precision)
     with contextlib.ExitStack() as stack:
         if distribution.is_chief:
-            claim(folder, resume=resume, overwrite=overwrite)
+            claim(folder, resume=resume, overwrite=overwrite, keep=networks.files)
             stack.enter_context(lock(folder))
         saved = last_checkpoint(folder / "checkpoints", warn=output.warn) if resume else None
         if saved:

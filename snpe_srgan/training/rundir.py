@@ -11,7 +11,7 @@ import dataclasses
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from snpe_srgan import __version__
@@ -24,24 +24,38 @@ OURS = ("config.yaml", "env.json", "log.txt", "metrics.jsonl", "tb", "checkpoint
 FREE = ("training.minutes", "training.log_every", "training.checkpoint_every", "training.validate_every")
 
 
-def claim(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] = ()) -> None:
     """Makes the run folder ready, or says why not. `overwrite` removes an earlier run's files and nothing else."""
+    existing = check_claim(folder, resume=resume, overwrite=overwrite, keep=keep)
+    for path in existing if overwrite else ():
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise os_error(error, path, "remove the earlier run") from error
+    make_folder(folder)
+
+
+def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] = ()) -> list[Path]:
+    """What an earlier run left in the folder; an error if `claim` cannot have it or would remove one of `keep`."""
     if folder.is_file():
         raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
-    existing = [folder / name for name in OURS if (folder / name).exists()] + sorted(folder.glob("generator*.npz*"))
-    if existing and overwrite:
-        for path in existing:
-            try:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            except OSError as error:
-                raise os_error(error, path, "remove the earlier run") from error
-    elif existing and not resume:
+    try:
+        existing = [folder / name for name in OURS if (folder / name).exists()] + sorted(folder.glob("generator*.npz*"))
+    except OSError as error:
+        raise os_error(error, folder, "look into the run folder") from error
+    if existing and not (resume or overwrite):
         raise InputError(
             "the run folder holds a run already",
             where=folder,
             hint="--resume goes on with it, --overwrite starts anew, --run-dir chooses another",
         )
-    make_folder(folder)
+    gone = {path.resolve() for path in existing} if overwrite else set()
+    for path in keep:
+        if gone & {path.resolve(), *path.resolve().parents}:
+            raise InputError(
+                "--overwrite would remove a network that this run reads", where=path, hint="choose another --run-dir"
+            )
+    return existing
 
 
 @contextlib.contextmanager
