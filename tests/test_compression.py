@@ -284,6 +284,12 @@ def test_a_layer_that_gives_nothing_makes_no_number_infinite(thin, crops):
     assert all(np.isfinite(value).all() for value in built.weights.values())
 
 
+def test_a_network_that_runs_over_is_told_with_its_layer(thin, crops):
+    loud = {key: value * np.float32(1e20) if key == "body/kernel" else value for key, value in thin[1].items()}
+    with pytest.raises(InputError, match="'body' gives is too large"):
+        collect_moments(thin[0], loud, crops)
+
+
 @pytest.mark.parametrize("target", ["macs=0.6", "size=0.5"])
 def test_a_target_is_met_by_the_network_that_is_given(thin, crops, target):
     found = compress_network(*thin, target=parse_target(target), crops=crops[:2], validation=crops[2:], multiple=2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snpe_srgan.errors import InputError
 from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.quantization.simulate import session, with_outputs
@@ -47,7 +48,13 @@ def collect_moments(graph: Graph, weights: Mapping[str, np.ndarray], crops: Sequ
     names = tensor_names(graph)
     outputs = [names[layer.name] for layer in convs]
     watch = session(with_outputs(model, outputs))
-    varies = np.array([[y.var(axis=(2, 3)).sum() for y in watch(outputs, {"lr": crop})] for crop in crops])
+    with np.errstate(over="ignore", invalid="ignore"):
+        varies = np.array([[y.var(axis=(2, 3)).sum() for y in watch(outputs, {"lr": crop})] for crop in crops])
+    if not np.isfinite(varies).all():
+        first = convs[int(np.argmin(np.isfinite(varies).all(axis=0)))].name
+        raise InputError(
+            f"what '{first}' gives is too large for float32 on the calibration pictures", where=graph.network
+        )
     spread = varies / (varies + QUIET * np.median(varies, axis=0) + 1e-12) / np.maximum(varies, 1e-12)
     spread[:, ~spread.any(axis=0)] = 1.0  # a layer that gives one number on all crops
 
