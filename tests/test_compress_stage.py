@@ -78,7 +78,7 @@ def test_the_report_holds_both_networks_figures(made):
 
 
 def test_a_damaged_card_of_an_interrupted_compression_is_told(folder, tmp_path):
-    request, source = Request.parse(target="macs=0.5"), {"sha256": "1"}
+    request, source = Request.parse(target="macs=0.5", ssvd=None, prune=None), {"sha256": "1"}
     graph, weights = load_npz(folder / "mobile.npz")
     network = save_npz(tmp_path / "small.npz", graph, weights)
     for record in ({"tried": [{}], "rows": [], "strategy": "slim", "notes": []}, {"tried": []}):
@@ -147,8 +147,8 @@ def test_a_structure_is_priced_once_whatever_its_names(monkeypatch):
 
 
 def test_calibration_and_validation_share_no_picture(folder):
-    crops = find_crops([folder / "photos"], scale=4, count=6)
-    assert len(crops.calibration.arrays) == 6 and len(crops.validation.arrays) == 3
+    crops = find_crops([folder / "photos"], scale=4, count=8)
+    assert len(crops.calibration.arrays) == 8 and len(crops.validation.arrays) == 2
     seen = [{a.tobytes() for a in part.arrays} for part in (crops.calibration, crops.validation)]
     assert not seen[0] & seen[1]
     drawn = find_crops(["synthetic"], scale=4, count=2)
