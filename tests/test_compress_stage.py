@@ -21,7 +21,7 @@ from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import measured_from
 from snpe_srgan.compression.pictures import find_crops
 from snpe_srgan.compression.request import Request
-from snpe_srgan.compression.search import Row, Tried
+from snpe_srgan.compression.result import Row, Tried
 from snpe_srgan.compression.stage import _earlier, compress_model
 from snpe_srgan.compression.tables import before_after
 from snpe_srgan.config import parse_config

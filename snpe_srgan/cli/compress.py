@@ -71,7 +71,7 @@ def command(model, list_strategies, out, output, multiple, **options):
 
 
 def _strategies() -> dict[str, str]:
-    from snpe_srgan.compression.search import STRATEGIES
+    from snpe_srgan.compression.strategies import STRATEGIES
 
     return {**STRATEGIES, "best": "of all but the baseline, the one whose pictures stay closest to the full network's"}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snpe_srgan.compression.measure import Measured
-    from snpe_srgan.compression.search import Row, Tried
+    from snpe_srgan.compression.result import Row, Tried
 
 MEANS = {"ssvd": "spatial SVD", "channels": "channel pruning", "block": "leaving out blocks"}
 POOR = 0.5  # time saved below this part of the MACs saved is worth a word

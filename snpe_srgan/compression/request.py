@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.compression.search import BEST, STRATEGIES
+from snpe_srgan.compression.strategies import BEST, STRATEGIES
 from snpe_srgan.compression.target import Target, parse_ratio, parse_target
 from snpe_srgan.errors import UsageError, did_you_mean
 

@@ -23,7 +23,8 @@ from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import Measured, measure
 from snpe_srgan.compression.pictures import COUNT, find_crops
 from snpe_srgan.compression.request import Request
-from snpe_srgan.compression.search import Compression, Row, Tried, compress_network
+from snpe_srgan.compression.result import Compression, Row, Tried
+from snpe_srgan.compression.search import compress_network
 from snpe_srgan.compression.tuning import Tuning, plan_tuning
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.export.model_card import model_card
@@ -92,7 +93,7 @@ def compress_model(
     Args:
         target: what is to be left: `macs=0.5`, `size=0.5`, or `latency=0.6` by Qualcomm's cost estimate.
         ssvd, prune: instead of a target, the share of MACs left after spatial SVD, and then after channel pruning.
-        strategy: one of `search.STRATEGIES`, or 'best' of them on the validation pictures.
+        strategy: one of `strategies.STRATEGIES`, or 'best' of them on the validation pictures.
         calibration, validation: HR pictures, see `quantization.crops`; every other calibration picture is for
             validation when none are named.
         finetune: a train config (file, or loaded) with `overrides` and `minutes` applied; its network is left to us.

@@ -9,7 +9,7 @@ from snpe_srgan.compression.advice import MEANS
 
 if TYPE_CHECKING:
     from snpe_srgan.compression.measure import Measured
-    from snpe_srgan.compression.search import Row, Tried
+    from snpe_srgan.compression.result import Row, Tried
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 UNITS = {"ssvd": "rank", "channels": "channels", "block": "block"}

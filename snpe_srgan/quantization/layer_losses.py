@@ -1,7 +1,7 @@
 """The losses of a quantization, layer by layer: signal to noise, mean shift, ranges, and each one's part of the error.
 
-    (seen,) = observe(plan, crops, exact=float_model, quantized=[plan.quantized()])     # what flows through both
-    losses = layer_losses(plan, seen, sensitivities(plan, crops))
+(seen,) = observe(plan, crops, exact=float_model, quantized=[plan.quantized()])     # what flows through both
+losses = layer_losses(plan, seen, sensitivities(plan, crops))
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def table3(files: Files):
 def compression(files: Files):
     """Two tables: the network before and after compression, its pictures included, and what each unit gave up."""
     from snpe_srgan.compression.measure import measured_from
-    from snpe_srgan.compression.search import Row
+    from snpe_srgan.compression.result import Row
     from snpe_srgan.compression.tables import before_after, given_up
 
     data = read_json(files.compression)
