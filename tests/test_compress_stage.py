@@ -24,6 +24,7 @@ from snpe_srgan.compression.request import Request
 from snpe_srgan.compression.result import Row, Tried
 from snpe_srgan.compression.stage import _earlier, compress_model
 from snpe_srgan.compression.tables import before_after
+from snpe_srgan.compression.tuning import _require_lasting
 from snpe_srgan.config import parse_config
 from snpe_srgan.errors import ConfigError, InputError, UsageError
 from snpe_srgan.export.cost import graph_cost
@@ -221,3 +222,16 @@ def test_the_table_has_no_row_for_what_was_not_measured(made):
     )
     _, rows, notes = before_after(replace(made.measured, before=before, after=after, estimate_label=None))
     assert not any("dlc" in row[0] or "DSP" in row[0] for row in rows) and not any("DSP" in note for note in notes)
+
+
+@pytest.mark.parametrize(("layer", "lasts"), [("head_prelu", True), ("body_add", True), ("up1_prelu", True),
+                                              ("block1_add", False), ("block2_conv1", False), ("body_bn", False),
+                                              ("up2_prelu", False)])  # fmt: skip
+def test_features_are_matched_on_layers_that_outlive_the_compression(layer, lasts):
+    distill = {"teacher": "source", "feature_weight": 1.0, "features": [layer]}
+    config = parse_config({"training": {"stages": [{"loss": {"distill": distill}}]}})
+    graph = describe("srgan", {"blocks": 2, "width": 16})
+    if lasts:
+        return _require_lasting(config, graph)
+    with pytest.raises(ConfigError, match=f"'{layer}' may not outlive"):
+        _require_lasting(config, graph)

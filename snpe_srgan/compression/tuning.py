@@ -14,9 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from snpe_srgan.artifacts.files import require_writable
+from snpe_srgan.compression.folding import with_folded_tail
+from snpe_srgan.compression.structure import branches
 from snpe_srgan.config import Config, ModelConfig, load_config
-from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.errors import ConfigError, InputError, UsageError
+from snpe_srgan.export.onnx_graph import fold_batch_norm
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.training.rundir import check_claim
 
@@ -78,6 +83,7 @@ def plan_tuning(
     config = replace(config, training=replace(config.training, stages=stages))
     untrained = replace(config, model=ModelConfig(name=graph.network, scale=graph.scale, initial=str(source)))
     networks = read_networks(untrained)
+    _require_lasting(config, graph)
     if run_dir.resolve() == initial.parent.resolve():
         raise UsageError("the fine-tuning needs a folder of its own", where=run_dir, hint="choose another --run-dir")
     require_writable(run_dir)
@@ -86,6 +92,23 @@ def plan_tuning(
     validation_pairs(untrained)
     model = ModelConfig(name=graph.network, scale=graph.scale, options={}, initial=str(initial))
     return Tuning(replace(config, model=model), run_dir, resume, overwrite and not resume)
+
+
+def _require_lasting(config: Config, graph: Graph) -> None:
+    """Raises for a feature loss on a layer that compression may take out or move."""
+    silent = {key: np.zeros(shape, np.float32) for key, shape in graph.weight_shapes().items()}
+    folded, _ = with_folded_tail(fold_batch_norm(graph, silent)[0], None)
+    gone = {x for add, chain in branches(folded).items() for x in (add, *chain)}
+    before = {layer.name: layer.upscale for layer in graph.layers}
+    lasting = [la.name for la in folded.layers if la.name not in gone and before.get(la.name) == la.upscale]
+    for stage in config.training.stages:
+        distill = stage.loss.distill
+        for own, _ in distill.layers if distill.feature_weight else ():
+            if own not in lasting:
+                raise ConfigError(
+                    f"stage {stage.name}: '{own}' may not outlive the compression", where="distill.features",
+                    hint=f"layers that stay: {', '.join(lasting[1:])}",
+                )  # fmt: skip
 
 
 def _taught(stage, source: Path):
