@@ -95,7 +95,7 @@ def _text(result) -> list[str]:
     lines += [table(header, rows), *notes, ""]
     if result.training is not None:
         lines.append(_tuned(result.training))
-    lines += [*result.recommendation, ""]
+    lines += [*result.notes, *result.recommendation, ""]
     written = [result.network, result.untuned, result.report]
     return [*lines, *(f"{path}" for path in written if path is not None)]
 

@@ -55,23 +55,28 @@ class Candidates:
         self.original = graph_cost(graph)
         graph, weights = fold_batch_norm(graph, weights)
         self.full_price = functools.lru_cache(None)(lambda: price(graph)) if price else None
-        found = foldable(graph)
-        before = graph_cost(graph).macs_per_lr_pixel
+        self._folded, self._before = foldable(graph), graph_cost(graph).macs_per_lr_pixel
         self.graph, self.weights = with_folded_tail(_plain_start(graph), weights)
         self.units = find_units(self.graph, multiple=multiple)
         self.costs = Costs(self.graph)
         self.cut = Full(self.graph, self.weights, self.units, None)
-        self.price, self.say, self.notes = price, say, ()
-        if found is not None:
-            more = graph_cost(self.graph).macs_per_lr_pixel / before - 1
-            self.notes = (
-                f"{found[2].name} now stands before the pixel shuffle: the same pictures, {more:.1%} more MACs, far "
-                "fewer of them on padding",
-            )
+        self.price, self.say = price, say
         branch_of = self.costs.branch_of
         self.inside = {unit.name: branch_of[unit.layer] for unit in self.units if unit.layer in branch_of}
         self._prices: dict[tuple, float] = {}
         self._alone = functools.lru_cache(None)(self._price_alone)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the network before anything was made smaller."""
+        if self._folded is None:
+            return ()
+        more = graph_cost(self.graph).macs_per_lr_pixel / self._before - 1
+        note = f"{self._folded[2].name} now stands before the pixel shuffle: the same pictures, {more:.1%} more MACs"
+        if self.price:
+            left = self.price(self.graph) / self.full_price()
+            note += f"; that alone leaves {left:.0%} of the estimated DSP time in 8 bits"
+        return (note,)
 
     def refuse(self, names: Sequence[str], goals, target: Target | None) -> None:
         """`InputError` when none of the strategies can reach its goals even with all units at their smallest."""
