@@ -344,6 +344,20 @@ def test_a_latency_target_asks_for_prices(thin, crops, share):
     assert not inside & {row.unit for row in found.rows}
 
 
+def test_a_time_that_folding_meets_makes_nothing_smaller(thin, crops):
+    """A price of multiplications in groups of 32 outputs, as a matrix unit has them."""
+
+    def price(graph):
+        sizes = ((la, np.prod(la.attributes["kernel"])) for la in graph.layers if la.kind == "conv")
+        return float(sum(s * graph.in_channels(la) * -(-la.channels // 32) * la.upscale**2 for la, s in sizes))
+
+    found = compress_network(
+        *thin, target=parse_target("latency=0.7"), crops=crops[:2], validation=crops[2:], price=price
+    )
+    assert not found.rows and found.tried[0].latency <= 0.7 and "before the pixel shuffle" in found.notes[0]
+    np.testing.assert_allclose(picture(found.graph, found.weights, crops[0]), picture(*thin, crops[0]), atol=1e-5)
+
+
 @pytest.mark.parametrize("text", ["macs", "macs=1.5", "mac=0.5", "size=x", "=0.5"])
 def test_a_target_is_a_kind_and_a_share(text):
     with pytest.raises(UsageError):

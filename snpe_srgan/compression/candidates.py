@@ -15,7 +15,7 @@ from snpe_srgan.compression.allocate import allocate
 from snpe_srgan.compression.apply import Built, Full
 from snpe_srgan.compression.features import collect_moments
 from snpe_srgan.compression.folding import foldable, with_folded_tail
-from snpe_srgan.compression.result import Row, Tried
+from snpe_srgan.compression.result import Compression, Row, Tried
 from snpe_srgan.compression.sensitivity import Judge, measure, psnr
 from snpe_srgan.compression.strategies import KINDS, MAGNITUDE
 from snpe_srgan.compression.target import Target
@@ -100,6 +100,11 @@ class Candidates:
         if len(missed) == len(names):
             raise _unreachable(self.graph, target, min(missed.values())[1])
 
+    def as_it_is(self, goal: float, target: Target | None) -> bool:
+        """Whether the goal is met before anything is made smaller: a time often is, with the tail folded."""
+        cost, full = self._cost(target)
+        return cost({}) <= goal * full
+
     def _smallest(self, kinds: set[str]) -> dict[str, int]:
         return {u.name: u.levels[-1] for u in self.units if u.kind in kinds}
 
@@ -111,6 +116,13 @@ class Candidates:
         self.judge = Judge(self.graph, self.weights, validation)
         self.say("measuring what each unit costs the picture")
         self.errors = measure(self.full, [u for u in self.units if u.kind in kinds], self.judge, say=self.say)
+
+    def unchanged(self, name: str, validation) -> Compression:
+        """The network with its tail folded and nothing made smaller."""
+        self.say("the target is met by moving the last convolution: nothing has to be made smaller")
+        self.judge = Judge(self.graph, self.weights, validation)
+        built = self.cut.build({})
+        return Compression(built.graph, built.weights, name, (), (self._tried(name, {}, built),), self.notes)
 
     def attempt(self, name: str, goals, target: Target | None) -> Found:
         cost, full = self._cost(target)

@@ -45,6 +45,8 @@ def compress_network(
     names = strategies_for(target, ssvd, prune, strategy, price=price)
     candidates, shares = Candidates(graph, weights, multiple, price, say), goals(target, ssvd, prune)
     candidates.refuse(names, shares, target)
+    if candidates.as_it_is(shares[names[0]][-1], target):
+        return candidates.unchanged(names[0], validation)
     candidates.prepare({kind for name in names for step in KINDS[name] for kind in step}, crops, validation)
     found = {name: candidates.attempt(name, shares, target) for name in names}
     tried = tuple(result.tried for result in found.values())
