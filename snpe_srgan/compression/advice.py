@@ -28,8 +28,10 @@ def advise(
     parameters = 1 - after.parameters / before.parameters
     host = max(1 - 1 / measured.host_speedup, 0.0)
     dsp = None if measured.dsp_speedup is None else max(1 - 1 / measured.dsp_speedup, 0.0)
-    saved = f"{_joined(means)} saved {macs:.0%} of the MACs, {parameters:.0%} of the parameters"
-    saved += f", {host:.0%} of the time on the host ({measured.host_speedup:.2f} times as fast on {measured.engine})"
+    saved = f"{_joined(means)} saved {macs:.0%} of the MACs, {parameters:.0%} of the parameters,"
+    if not means:  # the tail was moved, no more
+        saved = f"{-macs:.1%} more MACs and {-parameters:.1%} more parameters saved"
+    saved += f" {host:.0%} of the time on the host ({measured.host_speedup:.2f} times as fast on {measured.engine})"
     if dsp is not None:
         saved += f" and {dsp:.0%} of the estimated DSP time in 8 bits ({measured.dsp_speedup:.2f} times as fast)"
     lines = [saved]
