@@ -304,7 +304,7 @@ def test_without_the_wheel_the_emulator_is_a_missing_tool(npz, monkeypatch):
 
 @pytest.mark.parametrize("on", ["sdk", "device"])
 def test_sdk_and_device_say_what_they_need(npz, on):
-    with pytest.raises(MissingToolError, match="SNPE SDK"):
+    with pytest.raises(MissingToolError, match="SNPE or QAIRT SDK"):
         open_session(npz, on=on)
 
 
