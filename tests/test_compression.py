@@ -15,7 +15,7 @@ from snpe_srgan.compression.folding import folded_kernel, with_folded_tail
 from snpe_srgan.compression.pruning import Reader, reconstructed, removal_order
 from snpe_srgan.compression.search import compress_network
 from snpe_srgan.compression.sensitivity import Judge
-from snpe_srgan.compression.spatial_svd import data_pair, kernel_pair, most_ranks, output_error, pair_kernel
+from snpe_srgan.compression.spatial_svd import data_pair, kernel_pair, most_ranks
 from snpe_srgan.compression.structure import branches, channel_groups, select_channels, with_pair, without_branch
 from snpe_srgan.compression.target import parse_target
 from snpe_srgan.compression.units import Costs, Unit, find_units
@@ -67,6 +67,17 @@ def moments_of(taps, rows=400):
 
 
 # --- spatial SVD
+
+
+def pair_kernel(vertical: np.ndarray, horizontal: np.ndarray) -> np.ndarray:
+    """The (h, w, m, n) kernel that a pair computes."""
+    return np.einsum("hmk,wkn->hwmn", vertical[:, 0], horizontal[0])
+
+
+def output_error(kernel: np.ndarray, other: np.ndarray, gram: np.ndarray) -> float:
+    """Mean squared difference of two kernels' outputs, summed over outputs, for patches of these second moments."""
+    difference = (np.asarray(kernel, np.float64) - other).reshape(len(gram), -1)
+    return float(np.sum(difference * (gram @ difference)))
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 4, 6), (9, 9, 3, 8), (5, 3, 8, 2)])

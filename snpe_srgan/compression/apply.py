@@ -1,6 +1,6 @@
 """A plan carried out on a network: branches left out, channels selected, kernels fitted anew, pairs for kernels.
 
-full = Full(graph, weights, moments)
+full = Full(graph, weights, find_units(graph), moments)
 small = full.build({"block3_conv1": 32, "tail (ssvd)": 16})
 small.graph, small.weights
 """
@@ -23,11 +23,10 @@ from snpe_srgan.models.graph import Graph
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A smaller network; `channels`: tensor -> the full network's channels that are left of it."""
+    """A smaller network."""
 
     graph: Graph
     weights: dict[str, np.ndarray]
-    channels: Mapping[str, np.ndarray]
 
 
 class Full:
@@ -67,9 +66,7 @@ class Full:
             if layer not in gone:
                 pair = self._pair(graph, weights, layer, plan[name], kept)
                 graph, weights = with_pair(graph, weights, layer, pair[0].shape[-1], pair)
-        every = {layer.name: np.arange(layer.channels) for layer in self.graph.layers}
-        arrays = {key: np.asarray(value, np.float32) for key, value in weights.items()}
-        return Built(graph, arrays, {x: kept.get(x, own) for x, own in every.items()})
+        return Built(graph, {key: np.asarray(value, np.float32) for key, value in weights.items()})
 
     def describe(self, plan: Plan) -> Graph:
         """The smaller network's description alone, whichever channels go: what its cost depends on."""

@@ -65,17 +65,6 @@ def data_pair(kernel: np.ndarray, gram: np.ndarray, rank: int) -> tuple[np.ndarr
     return (vertical * balance).reshape(h, 1, m, rank), (horizontal / balance[None, :, None])[None]
 
 
-def pair_kernel(vertical: np.ndarray, horizontal: np.ndarray) -> np.ndarray:
-    """The (h, w, m, n) kernel that a pair computes."""
-    return np.einsum("hmk,wkn->hwmn", vertical[:, 0], horizontal[0])
-
-
-def output_error(kernel: np.ndarray, other: np.ndarray, gram: np.ndarray) -> float:
-    """Mean squared difference of two kernels' outputs, summed over outputs, for patches of these second moments."""
-    difference = (np.asarray(kernel, np.float64) - other).reshape(len(gram), -1)
-    return float(np.sum(difference * (gram @ difference)))
-
-
 def _horizontal(matrix: np.ndarray, w: int, n: int) -> np.ndarray:
     return matrix.reshape(len(matrix), w, n).transpose(1, 0, 2)[None]
 
