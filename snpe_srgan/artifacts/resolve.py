@@ -50,7 +50,8 @@ def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> Mode
         if str(model) in shipped:
             path = shipped[str(model)]
         else:
-            near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.*")] if path.suffix else shipped)
+            beside = [p.name for p in path.parent.glob("*.*") if p.suffix.lower().lstrip(".") in KINDS]
+            near = did_you_mean(path.name, (path.suffix and beside) or shipped)
             raise InputError("no such model file, run folder or shipped model", where=model, hint=near)
     kind = path.suffix.lower().lstrip(".")
     if kind not in kinds:
