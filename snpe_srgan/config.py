@@ -35,10 +35,15 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """SRGAN's discriminator; `width` is the channels of its first layer, `dense` the units of its hidden layer."""
+    """SRGAN's discriminator; `width` is the channels of its first layer, `dense` the units of its hidden layer.
+
+    `attention` is after which of its four halvings SAGAN's self-attention stands (2: a map of a quarter of the crop's
+    side; models/self_attention.py says what each costs), 0 for none.
+    """
 
     width: int = 64
     dense: int = 1024
+    attention: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class DistillConfig:
 @dataclass(frozen=True)
 class LossConfig:
     """content = pixel_weight * pixel + feature_weight * feature + what `distill` adds;
-    total = content + adversarial_weight * adversarial."""
+    total = content + adversarial_weight * adversarial, which is SRGAN's (`standard`) or ESRGAN's (`relativistic`)."""
 
     pixel: Literal["mse", "l1"] = "mse"
     pixel_weight: float = 1.0
@@ -110,6 +115,7 @@ class LossConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     adversarial_weight: float = 0.0
+    adversarial: Literal["standard", "relativistic"] = "standard"
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,8 @@ class Config:
     def __post_init__(self):
         scale = self.model.scale
         _require(scale in (2, 3, 4), "model.scale", f"must be 2, 3 or 4, not {scale}")
+        attention = self.discriminator.attention
+        _require(0 <= attention <= 4, "discriminator.attention", f"must be 0 (none) to 4, not {attention}")
         for key in ("convert", "benchmark"):
             parse_size(getattr(self, key).input_size, where=f"{key}.input_size")
         self._check_training(self.training, "training")

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.initialize import glorot, he
+from snpe_srgan.models.self_attention import SelfAttention
 from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, Function, tl
 
 SLOPE = 0.2
@@ -32,11 +33,12 @@ def leaky_relu(x):
 
 
 def build_discriminator(
-    crop: int, *, width: int = 64, dense: int = 1024, batch_norm: bool = True, seed: int = 0
+    crop: int, *, width: int = 64, dense: int = 1024, attention: int = 0, batch_norm: bool = True, seed: int = 0
 ) -> tl.models.Model:
     """Eight 3x3 convolutions, `width` to 8 x `width` channels, every second one halving the size; two dense layers.
 
-    `crop` is the HR crop's side, a multiple of 16: the dense layer needs to know it.
+    `crop` is the HR crop's side, a multiple of 16: the dense layer needs to know it. `attention` is the halving (1 to
+    4) after which a self-attention layer stands, 0 for none; it starts as nothing, so the first logits are the same.
     """
     if crop < 2**HALVINGS or crop % 2**HALVINGS:
         raise ConfigError(f"the discriminator halves four times: an HR crop of {crop} is no multiple of 16")
@@ -64,6 +66,8 @@ def build_discriminator(
             ones, zeros = tl.initializers.ones(), tl.initializers.zeros()
             x = BatchNorm2d(gamma_init=ones, beta_init=zeros, moving_var_init=ones, name=f"{name}_bn")(x)
         x = leaky(x, name)
+        if attention and i == 2 * attention - 1:
+            x = SelfAttention(seed=seed, name="attention")(x)
     x = tl.layers.Flatten(name="flatten")(x)
     x = leaky(tl.layers.Dense(dense, W_init=start("dense1", he), name="dense1")(x), "dense1")
     x = tl.layers.Dense(1, W_init=start("dense2", glorot), name="dense2")(x)

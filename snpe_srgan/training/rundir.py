@@ -113,10 +113,14 @@ def relevant(config: Config) -> dict[str, object]:
     plain = dataclasses.asdict(config)
     data = {k: plain["data"][k] for k in ("train", "crop", "batch_size", "augment")}
     for stage, typed in zip(plain["training"]["stages"], config.training.stages, strict=True):
-        if not typed.loss.distill.active:  # then it changes nothing: runs from before there was one resume
+        # What changes nothing is left out: runs from before there was such a key resume.
+        if not typed.loss.distill.active:
             del stage["loss"]["distill"]
+        if typed.loss.adversarial == "standard":
+            del stage["loss"]["adversarial"]
+    discriminator = {k: v for k, v in plain["discriminator"].items() if v or k != "attention"}
     return {
-        "seed": plain["seed"], "model": plain["model"], "discriminator": plain["discriminator"], "data": data,
+        "seed": plain["seed"], "model": plain["model"], "discriminator": discriminator, "data": data,
         "training": plain["training"],
     }  # fmt: skip
 

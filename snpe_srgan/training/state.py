@@ -51,8 +51,9 @@ class StageState:
             self.discriminator = self.discriminator_adam = None
             if discriminator is not None:
                 self.discriminator = build_discriminator(
-                    crop, width=discriminator.width, dense=discriminator.dense, seed=seed + 1
-                )
+                    crop, width=discriminator.width, dense=discriminator.dense, attention=discriminator.attention,
+                    seed=seed + 1,
+                )  # fmt: skip
                 self.discriminator_adam = Adam(self.discriminator.trainable_weights, beta1=beta1)
             self.sums = tf.Variable(tf.zeros([metrics]), trainable=False, name="sums")
             self.first_bad = tf.Variable(tf.constant(-1, tf.int64), trainable=False, name="first_bad")

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from snpe_srgan.config import StageConfig
-from snpe_srgan.losses.adversarial import discriminator_loss, generator_adversarial, perceptual
+from snpe_srgan.losses.adversarial import (
+    discriminator_loss,
+    generator_adversarial,
+    generator_relativistic,
+    perceptual,
+    relative_logits,
+)
 from snpe_srgan.losses.distillation import attention_transfer
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.losses.perceptual import feature_mse
@@ -70,6 +76,7 @@ def make_step(
 ):
     """`step(pixels, numbers, step_number)`: a batch of data/batches.py, float32 (4,), int64."""
     weights, distill = stage.loss, stage.loss.distill
+    relativistic = weights.adversarial == "relativistic"
 
     def distill_features(lr, taps: Mapping[str, tf.Tensor]) -> tf.Tensor:
         own, taught = zip(*distill.layers, strict=True)
@@ -81,11 +88,19 @@ def make_step(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(adam.variables)
             real, fake = discriminator(hr, is_train=True), discriminator(sr, is_train=True)
+            if relativistic:
+                real, fake = relative_logits(real, fake)
             loss = discriminator_loss(real, fake)
         gradients = mean_over_replicas(tape.gradient(loss, adam.variables))
         gradients, norm = clip_by_global_norm(gradients, gradient_clip)
         adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
         return [loss, tf.reduce_mean(tf.sigmoid(real)), tf.reduce_mean(tf.sigmoid(fake)), norm]
+
+    def against_discriminator(hr, sr) -> tf.Tensor:
+        if not relativistic:
+            return generator_adversarial(state.discriminator(sr, is_train=True))
+        real = state.discriminator(hr, is_train=True)  # again: the discriminator has changed since
+        return generator_relativistic(real, state.discriminator(sr, is_train=True))
 
     def on_replica(pixels, vector, number):
         numbers = Numbers(*tf.unstack(vector))
@@ -115,7 +130,7 @@ def make_step(
                 metrics.append(attention)
             loss = content
             if weights.adversarial_weight:
-                adversarial = generator_adversarial(state.discriminator(sr, is_train=True))
+                adversarial = against_discriminator(hr, sr)
                 loss = perceptual(content, adversarial, adversarial_weight=weights.adversarial_weight)
                 metrics.append(adversarial)
         ends = [sr, *taps.values()]
