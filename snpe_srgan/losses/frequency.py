@@ -1,7 +1,7 @@
 """The frequency loss: what HR and SR differ by, frequency by frequency.
 
-A pixel loss is content with a blurred texture, whose error is small at each pixel. In the spectrum the same error stands
-in the high frequencies alone, where it does not drown in the others. From Cho et al., "Rethinking coarse-to-fine
+A pixel loss is content with a blurred texture, whose error is small at each pixel. In the spectrum the same error
+stands in the high frequencies alone, where it does not drown in the others. From Cho et al., "Rethinking coarse-to-fine
 approach in single image deblurring" (MIMO-UNet, 2021), equation 4; Fuoli et al., "Fourier space losses for efficient
 perceptual image super-resolution" (2021) compare amplitude and phase instead.
 """

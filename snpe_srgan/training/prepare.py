@@ -83,7 +83,9 @@ def prepare_run(
         )  # fmt: skip
     pairs = validation_pairs(config) if distribution.is_chief else []
     features = {
-        stage.name: load_feature_network(wanted.network, wanted.layers, weights=wanted.weights)
+        stage.name: load_feature_network(
+            wanted.network, wanted.layers, weights=wanted.weights, activation=wanted.activation
+        )
         for stage in config.training.stages
         if stage.loss.feature_weight and (wanted := stage.loss.features)
     }

@@ -13,6 +13,7 @@ from snpe_srgan.artifacts.card import Metric, write_card
 from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.config import Config
 from snpe_srgan.export.model_card import model_card
+from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.training.networks import Teacher
 
@@ -64,6 +65,7 @@ def save_generator(
     *,
     stages: list[StageResult],
     teachers: Mapping[str, Teacher],
+    features: Mapping[str, FeatureNetwork],
     precision: str,
     validation: str,
     protocol: str,
@@ -81,6 +83,8 @@ def save_generator(
         "initial": config.model.initial,
         "stages": [dataclasses.asdict(stage) for stage in stages],
     }
+    if config.training.expand:
+        training["expand"] = config.training.expand
     if teachers:
         training["distill"] = {
             stage.name: {
@@ -90,6 +94,17 @@ def save_generator(
             }
             for stage in config.training.stages
             if stage.name in teachers
+        }
+    if features:
+        training["features"] = {
+            stage.name: {
+                **dataclasses.asdict(stage.loss.features),
+                "feature_weight": stage.loss.feature_weight,
+                "weights": features[stage.name].weights.file,
+                "sha256": features[stage.name].weights.sha256,
+            }
+            for stage in config.training.stages
+            if stage.name in features
         }
     card = dataclasses.replace(model_card(graph, kind="npz", training=training), metrics=metrics)
     write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))

@@ -17,7 +17,7 @@ from pathlib import Path
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.card import version_of
 from snpe_srgan.artifacts.files import make_folder, os_error, write_json, write_text
-from snpe_srgan.config import Config, dump_config
+from snpe_srgan.config import Config, FeatureConfig, dump_config
 from snpe_srgan.errors import ConfigError, InputError
 
 OURS = ("config.yaml", "env.json", "log.txt", "metrics.jsonl", "tb", "checkpoints", "samples")
@@ -118,6 +118,14 @@ def relevant(config: Config) -> dict[str, object]:
             del stage["loss"]["distill"]
         if typed.loss.adversarial == "standard":
             del stage["loss"]["adversarial"]
+        if not typed.loss.frequency_weight:
+            del stage["loss"]["frequency_weight"]
+        features, default = stage["loss"]["features"], FeatureConfig()
+        for key in ("activation", "distance"):
+            if features[key] == getattr(default, key):
+                del features[key]
+    if not config.training.expand:
+        del plain["training"]["expand"]
     discriminator = {k: v for k, v in plain["discriminator"].items() if v or k != "attention"}
     return {
         "seed": plain["seed"], "model": plain["model"], "discriminator": discriminator, "data": data,

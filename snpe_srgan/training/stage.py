@@ -66,6 +66,7 @@ class StageRun:
             crop=crop,
             discriminator=config.discriminator if self.stage.loss.adversarial_weight else None,
             discriminator_start=_part(before, "discriminator/") if before else None,
+            expand=config.training.expand,
             taps=[own for own, _ in self.stage.loss.distill.layers] if self.stage.loss.distill.feature_weight else (),
         )
         self.position = Position(step=0, plan=Plan(step=0, progress=0.0, end=self.stage.steps))
@@ -197,7 +198,7 @@ class StageRun:
         run = self.shared
         save_generator(
             path, run.config, run.graph, self.state.average_weights(),
-            stages=[*self.history, result], teachers=run.teachers, precision=run.precision,
+            stages=[*self.history, result], teachers=run.teachers, features=run.features, precision=run.precision,
             validation=run.validation, protocol=run.protocol,
         )  # fmt: skip
 

@@ -21,7 +21,8 @@ from snpe_srgan.losses.adversarial import (
 )
 from snpe_srgan.losses.distillation import attention_transfer
 from snpe_srgan.losses.feature_networks import FeatureNetwork
-from snpe_srgan.losses.perceptual import feature_mse
+from snpe_srgan.losses.frequency import spectral_l1
+from snpe_srgan.losses.perceptual import FEATURE_DISTANCES
 from snpe_srgan.losses.pixel import PIXEL_LOSSES
 from snpe_srgan.models.activations import activations
 from snpe_srgan.training.adam import clip_by_global_norm
@@ -37,6 +38,7 @@ def metric_names(stage: StageConfig) -> tuple[str, ...]:
     """What a step of this stage adds up, in order."""
     loss, names = stage.loss, PIXEL_METRICS
     for name, weight in (
+        ("frequency", loss.frequency_weight),
         ("feature", loss.feature_weight),
         ("distill", loss.distill.weight),
         ("distill_feature", loss.distill.feature_weight),
@@ -116,8 +118,12 @@ def make_step(
             at_sr.watch([sr, taps])
             pixel = PIXEL_LOSSES[weights.pixel](hr, sr)
             content, metrics = weights.pixel_weight * pixel, [pixel]
+            if weights.frequency_weight:
+                frequency = spectral_l1(hr, sr)
+                content += weights.frequency_weight * frequency
+                metrics.append(frequency)
             if features is not None:
-                feature = feature_mse(features(hr), features(sr))
+                feature = FEATURE_DISTANCES[weights.features.distance](features(hr), features(sr))
                 content += weights.feature_weight * feature
                 metrics.append(feature)
             if distill.weight:
