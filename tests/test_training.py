@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers_training import GAN, PIXEL, config, metrics, same_weights
 
+from snpe_srgan.artifacts.npz import load_npz
 from snpe_srgan.config import ScheduleConfig, dump_config
 from snpe_srgan.errors import CheckFailed, ConfigError, InputError
 from snpe_srgan.training.plan import Plan, stage_seconds
@@ -86,6 +87,20 @@ def test_a_killed_run_ends_with_the_same_weights(whole, tmp_path, monkeypatch, s
         assert same_weights(run / f"generator_{name}.npz", reference / f"generator_{name}.npz")
     wanted = [(m["kind"], m["stage"], m["step"]) for m in metrics(reference) if m["stage"] in names]
     assert [(m["kind"], m["stage"], m["step"]) for m in metrics(run)] == wanted
+
+
+def test_a_killed_expanded_run_ends_with_the_same_plain_weights(tmp_path, monkeypatch):
+    stages = (PIXEL, {**PIXEL, "name": "second"})
+    c = config(tmp_path, stages=stages, expand=12)
+    train(c, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 9)
+        with pytest.raises(Stop):
+            train(c, tmp_path / "run")
+    train(c, tmp_path / "run", resume=True)
+    assert same_weights(tmp_path / "whole" / "generator.npz", tmp_path / "run" / "generator.npz")
+    graph, weights = load_npz(tmp_path / "run" / "generator.npz")
+    assert weights.keys() == graph.weight_shapes().keys()
 
 
 def test_a_finished_run_resumes_to_itself(whole):

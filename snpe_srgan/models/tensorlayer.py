@@ -9,7 +9,7 @@ TensorLayer 2.2.5 is its last release. Four things need care, and all of them ar
 4. every layer walks the interpreter's stack, source lines included, to record its arguments for TensorLayer's own
    file format, which is not used here: switched off, a 16-block network is built in a tenth of the time.
 
-    from snpe_srgan.models.tensorlayer import tl, BatchNorm2d, Conv2d, FixedConv2d, Function, PReLU
+    from snpe_srgan.models.tensorlayer import tl, BatchNorm2d, Conv2d, ExpandedConv2d, FixedConv2d, Function, PReLU
 
 Each layer's last operator carries the layer's name, so that frozen graphs and what is converted from them can be read.
 """
@@ -19,7 +19,10 @@ from __future__ import annotations
 import sys
 import types
 
+import numpy as np
 import tensorflow as tf
+
+from snpe_srgan.models import expansion
 
 sys.modules.setdefault("tensorlayer.app", types.ModuleType("tensorlayer.app"))
 
@@ -28,7 +31,7 @@ import tensorlayer as tl  # noqa: E402
 tl.logging.set_verbosity(tl.logging.ERROR)
 tl.layers.Layer._get_init_args = lambda self, skip=3: {}
 
-__all__ = ["BatchNorm2d", "Conv2d", "FixedConv2d", "Function", "PReLU", "tl"]
+__all__ = ["BatchNorm2d", "Conv2d", "ExpandedConv2d", "FixedConv2d", "Function", "PReLU", "tl"]
 
 
 class BatchNorm2d(tl.layers.BatchNorm2d):
@@ -82,8 +85,15 @@ class BatchNorm2d(tl.layers.BatchNorm2d):
 class Conv2d(tl.layers.Conv2d):
     """TensorLayer's convolution, its two operators named after the layer."""
 
+    def kernel(self) -> tf.Tensor:
+        """(h, w, in, out), as it is now."""
+        return tf.convert_to_tensor(self.W)
+
+    def assign_kernel(self, value) -> None:
+        self.W.assign(value)
+
     def forward(self, inputs):
-        operands = {"input": inputs, "filters": self.W, "strides": self._strides, "padding": self.padding}
+        operands = {"input": inputs, "filters": self.kernel(), "strides": self._strides, "padding": self.padding}
         if not self.b_init:
             return tf.nn.conv2d(**operands, name=self.name)
         return tf.nn.bias_add(tf.nn.conv2d(**operands, name=f"{self.name}/conv"), self.b, name=self.name)
@@ -94,6 +104,35 @@ class FixedConv2d(Conv2d):
 
     def _get_weights(self, var_name, shape, init, trainable=False):
         return super()._get_weights(var_name, shape=shape, init=init, trainable=False)
+
+
+class ExpandedConv2d(Conv2d):
+    """A convolution that trains as two with nothing between them (models/expansion.py) and computes as their product:
+    the kernels are multiplied once a step, so a pixel costs what it costs in a plain one."""
+
+    def __init__(self, *args, expand: int, seed, **keywords):
+        self._expand, self._rng = expand, np.random.default_rng(seed)
+        super().__init__(*args, **keywords)
+
+    def _get_weights(self, var_name, shape, init, trainable=True):
+        if var_name != "filters":
+            return super()._get_weights(var_name, shape=shape, init=init, trainable=trainable)
+        parts = expansion.split(init(shape).numpy(), self._expand, self._rng)
+        self.expansion, self.projection = (
+            super(ExpandedConv2d, self)._get_weights(name, shape=part.shape, init=lambda shape, part=part: part)
+            for name, part in zip(("expansion", "projection"), parts, strict=True)
+        )
+        return None
+
+    def kernel(self) -> tf.Tensor:
+        h, w, inputs, width = self.expansion.shape
+        flat = tf.matmul(tf.reshape(self.expansion, [-1, width]), self.projection)
+        return tf.reshape(flat, [h, w, inputs, -1])
+
+    def assign_kernel(self, value) -> None:
+        parts = expansion.split(np.asarray(value), self._expand, self._rng)
+        for variable, part in zip((self.expansion, self.projection), parts, strict=True):
+            variable.assign(part)
 
 
 class PReLU(tl.layers.Layer):

@@ -9,7 +9,9 @@ Height and width are free. The mode is given with each call; do not mix that wit
 
 from __future__ import annotations
 
+import functools
 import itertools
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,7 +20,7 @@ import tensorflow as tf
 from snpe_srgan.artifacts.npz import check_weights
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
-from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, FixedConv2d, Function, PReLU, tl
+from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, ExpandedConv2d, FixedConv2d, Function, PReLU, tl
 
 ATTRIBUTES = {
     # array -> attribute of the TensorLayer layer that holds it
@@ -34,27 +36,29 @@ _serial = itertools.count()
 
 
 def build(
-    graph: Graph, *, name: str | None = None, seed: int | None = None, taps: Sequence[str] = ()
+    graph: Graph, *, name: str | None = None, seed: int | None = None, taps: Sequence[str] = (), expand: int = 0
 ) -> tl.models.Model:
     """A static TensorLayer model with fresh weights (the same for the same seed).
 
-    With `taps` it gives a list: its output, and what these layers give.
+    With `taps` it gives a list: its output, and what these layers give. With `expand` each trained convolution is two
+    while it trains (models/expansion.py).
     """
-    weights = initial_weights(graph, seed=np.random.SeedSequence().entropy if seed is None else seed)
+    seed = np.random.SeedSequence().entropy if seed is None else seed
+    weights = initial_weights(graph, seed=seed)
     tensors: dict[str, object] = {}
     for layer in graph.layers:
         if layer.kind == "input":
             tensors[layer.name] = tl.layers.Input([None, None, None, layer.channels], name=layer.name)
             continue
         inputs = [tensors[x] for x in layer.inputs]
-        tensors[layer.name] = _layer(layer, weights)(inputs[0] if len(inputs) == 1 else inputs)
+        tensors[layer.name] = _layer(layer, weights, expand, seed)(inputs[0] if len(inputs) == 1 else inputs)
     # TensorLayer wants model names to be unique in a process.
     unique = f"{name or graph.network}_{next(_serial)}"
     outputs = [tensors[name] for name in (graph.output, *taps)]
     return tl.models.Model(inputs=tensors[graph.layers[0].name], outputs=outputs if taps else outputs[0], name=unique)
 
 
-def _layer(layer: Layer, weights: Mapping[str, np.ndarray]):
+def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: int):
     def start(array: str):
         value = weights.get(f"{layer.name}/{array}")
         return None if value is None else lambda shape: tf.constant(value, shape=shape, dtype=tf.float32)
@@ -62,6 +66,9 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray]):
     attributes, name = layer.attributes, layer.name
     if layer.kind == "conv":
         kind = Conv2d if attributes["trainable"] else FixedConv2d
+        if expand and attributes["trainable"]:
+            own = [seed, zlib.crc32(name.encode()), expand]
+            kind = functools.partial(ExpandedConv2d, expand=expand, seed=own)
         return kind(
             layer.channels, tuple(attributes["kernel"]), W_init=start("kernel"), b_init=start("bias"), name=name
         )
@@ -92,21 +99,41 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray]):
 
 
 def variables(model: tl.models.Model, graph: Graph) -> dict[str, tf.Variable]:
-    """`layer/array` -> the variable that holds it, trained or not, in layer order."""
+    """`layer/array` -> the variable that holds it, trained or not, in layer order; of an expanded convolution's kernel
+    the two that make it."""
     layers = {layer.name: layer for layer in model.all_layers}
     found = {}
     for key in graph.weight_shapes():
-        layer, array = key.rsplit("/", 1)
-        found[key] = getattr(layers[layer], ATTRIBUTES[array])
+        name, array = key.rsplit("/", 1)
+        if array == "kernel" and isinstance(layers[name], ExpandedConv2d):
+            found |= {f"{name}/expansion": layers[name].expansion, f"{name}/projection": layers[name].projection}
+        else:
+            found[key] = getattr(layers[name], ATTRIBUTES[array])
+    return found
+
+
+def tensors(model: tl.models.Model, graph: Graph) -> dict[str, tf.Tensor]:
+    """`layer/array` -> what it is now, for every array of the graph: expanded convolutions as one kernel."""
+    layers = {layer.name: layer for layer in model.all_layers}
+    found = {}
+    for key in graph.weight_shapes():
+        name, array = key.rsplit("/", 1)
+        layer = layers[name]
+        found[key] = layer.kernel() if array == "kernel" else tf.convert_to_tensor(getattr(layer, ATTRIBUTES[array]))
     return found
 
 
 def get_weights(model: tl.models.Model, graph: Graph) -> dict[str, np.ndarray]:
-    return {key: variable.numpy() for key, variable in variables(model, graph).items()}
+    return {key: tensor.numpy() for key, tensor in tensors(model, graph).items()}
 
 
 def set_weights(model: tl.models.Model, graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
     """Assigns every array; `InputError` when names, shapes or numbers do not fit."""
     check_weights(graph, weights, where=graph.network)
-    for key, variable in variables(model, graph).items():
-        variable.assign(weights[key])
+    layers = {layer.name: layer for layer in model.all_layers}
+    for key, value in weights.items():
+        name, array = key.rsplit("/", 1)
+        if array == "kernel":
+            layers[name].assign_kernel(value)
+        else:
+            getattr(layers[name], ATTRIBUTES[array]).assign(value)

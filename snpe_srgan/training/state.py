@@ -11,7 +11,7 @@ from snpe_srgan.config import DiscriminatorConfig
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.discriminator import build_discriminator
 from snpe_srgan.models.graph import Graph
-from snpe_srgan.models.tensorlayer_model import build, set_weights, variables
+from snpe_srgan.models.tensorlayer_model import build, set_weights, tensors, variables
 from snpe_srgan.training.adam import Adam
 from snpe_srgan.training.engine import Distribution
 
@@ -26,6 +26,7 @@ class StageState:
         discriminator_start: `discriminator_weights()` of the stage before; taken over if the crop is the same.
         metrics: how many values a step adds up.
         taps: layers of the generator that a loss looks at.
+        expand: channels through which each convolution trains (models/expansion.py); 0: as it is.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class StageState:
         discriminator: DiscriminatorConfig | None = None,
         discriminator_start: Mapping[str, np.ndarray] | None = None,
         taps: Sequence[str] = (),
+        expand: int = 0,
     ):
         self.graph, self.taps = graph, tuple(dict.fromkeys(taps))
         with distribution.scope():
-            self.generator = build(graph, name="generator", seed=seed, taps=self.taps)
+            self.generator = build(graph, name="generator", seed=seed, taps=self.taps, expand=expand)
             if start is not None:
                 set_weights(self.generator, graph, start)
             self.generator_adam = Adam(self.generator.trainable_weights, beta1=beta1)
@@ -65,9 +67,9 @@ class StageState:
         # The averaged network is outside the scope: every worker computes the same one for itself, and validating on
         # the chief alone then needs no other worker.
         self.average = build(graph, name="average", seed=seed)
-        self._live, self._averaged = variables(self.generator, graph), variables(self.average, graph)
-        for key, variable in self._live.items():
-            self._averaged[key].assign(tf.convert_to_tensor(variable))
+        self._averaged = variables(self.average, graph)
+        for key, tensor in tensors(self.generator, graph).items():
+            self._averaged[key].assign(tensor)
 
     def generate(self, lr: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """SR of the network that is trained, in training mode, and what the tapped layers gave. Inside the graph."""
@@ -76,8 +78,9 @@ class StageState:
 
     def move_average(self, decay: tf.Tensor) -> None:
         """average = decay * average + (1 - decay) * generator, batch-norm statistics included. Inside the graph."""
+        live = tensors(self.generator, self.graph)
         for key, averaged in self._averaged.items():
-            averaged.assign_sub((1.0 - decay) * (averaged - tf.convert_to_tensor(self._live[key])))
+            averaged.assign_sub((1.0 - decay) * (averaged - live[key]))
 
     def average_weights(self) -> dict[str, np.ndarray]:
         return {key: variable.numpy() for key, variable in self._averaged.items()}
@@ -102,7 +105,7 @@ class StageState:
         return None if step < 0 else step
 
     def _named(self) -> dict[str, tf.Variable]:
-        named = {f"generator/{k}": v for k, v in self._live.items()}
+        named = {f"generator/{k}": v for k, v in variables(self.generator, self.graph).items()}
         named |= {f"average/{k}": v for k, v in self._averaged.items()}
         if self.discriminator is not None:
             named |= {f"discriminator/{i:03d}": v for i, v in enumerate(self.discriminator.all_weights)}
