@@ -22,6 +22,7 @@ from snpe_srgan.runtimes.upscale import upscale_picture
 class Nearest:
     """A session whose network repeats each pixel: what must come out is known for every kind of picture."""
 
+    whole = None
     engine, scale, input_size, overlap, overlap_unknown, bytes_per_pixel, path = "nearest", 4, None, 0, None, 1, "here"
 
     def run(self, lr):

@@ -57,7 +57,7 @@ class Card:
     scale: int
     parameters: int | None = None
     macs_per_lr_pixel: int | None = None
-    receptive_radius: int | None = None  # LR pixels that can influence an output pixel, to each side
+    receptive_radius: int | None = None  # LR pixels that can influence an output pixel, to each side; see `remarks`
     input: TensorInfo | None = None
     output: TensorInfo | None = None
     options: Mapping[str, object] = field(default_factory=dict)
@@ -66,6 +66,7 @@ class Card:
     quantization: Mapping[str, object] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
     checks: tuple[Check, ...] = ()
+    remarks: tuple[str, ...] = ()  # what a user of the network must know besides
     source: Mapping[str, str] = field(default_factory=dict)  # {"artifact": name, "sha256": ...}
     tools: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
@@ -110,6 +111,7 @@ def read_card(artifact: str | os.PathLike) -> Card | None:
                 values[key] = TensorInfo(**{**info, "shape": tuple(info["shape"]), "range": tuple(info["range"])})
         values["metrics"] = tuple(Metric(**m) for m in values.get("metrics", ()))
         values["checks"] = tuple(Check(**c) for c in values.get("checks", ()))
+        values["remarks"] = tuple(str(r) for r in values.get("remarks", ()))
         return Card(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(

@@ -59,6 +59,9 @@ def command(model, datasets, protocol, border, tile, scale, limit, save_images, 
                     progress=lambda i, n, name: output.note(f"({i + 1}/{n}) {name}") if output.progress else None,
                 )
             )  # fmt: skip
+    for r in results:
+        if r.remark:
+            output.warn(f"{r.dataset}: {r.remark}")
     missed = [r for r in results if min_psnr is not None and r.mean.psnr < min_psnr]
     output.result(
         {"model": model, "passed": not missed, "min_psnr": min_psnr, "datasets": results}, text=_text(results)

@@ -80,6 +80,7 @@ def inspect_model(file: ModelFile) -> Inspection:
 
 def _npz(path: Path) -> Inspection:
     from snpe_srgan.export.cost import graph_cost
+    from snpe_srgan.export.model_card import remarks
 
     graph, weights = load_npz(path)
     cost = graph_cost(graph)
@@ -106,6 +107,7 @@ def _npz(path: Path) -> Inspection:
         operators=dict(Counter(layer.kind for layer in graph.layers).most_common()),
         layers=tuple(rows),
         facts={"options": dict(graph.options), "deployed_parameters": cost.deployed_parameters},
+        remark="; ".join(remarks(graph)),
     )
 
 
@@ -134,6 +136,12 @@ def _onnx(path: Path) -> Inspection:
     )
 
 
+def _remark(facts) -> str:
+    if facts.because:
+        return f"receptive radius unknown because of {facts.because}"
+    return "; ".join(facts.remarks)
+
+
 def _measured(model, path: Path) -> dict:
     """Scale, parameters, MACs and reach of an ONNX graph; only parameters when it is no super-resolution network."""
     from snpe_srgan.export.onnx_cost import onnx_cost
@@ -151,7 +159,7 @@ def _measured(model, path: Path) -> dict:
         "macs_per_lr_pixel": cost.macs_per_lr_pixel,
         "receptive_radius": facts.overlap,
         "facts": {"quantized_convolutions": cost.quantized},
-        "remark": f"receptive radius unknown because of {facts.because}" if facts.because else "",
+        "remark": _remark(facts),
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from snpe_srgan.artifacts.card import Card, Check, TensorInfo
 from snpe_srgan.export.cost import graph_cost
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.runtimes.reach import WHOLE
 
 
 def ports(scale: int, input_size: tuple[int, int] | None = None) -> tuple[TensorInfo, TensorInfo]:
@@ -47,5 +48,11 @@ def model_card(
         options=dict(graph.options),
         training=dict(training or {}),
         checks=checks,
+        remarks=remarks(graph),
         source=dict(source or {}),
     )
+
+
+def remarks(graph: Graph) -> tuple[str, ...]:
+    """What the figures on a card do not say: that no receptive radius covers what the network reads."""
+    return (WHOLE.format("global_average_pool"),) if any(x.kind == "global_average_pool" for x in graph.layers) else ()

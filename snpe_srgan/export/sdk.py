@@ -211,8 +211,8 @@ def _write_card(dlc: Path, file: ModelFile, network: Network, size, release: Rel
     base = file.card or Card(artifact="", kind="dlc", network="unknown", scale=facts.scale)
     lr, sr = ports(facts.scale, size)
     card = replace(
-        base, kind="dlc", scale=facts.scale, receptive_radius=facts.overlap, input=replace(lr, name=facts.input_name),
-        output=replace(sr, name=facts.output_name), metrics=(), checks=checks, source=source_of(network.path),
-        tools={"sdk": str(release)},
+        base, kind="dlc", scale=facts.scale, receptive_radius=facts.overlap, remarks=base.remarks or facts.remarks,
+        input=replace(lr, name=facts.input_name), output=replace(sr, name=facts.output_name), metrics=(), checks=checks,
+        source=source_of(network.path), tools={"sdk": str(release)},
     )  # fmt: skip
     write_card(dlc, card)

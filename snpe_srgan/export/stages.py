@@ -217,6 +217,7 @@ def _card_of(file: ModelFile, model, facts) -> Card:
         parameters=cost.parameters,
         macs_per_lr_pixel=round(cost.macs_per_lr_pixel),
         receptive_radius=facts.overlap,
+        remarks=base.remarks or facts.remarks,
         input=replace(lr, name=facts.input_name),
         output=replace(sr, name=facts.output_name),
         metrics=(),

@@ -18,7 +18,7 @@ from snpe_srgan.imaging.colour import grey_to_rgb, rgb_to_grey
 from snpe_srgan.metrics.dataset import EvaluationSet
 from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.upscale import upscale_pixels
+from snpe_srgan.runtimes.upscale import plan, upscale_pixels
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class PictureScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One data set. `protocol` and `origin` (of LR) are one line each and belong beside every number."""
+    """One data set. `protocol` and `origin` (of LR) are one line each and belong beside every number, as does `remark`
+    where there is one: that tiles did not give what whole pictures give."""
 
     dataset: str
     engine: str
@@ -43,6 +44,7 @@ class Evaluation:
     pictures: tuple[PictureScore, ...]
     mean: Score
     bicubic: Score
+    remark: str | None = None
 
     @property
     def gain(self) -> float:
@@ -71,7 +73,7 @@ def evaluate(
     if session is not None and session.scale != dataset.scale:
         raise InputError(f"a x{session.scale} model cannot be scored on x{dataset.scale} pairs", where=dataset.name)
     total = len(dataset) if limit is None else min(limit, len(dataset))
-    rows = []
+    rows, inexact = [], []
     for index, files in enumerate(dataset.files[:total]):
         if progress is not None:
             progress(index, total, files.name)
@@ -79,6 +81,8 @@ def evaluate(
         baseline = bicubic_upscale(pair.lr, dataset.scale)
         start = time.perf_counter()
         try:
+            if session is not None:
+                inexact.append(plan(session, *pair.lr.shape[:2], tile=tile).inexact)
             sr = baseline if session is None else upscale_pixels(session, pair.lr, tile=tile)
         except SnpeSrganError as error:
             where = "; ".join(filter(None, (str(files.lr_path or files.hr_path), error.where)))
@@ -91,6 +95,7 @@ def evaluate(
         rows.append(PictureScore(files.name, *scores, seconds))
         if save is not None:
             save(files.name, grey_to_rgb(rgb_to_grey(sr)) if pair.grey else sr, pair.grey)
+    inexact = [why for why in inexact if why]
     return Evaluation(
         dataset=dataset.name,
         engine="bicubic" if session is None else session.engine,
@@ -100,4 +105,5 @@ def evaluate(
         pictures=tuple(rows),
         mean=mean_score([row.score for row in rows]),
         bicubic=mean_score([row.bicubic for row in rows]),
+        remark=f"{len(inexact)} of {total} pictures not run as a whole; the first: {inexact[0]}" if inexact else None,
     )

@@ -40,6 +40,11 @@ class Source:
             say(note)
 
     @property
+    def overlap(self) -> int | None:
+        """By how much tiles must overlap to give what the whole picture gives; None where no tiles do."""
+        return None if self.facts.whole else self.facts.overlap
+
+    @property
     def origin(self) -> str:
         return "none: ranges from batch-norm statistics" if self.crops is None else self.crops.origin
 
@@ -64,7 +69,7 @@ class Source:
         recipe = parse_recipe(name)
         made = self.make(recipe)
         runs = runner(self.model), runner(made.plan.quantized())
-        size = {"scale": self.facts.scale, "overlap": self.facts.overlap}
+        size = {"scale": self.facts.scale, "overlap": self.overlap}
         losses = [dataset_loss(*runs, path, **size) for path in evaluate]
         return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
@@ -78,7 +83,7 @@ class Source:
         analysis = analyse(made.plan, self.judged.arrays, reference=self.model, exact=exact)
         report = make_report(
             made.plan, analysis, self.judged, recipe=recipe.name, reference=self.model,
-            scale=self.facts.scale, overlap=self.facts.overlap, evaluate=evaluate,
+            scale=self.facts.scale, overlap=self.overlap, evaluate=evaluate,
         )  # fmt: skip
         return replace(report, calibration=self.origin), analysis
 
@@ -89,7 +94,7 @@ class Source:
         from snpe_srgan.quantization.judgement import judge_on_emulator, with_emulator
 
         self.say("judging on the Hexagon emulator")
-        common = {"scale": self.facts.scale, "overlap": self.facts.overlap, "soc": chip}
+        common = {"scale": self.facts.scale, "overlap": self.overlap, "soc": chip}
         judged, figure = judge_on_emulator(self.model, quantized, rebuilt, self.judged.arrays, **common)
         write_picture(picture, Picture(figure), overwrite=overwrite)
         datasets = with_emulator(report.datasets, evaluate, rebuilt, **common, say=self.say)

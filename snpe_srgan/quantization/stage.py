@@ -185,6 +185,7 @@ def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, in
         kind="onnx",
         scale=facts.scale,
         receptive_radius=facts.overlap,
+        remarks=base.remarks or facts.remarks,
         input=replace(lr, name=facts.input_name),
         output=replace(sr, name=facts.output_name),
         quantization=reports.finite(

@@ -15,8 +15,9 @@ class EngineSession:
     """Base of the engines' sessions; a subclass gives `_infer` and may give `close`.
 
     `overlap` is the receptive radius; `overlap_unknown` names the operator that keeps it from being known, in which
-    case `overlap` is 0 and tiles must not be used. `bytes_per_pixel` estimates the memory of one LR pixel; `remarks`
-    are for the user, about how this machine runs it.
+    case `overlap` is 0 and tiles must not be used; `whole` names one that reads the whole picture, so that tiles are
+    not exact. `bytes_per_pixel` estimates the memory of one LR pixel; `remarks` are for the user, about how this
+    machine runs it.
     """
 
     engine = ""
@@ -29,6 +30,7 @@ class EngineSession:
         self.input_size = facts.input_size
         self.overlap = facts.overlap or 0
         self.overlap_unknown = facts.because or ("an unknown path" if facts.overlap is None else None)
+        self.whole = facts.whole
         self.bytes_per_pixel = facts.bytes_per_pixel
 
     def run(self, lr: np.ndarray) -> np.ndarray:

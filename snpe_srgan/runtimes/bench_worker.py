@@ -40,6 +40,7 @@ class Runner:
         from snpe_srgan.artifacts.resolve import resolve
         from snpe_srgan.imaging.tiles import upscale_tiled
         from snpe_srgan.runtimes.open import open_session
+        from snpe_srgan.runtimes.tiling import overlap_for
         from snpe_srgan.runtimes.upscale import plan
 
         start = time.perf_counter()
@@ -62,7 +63,7 @@ class Runner:
                 scale=self.session.scale,
                 tile=fixed,
                 fixed=True,
-                overlap=self.session.overlap,
+                overlap=overlap_for(self.session, fixed),
             )
         self.once()
         self.load_seconds = time.perf_counter() - start

@@ -29,7 +29,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Enlarged:
-    """One picture done. Sizes are (height, width); `seconds` is all of it, `inference_seconds` the network alone."""
+    """One picture done. Sizes are (height, width); `seconds` is all of it, `inference_seconds` the network alone;
+    `exact` is False where tiles did not give the whole picture's result, which one of the `notes` then says."""
 
     source: Path
     target: Path
@@ -37,6 +38,7 @@ class Enlarged:
     sr_size: tuple[int, int]
     tile: tuple[int, int] | None
     tiles: int
+    exact: bool
     seconds: float
     inference_seconds: float
     notes: tuple[str, ...]
@@ -157,7 +159,8 @@ def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> En
         sr_size=(sr.height, sr.width),
         tile=tiling.tile,
         tiles=tiling.tiles,
+        exact=tiling.inexact is None,
         seconds=time.perf_counter() - start,
         inference_seconds=after - before,
-        notes=tuple(notes),
+        notes=(*([tiling.inexact] if tiling.inexact else []), *notes),
     )

@@ -33,6 +33,9 @@ SAME = {  # each pixel of the result depends on the same pixel of what is read
     "Transpose",
 }  # fmt: skip
 
+POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean", "ReduceSum"}
+SHAPES = {"Shape", "Size"}  # what they read of a picture is its size
+
 
 def read_onnx(path: str | Path) -> onnx.ModelProto:
     """Reads and checks an `.onnx` file; `InputError` for whatever is not a whole, self-contained model."""
@@ -170,10 +173,10 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
     if len(out) != 4 or None in out:
         raise InputError("the size of the model's output cannot be told", where=where)
     steps = _steps(inferred.graph, shapes, lr.name)
-    scale, overlap, memory, because = walk(
+    scale, overlap, memory, because, whole = walk(
         steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=tuple(out[1:]), where=where
     )
-    return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because)
+    return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole)
 
 
 def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
@@ -181,18 +184,19 @@ def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
     nhwc = {lr}
     for node in graph.node:
         shape = shapes.get(node.output[0])
-        if shape is not None and len(shape) != 4:
-            continue  # a shape or a constant, no picture
+        if node.op_type in SHAPES:
+            continue
         turned = list(_attribute(node, "perm", ())) if node.op_type == "Transpose" else None
         flat = turned == [0, 2, 3, 1] or (turned is None and any(name in nhwc for name in node.input))
         if flat:
             nhwc.update(node.output)
         height, width, channels = 0, 0, 0  # an unknown shape fits nothing: the radius is then unknown
-        if shape is not None and None not in shape:
+        if shape is not None and len(shape) == 4 and None not in shape:
             height, width, channels = shape[1:] if flat else (shape[2], shape[3], shape[1])
         window, repeat = _window(node, shapes, flat=flat)
+        whole = node.op_type in POOLS and shape is not None and (len(shape) != 4 or (height, width) == (1, 1))
         for output in node.output:
-            yield Step(node.op_type, output, tuple(node.input), (height, width, channels), window, repeat)
+            yield Step(node.op_type, output, tuple(node.input), (height, width, channels), window, repeat, whole)
 
 
 def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int] | None, int]:
@@ -205,6 +209,9 @@ def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int
         return _conv_window(node), 1
     if node.op_type == "DepthToSpace":
         return (0, 0, 0, 0), int(_attribute(node, "blocksize", 1))
+    if node.op_type.startswith("Reduce"):  # over channels: the size is kept
+        before, after = (shapes.get(name) or [] for name in (node.input[0], node.output[0]))
+        return ((0, 0, 0, 0) if before[2:] == after[2:] else None), 1
     return _resize(node, shapes) if node.op_type == "Resize" else (None, 1)
 
 

@@ -93,11 +93,11 @@ def openvino_facts(model, *, where: object) -> Facts:
         raise InputError(f"the model's output {list(out)} is no picture", where=where)
     lr = probe.inputs[0].get_node()
     steps = _steps(probe, lr)
-    scale, overlap, memory, because = walk(
+    scale, overlap, memory, because, whole = walk(
         steps, lr=_key(lr.output(0)), sr="result", lr_size=size, sr_size=tuple(out[1:]), where=where
     )
     names = [sorted(p.get_names()) or [p.get_node().get_friendly_name()] for p in (model.inputs[0], model.outputs[0])]
-    return Facts(names[0][0], names[1][0], scale, fixed, overlap, memory, because)
+    return Facts(names[0][0], names[1][0], scale, fixed, overlap, memory, because, whole)
 
 
 SAME = {
@@ -105,6 +105,7 @@ SAME = {
     "HSwish", "HardSigmoid", "Maximum", "Minimum", "Multiply", "Negative", "PRelu", "Power", "Relu", "Result", "Selu",
     "Sigmoid", "Sqrt", "Subtract", "Swish", "Tanh", "Transpose",
 }  # fmt: skip
+POOLS = {"AvgPool", "MaxPool", "ReduceMax", "ReduceMean", "ReduceSum"}
 
 
 def _key(output) -> str:
@@ -115,7 +116,7 @@ def _steps(model, lr):
     flat = {_key(lr.output(0))}
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
-        if kind in ("Parameter", "Constant") or len(node.get_output_shape(0)) != 4:
+        if kind in ("Parameter", "Constant", "ShapeOf"):
             continue
         sources = tuple(_key(port.get_source_output()) for port in node.inputs())
         turned = None
@@ -129,11 +130,14 @@ def _steps(model, lr):
         elif kind == "DepthToSpace" and not nhwc:
             window, repeat = (0, 0, 0, 0), int(node.get_attributes()["block_size"])
         shape = list(node.get_output_shape(0))
-        height, width, channels = shape[1:] if nhwc else (shape[2], shape[3], shape[1])
+        height, width, channels = 0, 0, 0  # fits nothing: the radius is then unknown
+        if len(shape) == 4:
+            height, width, channels = shape[1:] if nhwc else (shape[2], shape[3], shape[1])
+        whole = kind in POOLS and (len(shape) != 4 or (height, width) == (1, 1))
         output = "result" if kind == "Result" else _key(node.output(0))
         if nhwc:
             flat.add(output)
-        yield Step(kind, output, sources, (height, width, channels), window, repeat)
+        yield Step(kind, output, sources, (height, width, channels), window, repeat, whole)
 
 
 def _window(node) -> tuple[int, int, int, int] | None:

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from snpe_srgan.errors import InputError
 from snpe_srgan.export.cost import Reach, after_repeat, after_window, widest
 
+WHOLE = (
+    "{} reads the whole picture: a tile has means of its own, so what tiles give is near the whole picture's result, "
+    "not equal to it"
+)
 LIVE_TENSORS = 3  # of the largest tensor, about what the engines hold at once (measured: 11.4 kB a pixel on SRGAN)
 
 
@@ -26,6 +30,7 @@ class Step:
         size: (height, width, channels) of the result.
         window: pixels read (up, down, left, right) of the one computed, or None when it is not known.
         repeat: by how much the result is higher and wider than what is read.
+        whole: it gives one value a channel, of all pixels.
     """
 
     kind: str
@@ -34,6 +39,7 @@ class Step:
     size: tuple[int, int, int]
     window: tuple[int, int, int, int] | None = (0, 0, 0, 0)
     repeat: int = 1
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Facts:
     """What a caller must know to feed a model.
 
     `overlap` is None when an operator (`because`) makes the receptive radius unknown, so that only whole pictures
-    can be run; `bytes_per_pixel` estimates the memory that one LR pixel takes.
+    can be run; `bytes_per_pixel` estimates the memory that one LR pixel takes. `whole` names an operator that reads the
+    whole picture (a channel attention's mean): `overlap` is then what the other operators see.
     """
 
     input_name: str
@@ -51,18 +58,27 @@ class Facts:
     overlap: int | None
     bytes_per_pixel: int
     because: str | None = None
+    whole: str | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the numbers do not say, for a card."""
+        return (WHOLE.format(self.whole),) if self.whole else ()
 
 
 def walk(
     steps: Iterable[Step], *, lr: str, sr: str, lr_size: tuple[int, int], sr_size: tuple[int, int, int], where: object
-) -> tuple[int, int | None, int, str | None]:
-    """(scale, receptive radius or None, bytes per LR pixel, the operator to blame for None)."""
+) -> tuple[int, int | None, int, str | None, str | None]:
+    """(scale, receptive radius or None, bytes per LR pixel, the operator to blame for None, one that reads all)."""
     scale = _scale(lr_size, sr_size, where)
     reaches: dict[str, tuple[Reach, Reach]] = {lr: (((0, 0),), ((0, 0),))}
-    largest, because = 3 * scale**2, None
+    largest, because, whole = 3 * scale**2, None, None
     for step in steps:
         sources = [reaches[name] for name in step.inputs if name in reaches]
         if not sources:
+            continue
+        if step.whole:  # what follows on its result alone sees nothing more
+            whole = whole or step.kind
             continue
         height, width, channels = step.size
         largest = max(largest, channels * height * width / (lr_size[0] * lr_size[1]))
@@ -74,7 +90,7 @@ def walk(
     radius = None
     if sr in reaches and because is None:
         radius = max(max(pair) for axis in reaches[sr] for pair in axis)
-    return scale, radius, int(largest * 4 * LIVE_TENSORS), because
+    return scale, radius, int(largest * 4 * LIVE_TENSORS), because, whole
 
 
 def _scale(lr_size: tuple[int, int], sr_size: tuple[int, int, int], where: object) -> int:

@@ -1,6 +1,9 @@
 """Which tiles a picture is cut in: none when it fits, else those that compute the fewest pixels twice.
 
-Any choice gives the same picture (tiles overlap by the receptive radius); they differ in memory and in time.
+Any choice gives the same picture (tiles overlap by the receptive radius); they differ in memory and in time. The
+exception is a network with an operator that reads the whole picture, as a channel attention's mean does: a tile has
+means of its own. Such a network runs whole as long as half of the memory allows; where there have to be tiles,
+`inexact` says so.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.runtimes.base import EngineSession
+from snpe_srgan.runtimes.reach import WHOLE
 
 BUDGET = 2 << 30  # bytes of activations that one tile may take, at most; more gains little speed
 SMALLEST = 32  # LR pixels: where even that is over the budget, the estimate is not what fails
@@ -84,9 +88,11 @@ def tile_for(
     elif tile is None:
         if session.overlap_unknown:
             return None
-        memory = available_memory()
+        memory, a_pixel = available_memory(), max(session.bytes_per_pixel, 1)
+        if session.whole and memory is not None and height * width * a_pixel <= memory // 2:
+            return None
         budget = BUDGET if memory is None else min(BUDGET, memory // 4)
-        return choose_tile(height, width, overlap=session.overlap, pixels=budget // max(session.bytes_per_pixel, 1))
+        return choose_tile(height, width, overlap=session.overlap, pixels=budget // a_pixel)
     if height <= tile[0] and width <= tile[1]:
         return tile
     if session.overlap_unknown:
@@ -97,7 +103,7 @@ def tile_for(
             hint=f"use pictures of at most {tile[0]}x{tile[1]} pixels, or a model of larger --input-size",
         )
     for length, side in ((height, tile[0]), (width, tile[1])):
-        if length > side and side <= 2 * session.overlap:
+        if length > side and side <= 2 * overlap_for(session, tile):
             least = 2 * session.overlap + SMALLEST
             option = "convert the model with --input-size" if fixed else "--tile"
             raise InputError(
@@ -107,3 +113,25 @@ def tile_for(
                 hint=f"{option} {least}x{least} or larger",
             )
     return tile
+
+
+def overlap_for(session: EngineSession, tile: tuple[int, int] | None) -> int:
+    """LR pixels by which tiles overlap: the receptive radius. Where no overlap makes tiles exact, a quarter of the tile
+    is enough (RCAN's 400 convolutions see 400 pixels far, and next to nothing of that far away)."""
+    if tile is None or not session.whole:
+        return session.overlap
+    return min(session.overlap, min(tile) // 4)
+
+
+def inexact(session: EngineSession, height: int, width: int, *, tile: tuple[int, int] | None, tiles: int) -> str | None:
+    """What keeps the result from being exactly that of the whole picture, for people, or None."""
+    if session.whole is None or tile is None:
+        return None
+    if tiles > 1:
+        return f"done in {tiles} tiles of {tile[0]}x{tile[1]}: {WHOLE.format(session.whole)}"
+    if (height, width) != tile and session.input_size is not None:
+        return (
+            f"continued to the model's {tile[0]}x{tile[1]} by its mirror image: {session.whole} reads that too, so the "
+            "result is near that of the picture alone, not equal to it"
+        )
+    return None

@@ -17,15 +17,16 @@ from snpe_srgan.imaging.colour import grey_to_rgb, pixels_to_lr, rgb_to_grey, sr
 from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.imaging.tiles import plan_tiles, upscale_tiled
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.tiling import available_memory, tile_for
+from snpe_srgan.runtimes.tiling import available_memory, inexact, overlap_for, tile_for
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a picture was cut: `tile` None means whole."""
+    """How a picture was cut: `tile` None means whole. `inexact` says why that is not the whole picture's result."""
 
     tile: tuple[int, int] | None
     tiles: int
+    inexact: str | None = None
 
 
 def plan(session: Session, height: int, width: int, *, tile: tuple[int, int] | None = None) -> Tiling:
@@ -34,7 +35,8 @@ def plan(session: Session, height: int, width: int, *, tile: tuple[int, int] | N
     if chosen is None:
         return Tiling(None, 1)
     padded = (height, width) if session.input_size is None else (max(height, chosen[0]), max(width, chosen[1]))
-    return Tiling(chosen, len(plan_tiles(*padded, tile=chosen, overlap=session.overlap)))
+    tiles = len(plan_tiles(*padded, tile=chosen, overlap=overlap_for(session, chosen)))
+    return Tiling(chosen, tiles, inexact(session, height, width, tile=chosen, tiles=tiles))
 
 
 def upscale_pixels(
@@ -61,7 +63,7 @@ def upscale_pixels(
         "scale": session.scale,
         "tile": tile,
         "fixed": session.input_size is not None,
-        "overlap": session.overlap,
+        "overlap": overlap_for(session, tile),
     }
     if not hasattr(session, "run_all"):
         return upscale_tiled(lambda box: done(session.run(pixels_to_lr(box))), pixels, **tiling, progress=progress)

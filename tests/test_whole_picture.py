@@ -1,0 +1,109 @@
+"""Networks with an operator that reads the whole picture: run whole where memory allows, and never tiled in silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from helpers_cli import snpe_srgan
+from helpers_onnx import Net, mobile
+from PIL import Image
+
+from snpe_srgan.artifacts.resolve import resolve
+from snpe_srgan.export.inspection import inspect_model
+from snpe_srgan.runtimes import tiling
+from snpe_srgan.runtimes.onnx_model import onnx_facts
+from snpe_srgan.runtimes.open import open_session
+from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+
+
+def attentive(size=("height", "width"), pool="GlobalAveragePool", convs=2):
+    """Convolutions and one channel attention; `size` names dimensions where it is free."""
+    net = Net()
+    x = net.conv(net.start(), 3, 8)
+    for _ in range(convs - 1):
+        x = net.op("Relu", net.conv(x, 8, 8))
+    if pool == "GlobalAveragePool":
+        mean = net.op(pool, x)
+    elif pool == "keepdims=0":
+        mean = net.op("ReduceMean", x, axes=[2, 3], keepdims=0)
+        mean = net.op("Unsqueeze", mean, net.const(np.array([2, 3])))
+    else:
+        mean = net.op(pool, x, axes=[2, 3])
+    gate = net.op("Sigmoid", net.conv(mean, 8, 8, 1, gain=30.0))
+    x = net.conv(net.op("Mul", x, gate), 8, 48)
+    model = net.model(net.op("DepthToSpace", x, blocksize=4, mode="DCR"), (1, 1))
+    for value, scale in ((model.graph.input[0], 1), (model.graph.output[0], 4)):
+        for i, side in enumerate(size, 1):
+            if isinstance(side, str):
+                value.type.tensor_type.shape.dim[i].dim_param = f"{side}{scale}"
+            else:
+                value.type.tensor_type.shape.dim[i].dim_value = side * scale
+    return model
+
+
+def opened(model, tmp_path, engine="onnxruntime"):
+    onnx.save(model, tmp_path / "net.onnx")
+    return open_session(resolve(tmp_path / "net.onnx"), engine=engine)
+
+
+@pytest.fixture
+def pixels(rng):
+    """Dark above, bright below: the halves' means differ."""
+    return rng.integers(0, 60, (48, 40, 3), dtype=np.uint8) + np.uint8(190) * (np.arange(48) >= 24)[:, None, None]
+
+
+@pytest.mark.parametrize("pool", ["GlobalAveragePool", "ReduceMean", "keepdims=0"])
+@pytest.mark.parametrize("size", [("height", "width"), (24, 32)])
+def test_a_mean_over_the_picture_is_found(pool, size):
+    facts = onnx_facts(attentive(size, pool))
+    assert facts.whole and facts.because is None and facts.overlap == 3
+    assert facts.remarks and onnx_facts(mobile()).whole is None and not onnx_facts(mobile()).remarks
+
+
+def test_a_pooling_of_channels_reads_one_pixel():
+    net = Net()
+    x = net.conv(net.start(), 3, 48)
+    x = net.op("Mul", x, net.op("Sigmoid", net.op("ReduceMean", x, axes=[1])))
+    facts = onnx_facts(net.model(net.op("DepthToSpace", x, blocksize=4, mode="DCR"), (8, 9)))
+    assert (facts.whole, facts.because, facts.overlap) == (None, None, 1)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_memory_decides_and_tiles_are_said(engine, pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiling, "BUDGET", 1)  # what would cut any other network in tiles
+    with opened(attentive(), tmp_path, engine) as session:
+        assert plan(session, *pixels.shape[:2]) == plan(session, *pixels.shape[:2], tile=None)
+        assert plan(session, *pixels.shape[:2]).inexact is None and plan(session, *pixels.shape[:2]).tile is None
+        exact = upscale_pixels(session, pixels)
+        monkeypatch.setattr(tiling, "available_memory", lambda: 40 * 40 * session.bytes_per_pixel)
+        tiled = plan(session, *pixels.shape[:2])
+        assert tiled.tiles > 1 and "GlobalAveragePool" in tiled.inexact
+        assert np.any(upscale_pixels(session, pixels) != exact)  # it is not only said
+        assert plan(session, 16, 16).inexact is None
+
+
+def test_a_fixed_input_says_what_it_does_to_the_means(pixels, tmp_path):
+    with opened(attentive((24, 20)), tmp_path) as session:
+        assert plan(session, 24, 20).inexact is None
+        assert "tiles of 24x20" in plan(session, 48, 40).inexact
+        assert "mirror" in plan(session, 24, 19).inexact
+
+
+def test_no_overlap_is_asked_for_that_helps_nothing(tmp_path):
+    """Deeper than its input is wide: any other network is refused there, because seams would be wrong."""
+    with opened(attentive((16, 16), convs=12), tmp_path) as session:
+        assert session.overlap == 13 and tiling.overlap_for(session, (16, 16)) == 4
+        assert plan(session, 30, 16).tiles == 3
+
+
+def test_run_and_inspect_say_it(pixels, tmp_path):
+    onnx.save(attentive(), tmp_path / "net.onnx")
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    arguments = ("run", tmp_path / "net.onnx", tmp_path / "photo.png", "--engine", "onnxruntime", "--json")
+    whole = snpe_srgan(*arguments, "-o", tmp_path / "whole.png")
+    assert whole.json["pictures"][0]["exact"] is True and "tiles" not in whole.err
+    tiled = snpe_srgan(*arguments, "-o", tmp_path / "tiled.png", "--tile", "24x40")
+    (picture,) = tiled.json["pictures"]
+    assert picture["exact"] is False and "means of its own" in picture["notes"][0] and "means of its own" in tiled.err
+    assert "reads the whole picture" in inspect_model(resolve(tmp_path / "net.onnx")).remark
