@@ -115,6 +115,7 @@ class LossConfig:
 
     pixel: Literal["mse", "l1"] = "mse"
     pixel_weight: float = 1.0
+    luma_weight: float = 0.0  # `pixel` (and `distill.loss`) once more on luma alone, so many times
     frequency_weight: float = 0.0  # losses/frequency.py, in the unit of the pixel L1
     feature_weight: float = 0.0
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -267,6 +268,7 @@ class Config:
             loss, distill = stage.loss, stage.loss.distill
             weights = (loss.pixel_weight, loss.feature_weight, loss.adversarial_weight)
             weights += (loss.frequency_weight, distill.weight, distill.feature_weight)
+            _require(loss.luma_weight >= 0, f"{where}.loss.luma_weight", "must not be negative")
             _require(min(weights) >= 0 and sum(weights) > 0, f"{where}.loss", "weights must be >= 0, one above 0")
             _require(bool(distill.teacher) or not distill.active, f"{where}.loss.distill.teacher", "must name a model")
             _require(

@@ -32,6 +32,19 @@ def test_frequency_loss_is_that_of_the_whole_spectrum(tf, rng, size):
     assert float(spectral_l1(a, b)) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_luma_is_compared_once_more(tf, rng):
+    from snpe_srgan.losses.pixel import pixel_loss
+
+    hr, sr = rng.uniform(-1, 1, (2, 2, 5, 7, 3)).astype(np.float32)
+    y = np.abs((hr - sr) @ np.array([0.299, 0.587, 0.114])).mean()
+    plain = pixel_loss("l1")(hr, sr)
+    np.testing.assert_allclose(pixel_loss("l1", luma_weight=2.0)(hr, sr), plain + 2 * y, rtol=1e-5)
+    colour_only = np.stack([0 * hr[..., 0], 0.114 * hr[..., 1], -0.587 * hr[..., 1]], axis=-1)
+    assert pixel_loss("mse", luma_weight=5.0)(0 * hr, colour_only) == pytest.approx(
+        np.square(colour_only).mean(), rel=1e-4
+    )
+
+
 def test_frequency_loss_has_the_unit_of_l1_and_a_finite_gradient(tf, rng):
     from snpe_srgan.losses.frequency import spectral_l1
 

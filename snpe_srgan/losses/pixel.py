@@ -22,3 +22,25 @@ def l1(hr: tf.Tensor, sr: tf.Tensor) -> tf.Tensor:
 
 
 PIXEL_LOSSES = {"mse": mse, "l1": l1}
+BT601 = (0.299, 0.587, 0.114)
+
+
+def pixel_loss(kind: str, *, luma_weight: float = 0.0):
+    """`loss(hr, sr)` of that name; with `luma_weight` plus so many times the same loss on BT.601 luma alone.
+
+    Errors of brightness are what the eye sees and what PSNR on Y counts; RGB's three channels weigh chroma, which a
+    small network spends capacity on, as much.
+    """
+    loss = PIXEL_LOSSES[kind]
+    if not luma_weight:
+        return loss
+
+    def with_luma(hr: tf.Tensor, sr: tf.Tensor) -> tf.Tensor:
+        return loss(hr, sr) + luma_weight * loss(_luma(hr), _luma(sr))
+
+    return with_luma
+
+
+def _luma(pictures: tf.Tensor) -> tf.Tensor:
+    """(n, h, w, 3) -> (n, h, w), in the same range."""
+    return tf.reduce_sum(pictures * tf.constant(BT601, tf.float32), axis=-1)

@@ -118,8 +118,9 @@ def relevant(config: Config) -> dict[str, object]:
             del stage["loss"]["distill"]
         if typed.loss.adversarial == "standard":
             del stage["loss"]["adversarial"]
-        if not typed.loss.frequency_weight:
-            del stage["loss"]["frequency_weight"]
+        for key in ("frequency_weight", "luma_weight"):
+            if not stage["loss"][key]:
+                del stage["loss"][key]
         features, default = stage["loss"]["features"], FeatureConfig()
         for key in ("activation", "distance"):
             if features[key] == getattr(default, key):

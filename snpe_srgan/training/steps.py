@@ -23,7 +23,7 @@ from snpe_srgan.losses.distillation import attention_transfer
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.losses.frequency import spectral_l1
 from snpe_srgan.losses.perceptual import FEATURE_DISTANCES
-from snpe_srgan.losses.pixel import PIXEL_LOSSES
+from snpe_srgan.losses.pixel import pixel_loss
 from snpe_srgan.models.activations import activations
 from snpe_srgan.training.adam import clip_by_global_norm
 from snpe_srgan.training.engine import Distribution, mean_over_replicas
@@ -116,7 +116,7 @@ def make_step(
         d_metrics = update_discriminator(hr, sr, numbers) if weights.adversarial_weight else []
         with tf.GradientTape(watch_accessed_variables=False) as at_sr:
             at_sr.watch([sr, taps])
-            pixel = PIXEL_LOSSES[weights.pixel](hr, sr)
+            pixel = pixel_loss(weights.pixel, luma_weight=weights.luma_weight)(hr, sr)
             content, metrics = weights.pixel_weight * pixel, [pixel]
             if weights.frequency_weight:
                 frequency = spectral_l1(hr, sr)
@@ -127,7 +127,7 @@ def make_step(
                 content += weights.feature_weight * feature
                 metrics.append(feature)
             if distill.weight:
-                taught = PIXEL_LOSSES[distill.loss](to_hr(pixels[2]), sr)
+                taught = pixel_loss(distill.loss, luma_weight=weights.luma_weight)(to_hr(pixels[2]), sr)
                 content += distill.weight * taught
                 metrics.append(taught)
             if distill.feature_weight:
