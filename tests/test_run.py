@@ -112,7 +112,6 @@ def test_nothing_is_overwritten_unasked(model, photo, tmp_path):
     ("arguments", "code", "words"),
     [
         (["nothing.onnx", "PHOTO"], 1, ["no such model"]),
-        (["PHOTO", "PHOTO"], 1, [".png"]),
         (["MODEL", "nothing.png"], 1, ["no such picture"]),
         (["MODEL", "MODEL"], 1, ["not a picture"]),
         (["MODEL", "PHOTO", "-o", "OUT.xyz"], 2, [".xyz"]),

@@ -1,4 +1,5 @@
 """snpe-srgan inspect generator.npz
+snpe-srgan inspect --models                                # the networks that have a name
 snpe-srgan inspect generator_w8a8.dlc --layers
 snpe-srgan inspect generator.dlc generator_w8a8.dlc        # what differs
 snpe-srgan inspect generator_w8a8.dlc --to-onnx rebuilt.onnx
@@ -8,18 +9,19 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import common, model_argument, overwrite_option
+from snpe_srgan.cli.options import common, overwrite_option
 from snpe_srgan.cli.output import table
 
 
 @click.command()
-@model_argument
+@click.argument("model", metavar="MODEL", required=False)
 @click.argument("other", metavar="[OTHER.dlc]", required=False)
+@click.option("--models", is_flag=True, help="List the networks that MODEL may name, here and everywhere.")
 @click.option("--layers", is_flag=True, help="List every layer, or every difference.")
 @click.option("--to-onnx", type=click.Path(), metavar="OUT", help="Write the graph that a .dlc holds as .onnx.")
 @overwrite_option
 @common
-def command(model, other, layers, to_onnx, overwrite, output):
+def command(model, other, models, layers, to_onnx, overwrite, output):
     """What is inside a .npz, .pb, .onnx or .dlc file; of two .dlc files, what differs.
 
     A .dlc may be of any generation: SNPE 1.x, SNPE 2, QAIRT.
@@ -28,6 +30,10 @@ def command(model, other, layers, to_onnx, overwrite, output):
     from snpe_srgan.errors import UsageError
     from snpe_srgan.export.inspection import inspect_model
 
+    if models:
+        return _list(output)
+    if model is None:
+        raise UsageError("MODEL is missing", hint="snpe-srgan inspect --models  (the networks that have a name)")
     file = resolve(model)
     if to_onnx and file.kind != "dlc":
         raise UsageError("--to-onnx takes the graph out of a .dlc", hint=f"snpe-srgan convert {file.path} --onnx-only")
@@ -40,6 +46,21 @@ def command(model, other, layers, to_onnx, overwrite, output):
     if to_onnx:
         text.append(f"{_write_onnx(file.path, to_onnx, overwrite)}: the graph of {file.path.name}")
     output.result(report, text=text)
+
+
+def _list(output) -> None:
+    from snpe_srgan.artifacts.named import list_named
+
+    found = list_named()
+    header = ("name", "parameters", "bytes", "Set5 dB", "Set14 dB", "licence", "from")
+    rows = [
+        (
+            m.name, f"{m.parameters:,}" if m.parameters else "", f"{m.bytes:,}" if m.bytes else "",
+            *(f"{m.psnr[s]:.2f}" if s in m.psnr else "" for s in ("Set5", "Set14")), m.licence, m.origin,
+        )
+        for m in found
+    ]  # fmt: skip
+    output.result({"models": found}, text=[table(header, rows), "", "PSNR on Y, as the cards have it; all enlarge by 4"])
 
 
 def _compare(file, other, everything: bool, output) -> None:

@@ -1,45 +1,56 @@
-"""snpe-srgan run generator.npz photo.jpg -o photo_x4.png
-snpe-srgan run generator.npz photos/ -o enlarged/
+"""snpe-srgan run photo.jpg                                     # photo_x4.png, by the network that ships in the package
+snpe-srgan run srgan photo.jpg -o sharp.png
+snpe-srgan run runs/mobile photos/ -o enlarged/
 snpe-srgan run generator_w8a8.dlc photo.jpg --on emulator -o proof.png
 snpe-srgan run generator_w8a8.dlc photo.jpg --on device --runtime dsp -o phone.png
 """
 
 from __future__ import annotations
 
+import glob
+
 import click
 
-from snpe_srgan.cli.options import Size, common, model_argument, output_option, overwrite_option
+from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
 
 
 @click.command()
-@model_argument
-@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True)
+@click.argument("typed", metavar="[MODEL] PICTURE...", nargs=-1, required=True)
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @overwrite_option
 @common
-def command(model, pictures, out, tile, dry_run, overwrite, output, **where):
+def command(typed, out, tile, dry_run, overwrite, output, **where):
     """Enlarge pictures.
 
-    PICTURE is a file, a folder or a quoted glob. Any kind of picture is taken; transparency, 16 bits and colour
-    profiles are kept. Pictures larger than the model's fixed input, or than memory allows, are cut in tiles that
-    overlap so far that no seam can be. When one of several pictures fails, the others are still done and the
-    command ends with exit code 1 naming it.
+    MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
+    which ships in the package. PICTURE is a file, a folder or a quoted glob.
+
+    Any kind of picture is taken; transparency, 16 bits and colour profiles are kept. Pictures larger than the model's
+    fixed input, or than memory allows, are cut in tiles that overlap so far that no seam can be. When one of several
+    pictures fails, the others are still done and the command ends with exit code 1 naming it.
     """
     import time
 
-    from snpe_srgan.artifacts.resolve import resolve
+    from snpe_srgan.artifacts.named import DEFAULT
+    from snpe_srgan.artifacts.resolve import is_name, resolve
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
 
     if dry_run and where["on"] not in ("sdk", "device"):
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
     start = time.perf_counter()
-    file = resolve(model)
+    model, pictures = split(typed)
+    if not pictures:
+        if not is_name(model):
+            resolve(model)  # a model that is not there is the first thing to say
+        raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
+    file = resolve(model or DEFAULT)
     found = find_pictures(pictures)
+    network = _network(file, default=model is None)
     with open_model(file, **where) as session:
         if dry_run:
             plan = session.plan()
@@ -48,6 +59,7 @@ def command(model, pictures, out, tile, dry_run, overwrite, output, **where):
         for remark in session.remarks:
             output.warn(remark)
         jobs = plan_jobs(found, out=out, scale=session.scale, overwrite=overwrite)
+        output.note(_sentence(network))
         watch = Watch(output, jobs)
         try:
             done, failed = enlarge(
@@ -63,8 +75,8 @@ def command(model, pictures, out, tile, dry_run, overwrite, output, **where):
             output.warn(f"{item.target}: {note}")
     seconds = time.perf_counter() - start
     result = {
-        "model": file.path, "engine": engine_name, "scale": scale, "seconds": seconds, "pictures": done,
-        "failed": failed, "times": times,
+        "model": file.path, "network": network, "engine": engine_name, "scale": scale, "seconds": seconds,
+        "pictures": done, "failed": failed, "times": times,
     }  # fmt: skip
     lines = [_line(item) for item in done]
     if len(jobs) > 1 or failed:
@@ -80,6 +92,50 @@ def command(model, pictures, out, tile, dry_run, overwrite, output, **where):
         for item in failed:
             output.error(item.error)
         raise SystemExit(1)
+
+
+def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """What was typed as MODEL, or None, and the pictures.
+
+    The first word is MODEL when it is one: a name, a run folder, a file with a model's suffix. Of several words it is
+    also MODEL when it can be no picture, so that a mistyped name is answered as one.
+    """
+    from pathlib import Path
+
+    from snpe_srgan.artifacts.named import model_names
+    from snpe_srgan.artifacts.resolve import KINDS, is_name
+    from snpe_srgan.errors import nearest
+    from snpe_srgan.imaging.pictures import SUFFIXES
+
+    first, path, alone = typed[0], Path(typed[0]), len(typed) == 1
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        is_model = (path / "generator.npz").is_file() or (is_name(first) and not alone)
+    elif is_name(first) or suffix.lstrip(".") in KINDS:
+        is_model = True
+    elif suffix in SUFFIXES or glob.has_magic(first):
+        is_model = False
+    elif alone:  # a picture, whatever its suffix, but not a mistyped name
+        is_model = not suffix and not path.exists() and nearest(first, model_names()) is not None
+    else:
+        is_model = True
+    return (first, typed[1:]) if is_model else (None, typed)
+
+
+def _network(file, *, default: bool) -> dict[str, object]:
+    """Which network it is, for people and for --json; parameters are None for a file without a card."""
+    return {
+        "name": file.stem if file.origin else file.path.name,
+        "parameters": None if file.card is None else file.card.parameters,
+        "origin": file.origin or str(file.path.parent),
+        "default": default,
+    }
+
+
+def _sentence(network) -> str:
+    parameters = f"{network['parameters']:,} parameters, " if network["parameters"] else ""
+    default = " (the default: no MODEL was named)" if network["default"] else ""
+    return f"network: {network['name']}, {parameters}{network['origin']}{default}"
 
 
 def _line(item) -> str:
