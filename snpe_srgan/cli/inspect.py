@@ -60,7 +60,9 @@ def _list(output) -> None:
         )
         for m in found
     ]  # fmt: skip
-    output.result({"models": found}, text=[table(header, rows), "", "PSNR on Y, as the cards have it; all enlarge by 4"])
+    output.result(
+        {"models": found}, text=[table(header, rows), "", "PSNR on Y, as the cards have it; all enlarge by 4"]
+    )
 
 
 def _compare(file, other, everything: bool, output) -> None:
