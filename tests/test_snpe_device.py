@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
+from helpers_dlc import TINY
 from helpers_sdk import Workshop
+from PIL import Image
 
 from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
 from snpe_srgan.toolchains.snpe.adb import choose_phone
@@ -163,3 +172,39 @@ def test_the_dsps_variable_is_quoted_and_separated_by_semicolons(workshop):
     environment = Device(find_sdk(), choose_phone()).environment()
     assert f'ADSP_LIBRARY_PATH="{ROOT}/snpe2-2.10.0.4541/dsp;/system/lib/rfsa/adsp;' in environment
     assert "LD_LIBRARY_PATH" in environment
+
+
+# -- what ends from outside --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
+def test_a_signal_ends_the_tool_that_was_started_too(workshop, number):
+    sdk, told = workshop.sdk("2.10.0.4541"), workshop.folder / "pids"
+    tool = sdk / "bin" / "x86_64-linux-clang" / "snpe-net-run"
+    tool.write_text(f'#!/bin/sh\nsleep 300 &\necho $$ $! > {told}.part; mv {told}.part {told}\nwait\n')  # fmt: skip
+    Image.new("RGB", (8, 6)).save(workshop.folder / "photo.png")
+    command = [sys.executable, "-m", "snpe_srgan", "run", str(TINY), str(workshop.folder / "photo.png"), "--on", "sdk"]
+    command += ["-o", str(workshop.folder / "sr.png"), "--json"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    wait_for(lambda: told.exists() or started.poll() is not None)
+    started.send_signal(number)
+    said = json.loads(started.communicate(timeout=60)[0])
+    assert started.returncode == said["exit_code"] == 128 + number
+    for pid in map(int, told.read_text().split()):
+        wait_for(lambda pid=pid: gone(pid))
+    assert not (workshop.folder / "sr.png").exists()
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    """Ended, whether or not somebody has collected it yet."""
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True

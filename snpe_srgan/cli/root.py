@@ -5,9 +5,13 @@ Verbs are imported only when they are typed, so `snpe-srgan --help` answers at o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 import click
 
@@ -65,26 +69,31 @@ class LazyVerbs(click.Group):
 def cli():
     """Train super-resolution networks, compress and quantize them, and put them on Snapdragon chips as .dlc files.
 
-    MODEL is everywhere a shipped model's name, a run folder, or a .npz, .pb, .onnx or .dlc file.
+    MODEL is everywhere a name (`inspect --models` lists them), a run folder, or a .npz, .pb, .onnx or .dlc file.
     """
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The console script. Exit codes: 0 done, 1 expected failure, 2 usage, 3 missing tool, 130 interrupted."""
+    """The console script. Exit codes: 0 done, 1 expected failure, 2 usage, 3 missing tool, 130 interrupted (143 by
+    SIGTERM, 129 when the terminal was closed)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     output = Output(as_json="--json" in arguments, verbose="-v" in arguments or "--verbose" in arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up chatter is not ours to show
+    ended: list[int] = []
     try:
-        cli.main(args=arguments, prog_name="snpe-srgan", standalone_mode=False)
+        with signals_as_interrupts(ended):
+            cli.main(args=arguments, prog_name="snpe-srgan", standalone_mode=False)
     except click.exceptions.Abort:
-        fail(output, 130, ["interrupted"])
+        fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])
     except click.ClickException as error:
         error.show()
+        if output.as_json:
+            output.result({"error": [error.format_message()], "exit_code": error.exit_code}, text="")
         raise SystemExit(error.exit_code) from None
     except click.exceptions.Exit as error:
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        fail(output, 130, ["interrupted"])
+        fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])
     except SnpeSrganError as error:
         fail(output, error.exit_code, error.lines(), error)
     except BrokenPipeError:
@@ -96,3 +105,25 @@ def main(argv: list[str] | None = None) -> None:
         # An unforeseen failure is a defect of ours: still no traceback in a user's face, but the way to get one.
         fail(output, 1, [f"{type(error).__name__}: {error}", "  try: again with -v for the traceback"], error)
     raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def signals_as_interrupts(ended: list[int]) -> Iterator[None]:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does, so that a tool it has started (in a process group of
+    its own), half-written files and folders on a phone do not stay behind. What was ignored (`nohup`) stays ignored.
+    """
+
+    def interrupt(number, frame):
+        ended.append(number)
+        raise KeyboardInterrupt
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # no SIGHUP on Windows
+    main_thread = threading.current_thread() is threading.main_thread()
+    changed = [number for number in wanted if main_thread and signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
