@@ -47,7 +47,8 @@ def graph_cost(graph: Graph) -> Cost:
 
 
 def macs_per_lr_pixel(graph: Graph) -> int:
-    """Multiply-accumulates of the convolutions for one LR pixel (a layer at x4 size works on 16 pixels for it)."""
+    """Multiply-accumulates of the convolutions for one LR pixel (a layer at x4 size works on 16 pixels for it; one
+    behind a global pooling, once for the whole picture, is not counted)."""
     total = 0
     for layer in graph.layers:
         if layer.kind == "conv":
@@ -57,7 +58,8 @@ def macs_per_lr_pixel(graph: Graph) -> int:
 
 
 def receptive_radius(graph: Graph) -> int:
-    """The largest distance in LR pixels, up, down, left or right, from which an output pixel can be influenced."""
+    """The largest distance in LR pixels, up, down, left or right, from which an output pixel can be influenced. What
+    comes through a global pooling comes from everywhere, and is left out: `runtimes/reach.py` says so to tiling."""
     return max(_radius(graph, axis) for axis in (0, 1))
 
 
@@ -67,12 +69,17 @@ def _radius(graph: Graph, axis: int) -> int:
         if layer.kind == "input":
             reach[layer.name] = ((0, 0),)
             continue
-        own = widest([reach[name] for name in layer.inputs])
+        known = [reach[name] for name in layer.inputs if name in reach]
+        if layer.kind == "global_average_pool" or not known:
+            continue
+        own = widest(known)
         if layer.kind == "conv":
             kernel = layer.attributes["kernel"][axis]
             own = after_window(own, (kernel - 1) // 2, kernel // 2)
         elif layer.kind == "depth_to_space":
             own = after_repeat(own, layer.attributes["block"])
+        elif layer.kind == "resize":
+            own = after_repeat(own, layer.attributes["factor"])
         reach[layer.name] = own
     return max(max(pair) for pair in reach[graph.output])
 

@@ -4,8 +4,9 @@
     model = to_onnx(graph, weights, input_size=(128, 128))  # fixed, as an accelerator wants it
 
 Input `lr` and output `sr` are NHWC, as SNPE's files are; inside, ONNX's own NCHW. Nodes and their outputs carry the
-layers' names. Batch norm is folded into the convolution before it (`fold_batch_norm`); PReLU, clip and depth_to_space
-stay whole, because the DSP and the 8-bit engines have them as single operators.
+layers' names. Batch norm and multiplication by a constant are folded into the convolution before them
+(`fold_batch_norm`, `fold_scale`); PReLU, clip and depth_to_space stay whole, because the DSP and the 8-bit engines have
+them as single operators.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 OPSET = 18
 IR_VERSION = 9
+PLAIN = {
+    "relu": "Relu",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "global_average_pool": "GlobalAveragePool",
+    "add": "Add",
+    "multiply": "Mul",
+}
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -35,11 +45,7 @@ def fold_batch_norm(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Gr
     something else, or a convolution that is read twice, stays.
     """
     weights = dict(weights)
-    readers: dict[str, int] = {}
-    for layer in graph.layers:
-        for name in layer.inputs:
-            readers[name] = readers.get(name, 0) + 1
-    convs = {layer.name: layer for layer in graph.layers if layer.kind == "conv" and readers.get(layer.name) == 1}
+    convs = _read_once(graph)
     renamed: dict[str, str] = {}
     layers: dict[str, Layer] = {}
     for layer in graph.layers:
@@ -60,6 +66,31 @@ def fold_batch_norm(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Gr
     return replace(graph, layers=tuple(layers.values())), weights
 
 
+def fold_scale(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The same function with each multiplication by a constant inside the convolution it follows.
+
+    w' = w * f, b' = b * f. One that follows something else, or a convolution that is read twice, stays.
+    """
+    weights, convs = dict(weights), _read_once(graph)
+    renamed: dict[str, str] = {}
+    layers = []
+    for layer in graph.layers:
+        if layer.kind == "scale" and layer.inputs[0] in convs:
+            conv = renamed[layer.name] = layer.inputs[0]
+            for key in (f"{conv}/kernel", f"{conv}/bias"):
+                if key in weights:
+                    weights[key] = weights[key] * np.float32(layer.attributes["factor"])
+        else:
+            layers.append(replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs)))
+    return replace(graph, layers=tuple(layers)), weights
+
+
+def _read_once(graph: Graph) -> dict[str, Layer]:
+    """The convolutions that one layer reads."""
+    read = [name for layer in graph.layers for name in layer.inputs]
+    return {layer.name: layer for layer in graph.layers if layer.kind == "conv" and read.count(layer.name) == 1}
+
+
 def to_onnx(
     graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple[int, int] | None = None
 ) -> onnx.ModelProto:
@@ -68,10 +99,12 @@ def to_onnx(
 
     check_weights(graph, weights, where=graph.network)
     radius = receptive_radius(graph)
-    graph, weights = fold_batch_norm(graph, weights)
+    graph, weights = fold_scale(*fold_batch_norm(graph, weights))
     initializers, nodes = [], []
 
-    def constant(name: str, value: np.ndarray) -> str:
+    def constant(name: str, value: np.ndarray | None) -> str:
+        if value is None:
+            return ""  # an input that is left out
         initializers.append(numpy_helper.from_array(np.array(value, np.float32, order="C"), name))
         return name
 
@@ -106,8 +139,10 @@ def to_onnx(
     return model
 
 
-def _operator(layer: Layer, weights: Mapping[str, np.ndarray]) -> tuple[str, dict[str, np.ndarray], dict[str, object]]:
-    """ONNX operator, its constant inputs in order, and its attributes."""
+def _operator(
+    layer: Layer, weights: Mapping[str, np.ndarray]
+) -> tuple[str, dict[str, np.ndarray | None], dict[str, object]]:
+    """ONNX operator, its constant inputs in order (None: left out), and its attributes."""
     own = {key.rsplit("/", 1)[1]: value for key, value in weights.items() if key.rsplit("/", 1)[0] == layer.name}
     attributes = layer.attributes
     if layer.kind == "conv":
@@ -132,4 +167,9 @@ def _operator(layer: Layer, weights: Mapping[str, np.ndarray]) -> tuple[str, dic
         return "LeakyRelu", {}, {"alpha": float(attributes["slope"])}
     if layer.kind == "concat":
         return "Concat", {}, {"axis": 1}
-    return {"relu": "Relu", "tanh": "Tanh", "add": "Add"}[layer.kind], {}, {}
+    if layer.kind == "scale":
+        return "Mul", {"factor": np.array(attributes["factor"])}, {}
+    if layer.kind == "resize":
+        factor = int(attributes["factor"])
+        return "Resize", {"roi": None, "scales": np.array([1, 1, factor, factor])}, NEAREST
+    return PLAIN[layer.kind], {}, {}

@@ -35,6 +35,12 @@ def activations(
     return [values[name] for name in wanted]
 
 
+def nearest(x: tf.Tensor, factor: int, *, name: str | None = None) -> tf.Tensor:
+    """(n, h, w, c) -> (n, h * factor, w * factor, c), each pixel repeated, as the operator that converters know."""
+    size = tf.multiply(tf.shape(x)[1:3], factor, name=name and f"{name}/size")
+    return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, half_pixel_centers=True, name=name)
+
+
 def _conv(layer: Layer, arrays, inputs):
     y = tf.nn.conv2d(inputs[0], arrays["kernel"], 1, "SAME")
     return tf.nn.bias_add(y, arrays["bias"]) if "bias" in arrays else y
@@ -54,6 +60,11 @@ _KINDS: dict[str, Callable] = {
     "depth_to_space": lambda layer, a, x: tf.nn.depth_to_space(x[0], layer.attributes["block"]),
     "tanh": lambda layer, a, x: tf.tanh(x[0]),
     "clip": lambda layer, a, x: tf.clip_by_value(x[0], layer.attributes["low"], layer.attributes["high"]),
+    "sigmoid": lambda layer, a, x: tf.sigmoid(x[0]),
+    "scale": lambda layer, a, x: x[0] * layer.attributes["factor"],
+    "global_average_pool": lambda layer, a, x: tf.reduce_mean(x[0], axis=[1, 2], keepdims=True),
+    "resize": lambda layer, a, x: nearest(x[0], layer.attributes["factor"]),
     "add": lambda layer, a, x: x[0] + x[1],
+    "multiply": lambda layer, a, x: x[0] * x[1],
     "concat": lambda layer, a, x: tf.concat(x, axis=-1),
 }

@@ -35,14 +35,21 @@ KINDS = {
     "depth_to_space": 1,
     "tanh": 1,
     "clip": 1,
+    "sigmoid": 1,
+    "scale": 1,
+    "resize": 1,
+    "global_average_pool": 1,
     "add": 2,
+    "multiply": 2,
     "concat": None,
 }
+POOLED = 0  # the `upscale` of a layer that gives one pixel for the whole picture
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: what it is, what it reads, how many channels it gives and at which multiple of the LR size."""
+    """One layer: what it is, what it reads, how many channels it gives and at which multiple of the LR size
+    (`POOLED`: one pixel, whatever that size)."""
 
     name: str
     kind: str
@@ -147,7 +154,7 @@ class Builder:
     """Collects layers; each method adds one and returns its name, to be the input of the next."""
 
     def __init__(self, *, scale: int):
-        self.scale = scale
+        self._scale = scale
         self._layers: dict[str, Layer] = {}
         self.lr = self._add("lr", "input", (), 3, 1)
 
@@ -203,8 +210,25 @@ class Builder:
         layer = self._layers[x]
         return self._add(name, "depth_to_space", (x,), layer.channels // block**2, layer.upscale * block, block=block)
 
+    def resize(self, x: str, factor: int, *, name: str) -> str:
+        """Nearest neighbour: each pixel becomes factor x factor equal ones."""
+        layer = self._layers[x]
+        return self._add(name, "resize", (x,), layer.channels, layer.upscale * factor, factor=factor)
+
+    def global_average_pool(self, x: str, *, name: str) -> str:
+        """(n, h, w, c) -> (n, 1, 1, c), the mean of the whole picture: the network's reach is then the picture."""
+        return self._add(name, "global_average_pool", (x,), self._layers[x].channels, POOLED)
+
     def add(self, x: str, y: str, *, name: str) -> str:
         return self._add(name, "add", (x, y), self._layers[x].channels, self._layers[x].upscale)
+
+    def multiply(self, x: str, gate: str, *, name: str) -> str:
+        """(n, h, w, c) times a gate (n, h, w, c) or (n, 1, 1, c)."""
+        return self._add(name, "multiply", (x, gate), self._layers[x].channels, self._layers[x].upscale)
+
+    def scale(self, x: str, factor: float, *, name: str) -> str:
+        """Times a positive constant. Behind a convolution it costs nothing: export folds it in."""
+        return self._same("scale", x, name, factor=factor)
 
     def concat(self, xs: list[str], *, name: str) -> str:
         return self._add(
@@ -214,6 +238,9 @@ class Builder:
     def tanh(self, x: str, *, name: str) -> str:
         return self._same("tanh", x, name)
 
+    def sigmoid(self, x: str, *, name: str) -> str:
+        return self._same("sigmoid", x, name)
+
     def clip(self, x: str, *, name: str, low: float = -1.0, high: float = 1.0) -> str:
         return self._same("clip", x, name, low=low, high=high)
 
@@ -221,4 +248,4 @@ class Builder:
         """The finished description; `output` must be the layer added last."""
         if next(reversed(self._layers)) != output:
             raise ValueError("the output must be the last layer")
-        return Graph(network=network, scale=self.scale, options=dict(options), layers=tuple(self._layers.values()))
+        return Graph(network=network, scale=self._scale, options=dict(options), layers=tuple(self._layers.values()))

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.artifacts.npz import check_weights
+from snpe_srgan.models.activations import nearest
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, ExpandedConv2d, FixedConv2d, Function, PReLU, tl
@@ -86,12 +87,18 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         return PReLU(alpha_init=start("alpha"), name=name)
     if layer.kind == "add":
         return tl.layers.Elementwise(tf.add, name=name)
+    if layer.kind == "multiply":
+        return Function(lambda x: tf.multiply(x[0], x[1], name=name), name=name)
     if layer.kind == "concat":
         return tl.layers.Concat(-1, name=name)
     functions = {
         "relu": lambda x: tf.nn.relu(x, name=name),
         "leaky_relu": lambda x: tf.nn.leaky_relu(x, alpha=attributes["slope"], name=name),
         "tanh": lambda x: tf.math.tanh(x, name=name),
+        "sigmoid": lambda x: tf.math.sigmoid(x, name=name),
+        "scale": lambda x: tf.multiply(x, attributes["factor"], name=name),
+        "global_average_pool": lambda x: tf.reduce_mean(x, axis=[1, 2], keepdims=True, name=name),
+        "resize": lambda x: nearest(x, attributes["factor"], name=name),
         "clip": lambda x: tf.clip_by_value(x, attributes["low"], attributes["high"], name=name),
         "depth_to_space": lambda x: tf.nn.depth_to_space(x, attributes["block"], name=name),
     }
