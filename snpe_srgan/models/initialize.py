@@ -30,6 +30,15 @@ def he(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return (rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[:-1]))).astype(np.float32)
 
 
+def residual(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """The identity plus half of `he`; shape (h, w, n, n). A plain network of such layers starts as one with shortcuts,
+    which cost nothing when they are part of the kernel. Identity initialization: Zagoruyko and Komodakis, "DiracNets"
+    (2017)."""
+    kernel = 0.5 * he(rng, shape)
+    kernel[shape[0] // 2, shape[1] // 2] += np.eye(*shape[2:], dtype=np.float32)
+    return kernel
+
+
 def icnr(rng: np.random.Generator, shape: tuple[int, ...], block: int) -> np.ndarray:
     """A kernel (h, w, in, block^2 * C) whose `block^2` groups are equal, so that the depth_to_space (TensorFlow's
     order) that follows starts as nearest-neighbour upsampling, without a checkerboard. Aitken et al. 2017."""
@@ -106,6 +115,8 @@ def _conv_weights(graph: Graph, layer: Layer, shapes: dict[str, tuple[int, ...]]
         kernel = glorot(rng, shape)
     elif kind == "he":
         kernel = he(rng, shape)
+    elif kind == "residual":
+        kernel = residual(rng, shape)
     elif kind == "zeros":
         kernel = np.zeros(shape, np.float32)
     elif kind == "icnr":

@@ -1,12 +1,15 @@
 """A plain network for 8-bit DSPs: 3x3 convolutions and ReLU at LR size, an anchor residual, one shuffle at the end.
 
-    describe("mobile", {"width": 32, "depth": 6})
+    describe("mobile", {"width": 32, "depth": 8})
 
 Every choice is for integer arithmetic (Du et al. 2021, "Anchor-based Plain Net for Mobile Image Super-Resolution"):
 no long chain of additions in which rounding noise grows; the residual that is added is the enlarged picture itself, so
 the convolutions carry only small differences; the clip gives the output a fixed range; 32 channels fill the vector
 unit. One shuffle by 4 costs the DSP half of what two by 2 cost, at a price: Qualcomm's compiler computes it wrongly at
 8 bits for some widths, none of them a multiple of 4 (runtimes/strip.py holds every .dlc to that).
+
+The last convolution, which makes the 48 channels of the shuffle, is 1x1: as a 3x3 one it would hold a quarter of all
+weights, which are worth more as two further 3x3 layers before it (docs/results.md).
 
 A fresh network *is* nearest-neighbour upsampling (its last convolution starts at 0), and training improves on it.
 """
@@ -23,21 +26,25 @@ from snpe_srgan.models.registry import register
 @dataclass(frozen=True)
 class Options:
     width: int = 32
-    depth: int = 6  # 3x3 convolutions, first and last included
+    depth: int = 8  # convolutions, first and last included
+    last: int = 1  # the last one's kernel; all others are 3x3
 
 
 @register("mobile", Options)
 def describe(options: Options, scale: int) -> Graph:
-    """51,952 parameters at the defaults and scale 4."""
+    """58,160 parameters at the defaults and scale 4."""
     if not 1 <= scale <= 8:
         raise ConfigError(f"mobile has no scale {scale}", where="model.scale", hint="1 to 8")
-    if options.depth < 2 or options.width < 1:
-        raise ConfigError("mobile needs at least two convolutions and one channel", where="model.options")
+    if options.depth < 2 or options.width < 1 or options.last not in (1, 3):
+        raise ConfigError(
+            "mobile needs at least two convolutions, one channel and a last kernel of 1 or 3", where="model.options"
+        )
     net = Builder(scale=scale)
     x = net.lr
     for i in range(1, options.depth):
-        x = net.relu(net.conv(x, options.width, 3, name=f"conv{i}", init="he"), name=f"relu{i}")
-    x = net.conv(x, 3 * scale**2, 3, name=f"conv{options.depth}", init="zeros")
+        x = net.conv(x, options.width, 3, name=f"conv{i}", init="he" if i == 1 else "residual")
+        x = net.relu(x, name=f"relu{i}")
+    x = net.conv(x, 3 * scale**2, options.last, name=f"conv{options.depth}", init="zeros")
     anchor = net.conv(net.lr, 3 * scale**2, 1, name="anchor", init="anchor", trainable=False)
     x = net.clip(net.add(x, anchor, name="residual"), name="clip")
     return net.graph(net.depth_to_space(x, scale, name="shuffle"), network="mobile", options=vars(options))
