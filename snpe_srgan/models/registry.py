@@ -15,7 +15,12 @@ from collections.abc import Callable, Mapping
 from snpe_srgan.errors import ConfigError, did_you_mean
 from snpe_srgan.models.graph import Graph
 
-MODULES = {"srgan": "snpe_srgan.models.srgan", "mobile": "snpe_srgan.models.mobile"}
+MODULES = {
+    "srgan": "snpe_srgan.models.srgan",
+    "mobile": "snpe_srgan.models.mobile",
+    "rcan": "snpe_srgan.models.rcan",
+    "pff": "snpe_srgan.models.pff",
+}
 _NETWORKS: dict[str, tuple[type, Callable[..., Graph]]] = {}
 
 
