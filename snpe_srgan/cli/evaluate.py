@@ -2,6 +2,7 @@
 snpe-srgan evaluate generator_w8a8.dlc Set5 --on emulator --limit 1
 snpe-srgan evaluate generator.npz Set5 --min-psnr 31.0        # exit code 1 when it is less
 snpe-srgan evaluate bicubic Set5
+snpe-srgan evaluate mobile Set5 --perceptual hed_vgg16        # how far its pictures look from HR to a network
 """
 
 from __future__ import annotations
@@ -23,11 +24,21 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set.")
+@click.option(
+    "--perceptual",
+    type=click.Choice(["squeezenet", "hed_vgg16", "vgg16", "vgg19", "lpips"]),
+    help="A perceptual distance as well, on this network's features; lpips with both files.",
+)
+@click.option("--perceptual-weights", type=click.Path(), metavar="FILE", help="That network's weights.")
+@click.option("--lpips-heads", type=click.Path(), metavar="FILE", help="LPIPS' trained channel weights (.npz).")
 @click.option("--save-images", type=click.Path(), metavar="DIR", help="Write the model's pictures to DIR/<dataset>/.")
 @click.option("--min-psnr", type=float, help="Exit with 1 when the mean PSNR of any set is less.")
 @overwrite_option
 @common
-def command(model, datasets, protocol, border, tile, scale, limit, save_images, min_psnr, overwrite, output, **where):
+def command(
+    model, datasets, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads, save_images,
+    min_psnr, overwrite, output, **where,
+):  # fmt: skip
     """PSNR and SSIM of a model against bicubic.
 
     MODEL may also be 'bicubic'. DATASET is a folder: HR beside LRx4 (LR is read), DIV2K's layout, or pictures (LR is
@@ -40,6 +51,7 @@ def command(model, datasets, protocol, border, tile, scale, limit, save_images, 
     from snpe_srgan.metrics.protocol import Protocol
 
     chosen = Protocol(protocol, border)
+    distance = _distance(perceptual, perceptual_weights, lpips_heads)
     with contextlib.ExitStack() as stack:
         session = None
         if model != "bicubic":
@@ -55,7 +67,7 @@ def command(model, datasets, protocol, border, tile, scale, limit, save_images, 
             saver = Saver(save_images, data, overwrite) if save_images else None
             results.append(
                 evaluate(
-                    session, data, protocol=chosen, limit=limit, tile=tile, save=saver,
+                    session, data, protocol=chosen, limit=limit, tile=tile, perceptual=distance, save=saver,
                     progress=lambda i, n, name: output.note(f"({i + 1}/{n}) {name}") if output.progress else None,
                 )
             )  # fmt: skip
@@ -73,6 +85,20 @@ def command(model, datasets, protocol, border, tile, scale, limit, save_images, 
             )
             output.error(error.lines())
         raise SystemExit(CheckFailed.exit_code)
+
+
+def _distance(name, weights, heads):
+    from snpe_srgan.errors import UsageError
+
+    if weights and not name:
+        raise UsageError("--perceptual-weights goes with --perceptual")
+    if heads and name != "lpips":
+        raise UsageError("--lpips-heads goes with --perceptual lpips")
+    if not name:
+        return None
+    from snpe_srgan.metrics.perceptual import load_distance
+
+    return load_distance(name, weights=weights, heads=heads)
 
 
 class Saver:
@@ -98,11 +124,18 @@ def _text(results) -> list[str]:
 
     lines = []
     for r in results:
-        rows = [[p.name, *_cells(p.score, p.bicubic), f"{p.seconds:.2f}"] for p in r.pictures]
-        rows.append([f"mean of {len(r.pictures)}", *_cells(r.mean, r.bicubic), ""])
-        header = [r.dataset, "PSNR", "SSIM", "bicubic", "SSIM", "gain", "seconds"]
+        rows = [[p.name, *_cells(p.score, p.bicubic), *_looks(p.perceptual), f"{p.seconds:.2f}"] for p in r.pictures]
+        means = _looks(r.perceptual.mean) if r.perceptual else []
+        rows.append([f"mean of {len(r.pictures)}", *_cells(r.mean, r.bicubic), *means, ""])
+        looks = ["distance", "bicubic"] if r.perceptual else []
+        header = [r.dataset, "PSNR", "SSIM", "bicubic", "SSIM", "gain", *looks, "seconds"]
         lines += [table(header, rows), f"{r.engine}, x{r.scale}, {r.origin}", ""]
-    return [*lines, results[0].protocol]
+    last = results[0]
+    return [*lines, last.protocol, *([f"distance: {last.perceptual.protocol}"] if last.perceptual else [])]
+
+
+def _looks(distances) -> list[str]:
+    return [f"{distances.model:.4f}", f"{distances.bicubic:.4f}"] if distances else []
 
 
 def _cells(score, bicubic) -> list[str]:

@@ -32,7 +32,7 @@ class FeatureLayer:
     channels: int = 0
     size: int = 3
     stride: int = 1
-    padding: str = "SAME"
+    padding: str | int = "SAME"  # a number: so many pixels on each side (not in a training)
 
 
 @dataclass(frozen=True)

@@ -47,38 +47,40 @@ class FeatureWeights:
     sha256: str
 
 
-def find_weights(description: FeatureDescription, path: str | os.PathLike | None) -> FeatureWeights:
-    """The weights from `path`, or from where this network's are to be had.
+def find_weights(
+    description: FeatureDescription, path: str | os.PathLike | None, *, option: str = "features.weights:"
+) -> FeatureWeights:
+    """The weights from `path`, or from where this network's are to be had; `option` is how a user names a path.
 
     Raises:
         InputError: a file that is not that network's.
         MissingToolError: no file was named, and there is no package and no download.
     """
     if path is None and description.packaged:
-        path = _in_package(description.packaged)
+        path = _in_package(description.packaged, option)
     elif path is None and description.keras:
-        path = _download(description)
+        path = _download(description, option)
     elif path is None:
         raise MissingToolError(
-            f"the weights of {description.name} have to be a local file", where="features.weights",
-            hint=f"features.weights: path/to/{description.name}_..._notop.h5 (Keras layout)",
-        )  # fmt: skip
+            f"the weights of {description.name} have to be a local file",
+            hint=f"{option} path/to/{description.name}_..._notop.h5 (Keras layout)",
+        )
     return FeatureWeights(read_h5(description, path), Path(path).name, sha256(path))
 
 
-def _in_package(packaged: Packaged) -> Path:
+def _in_package(packaged: Packaged, option: str) -> Path:
     spec = importlib.util.find_spec(packaged.module)  # finds the folder without importing it
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / packaged.file
         if path.is_file():
             return path
     raise MissingToolError(
-        f"the package {packaged.package.partition('==')[0]} is not installed", where="features.network",
-        hint=f"{packaged.install}  (or set features.weights: path/to/{Path(packaged.file).name})",
-    )  # fmt: skip
+        f"the package {packaged.package.partition('==')[0]} is not installed",
+        hint=f"{packaged.install}   (or {option} path/to/{Path(packaged.file).name})",
+    )
 
 
-def _download(description: FeatureDescription) -> Path:
+def _download(description: FeatureDescription, option: str) -> Path:
     """Keras' own copy of the file, downloaded where it is not there yet."""
     import tensorflow as tf
 
@@ -89,8 +91,8 @@ def _download(description: FeatureDescription) -> Path:
     except Exception as error:  # Keras raises a plain Exception for a failed download
         raise MissingToolError(
             f"the weights of {description.name} are not here and Keras cannot download them ({error})",
-            where="features.weights", hint=f"connect to the internet once, or set features.weights: path/to/{file}",
-        ) from error  # fmt: skip
+            hint=f"connect to the internet once, or {option} path/to/{file}",
+        ) from error
 
 
 def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -117,7 +119,7 @@ def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[st
         hint = description.packaged.install if description.packaged else hint
         raise InputError(
             f"not a Keras weight file of {description.name} ({error})", where=path,
-            hint=hint and f"{hint}, or unset features.weights",
+            hint=hint,
         ) from error  # fmt: skip
     return arrays
 

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of a model, or of bicubic, on a data set, picture by picture, beside bicubic.
+"""PSNR and SSIM (and a perceptual distance) of a model, or of bicubic, on a data set, picture by picture.
 
 evaluation = evaluate(session, find_evaluation_set("Set5", scale=4))
 evaluation.mean.psnr, evaluation.bicubic.psnr
@@ -6,19 +6,29 @@ evaluation.mean.psnr, evaluation.bicubic.psnr
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.imaging.bicubic import upscale as bicubic_upscale
 from snpe_srgan.imaging.colour import grey_to_rgb, rgb_to_grey
-from snpe_srgan.metrics.dataset import EvaluationSet
+from snpe_srgan.metrics.dataset import EvaluationSet, Pair
+from snpe_srgan.metrics.perceptual import PerceptualDistance, WeightFile
 from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The model's perceptual distance from HR, and bicubic's."""
+
+    model: float
+    bicubic: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,17 @@ class PictureScore:
     score: Score
     bicubic: Score
     seconds: float
+    perceptual: Distances | None = None
+
+
+@dataclass(frozen=True)
+class Perceptual:
+    """The perceptual distance of a data set: which one it is, the means, the files of weights."""
+
+    name: str
+    protocol: str
+    mean: Distances
+    weights: tuple[WeightFile, ...]
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,7 @@ class Evaluation:
     mean: Score
     bicubic: Score
     remark: str | None = None
+    perceptual: Perceptual | None = None
 
     @property
     def gain(self) -> float:
@@ -59,6 +81,7 @@ def evaluate(
     protocol: Protocol | None = None,
     limit: int | None = None,
     tile: tuple[int, int] | None = None,
+    perceptual: PerceptualDistance | None = None,
     save: Callable[[str, np.ndarray, bool], None] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Evaluation:
@@ -66,6 +89,7 @@ def evaluate(
 
     Args:
         limit: only the first so many pictures.
+        perceptual: a distance that is measured beside PSNR and SSIM.
         save: called with (name, the model's picture, whether it is grey).
         progress: called with (pictures done, pictures in all, name) before each picture.
     """
@@ -84,15 +108,16 @@ def evaluate(
             if session is not None:
                 inexact.append(plan(session, *pair.lr.shape[:2], tile=tile).inexact)
             sr = baseline if session is None else upscale_pixels(session, pair.lr, tile=tile)
+            seconds = time.perf_counter() - start
+            distances = perceptual and _distances(perceptual, sr, baseline, pair)
         except SnpeSrganError as error:
             where = "; ".join(filter(None, (str(files.lr_path or files.hr_path), error.where)))
             raise type(error)(error.what, where=where, hint=error.hint) from error
-        seconds = time.perf_counter() - start
         scores = [
             score(picture, pair.hr, protocol=protocol, scale=dataset.scale, grey=pair.grey)
             for picture in (sr, baseline)
         ]
-        rows.append(PictureScore(files.name, *scores, seconds))
+        rows.append(PictureScore(files.name, *scores, seconds, distances))
         if save is not None:
             save(files.name, grey_to_rgb(rgb_to_grey(sr)) if pair.grey else sr, pair.grey)
     inexact = [why for why in inexact if why]
@@ -106,4 +131,18 @@ def evaluate(
         mean=mean_score([row.score for row in rows]),
         bicubic=mean_score([row.bicubic for row in rows]),
         remark=f"{len(inexact)} of {total} pictures not run as a whole; the first: {inexact[0]}" if inexact else None,
+        perceptual=perceptual and _summary(perceptual, [row.perceptual for row in rows]),
     )
+
+
+def _distances(perceptual: PerceptualDistance, sr: np.ndarray, baseline: np.ndarray, pair: Pair) -> Distances:
+    pictures = [sr] if sr is baseline else [sr, baseline]
+    if pair.grey:
+        pictures = [grey_to_rgb(rgb_to_grey(picture)) for picture in pictures]
+    values = perceptual.distances(pair.hr, pictures)
+    return Distances(values[0], values[-1])
+
+
+def _summary(perceptual: PerceptualDistance, rows: list[Distances]) -> Perceptual:
+    mean = Distances(*(math.fsum(values) / len(rows) for values in zip(*map(astuple, rows), strict=True)))
+    return Perceptual(perceptual.name, perceptual.describe(), mean, perceptual.files)

