@@ -37,6 +37,13 @@ def test_of_table_1_only_the_855_has_the_tensor_accelerator():
     assert all(chip.hexagon for chip in chips.CHIPS if chip.dsp or chip.aip)
 
 
+def test_the_marks_are_those_of_qualcomms_matrix():
+    """The "Snapdragon Device Support Matrix" of SNPE 1.17 and 2.5; CPU and GPU are marked everywhere."""
+    dsp, none = ("855", "845", "835", "821", "820", "710", "660", "605"), ("652", "636", "630", "625", "450")
+    assert all(chips.find(name).dsp for name in dsp) and not any(chips.find(name).dsp for name in none)
+    assert [name for name in (*dsp, *none) if chips.find(name).aip] == ["855"]
+
+
 @pytest.mark.parametrize("text", ["845", "Snapdragon 845", "SDM845", "sdm845", "Pixel 3"])
 def test_chips_are_found_by_name_part_and_phone(text):
     assert chips.find(text).part == "SDM845"

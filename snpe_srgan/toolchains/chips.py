@@ -3,11 +3,16 @@
     chip = find("845")           # or "SDM845", "Snapdragon 845", "Pixel 3"
     chip.dsp, chip.aip, chip.hexagon
 
-Table 1 repeats Qualcomm's list of what SNPE 1.x supports, and `table_1` marks the chips of that list (from public
-documents of 2018 and 2019; the paper's own page was not at hand to compare). `dsp` is the Hexagon vector unit (HVX, up
-to v66) or the tensor processor (HTP, from v68), `aip` the tensor accelerator beside it (HTA) that only some chips of
-2018 to 2020 have: on later ones the HTP takes both parts. The phones are examples, a few of many. What the
-onnxruntime-qnn wheel can compile for (SoC id, VTCM, cost model) stands in `socs.py`.
+Table 1 repeats Qualcomm's "Snapdragon Device Support Matrix" of SNPE 1.x; `table_1` marks its chips. The paper's own
+page was not at hand. Compared row by row with that matrix as the reference guides of SNPE 1.17 and 2.5 print it: 855,
+845, 835, 821, 820, 710, 660, 652, 636, 630, 625 and 450 are marked as there. 653, 650 and 626 stand in the same list
+(quoted in TensorFlow's issue 17526) without their marks; for 670 no such list was found: it has the 710's Hexagon 685.
+The DSPs of 855, 845 / 710, 835 and 660 / 821 / 820 are 690, 685, 682, 680 (TensorFlow Lite's list for its Hexagon
+delegate), which is v66, v65, v62, v60.
+
+`dsp` is the Hexagon vector unit (HVX, up to v66) or the tensor processor (HTP, from v68), `aip` the tensor accelerator
+beside it (HTA) that only some chips of 2018 to 2020 have: on later ones the HTP takes both parts. The phones are
+examples, a few of many. What the onnxruntime-qnn wheel can compile for (SoC id, VTCM, cost model) stands in `socs.py`.
 """
 
 from __future__ import annotations
@@ -80,6 +85,7 @@ TABLE_1 = (
     _old("450", "SDM450", None, "Redmi 5, Moto G6"),
 )
 BETWEEN = (
+    _old("605", "QCS605", 65, "", table_1=False),  # in the matrix of SNPE 2.5; in cameras, not in phones
     _old("865", "SM8250", 66, "Xiaomi Mi 10, Galaxy S20", aip=True, table_1=False),
     _old("765G", "SM7250", 66, "Pixel 5", aip=True, table_1=False),
 )
