@@ -20,10 +20,14 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
+@click.option(
+    "--values", type=click.Choice(["ours", "0..1", "-1..1", "0..255"]), default="ours",
+    help="Black and white as a network of others takes and gives them; ours take 0..1 and give -1..1.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @overwrite_option
 @common
-def command(typed, out, tile, dry_run, overwrite, output, **where):
+def command(typed, out, tile, values, dry_run, overwrite, output, **where):
     """Enlarge pictures.
 
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
@@ -39,6 +43,7 @@ def command(typed, out, tile, dry_run, overwrite, output, **where):
     from snpe_srgan.artifacts.resolve import is_name, resolve
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
+    from snpe_srgan.runtimes.values import with_values
 
     if dry_run and where["on"] not in ("sdk", "device"):
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
@@ -63,7 +68,12 @@ def command(typed, out, tile, dry_run, overwrite, output, **where):
         watch = Watch(output, jobs)
         try:
             done, failed = enlarge(
-                session, jobs, tile=tile, overwrite=overwrite, started=watch.started, tiles_done=watch.tiles_done
+                with_values(session, values),
+                jobs,
+                tile=tile,
+                overwrite=overwrite,
+                started=watch.started,
+                tiles_done=watch.tiles_done,
             )
         finally:
             watch.close()

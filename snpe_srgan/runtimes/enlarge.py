@@ -17,6 +17,7 @@ from snpe_srgan.imaging.pictures import check_output, list_pictures, output_form
 from snpe_srgan.imaging.writing import WRITABLE
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import plan, upscale_picture
+from snpe_srgan.runtimes.values import unlike
 
 KEPT = (".png", ".tif", ".tiff", ".webp")  # lossless formats with transparency; other pictures become .png
 
@@ -152,6 +153,11 @@ def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> En
     sr = upscale_picture(session, picture, tile=tile, progress=tiles_done)
     after = time.perf_counter()
     notes = write_picture(job.target, sr, overwrite=overwrite)
+    if (likeness := unlike(picture.rgb, sr.rgb, session.scale)) is not None:
+        notes = (
+            *notes, f"has little to do with the picture ({likeness:.1f} dB when made small again): an untrained "
+            "network, or one for other numbers than 0 to 1: --values 0..255, 0..1 or -1..1",
+        )  # fmt: skip
     return Enlarged(
         source=job.source,
         target=job.target,

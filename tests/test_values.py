@@ -1,0 +1,67 @@
+"""Networks that take and give other numbers than ours."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from helpers_cli import snpe_srgan
+from helpers_onnx import Net
+from PIL import Image
+
+from snpe_srgan.imaging.pictures import read_picture
+from snpe_srgan.runtimes.values import VALUES, unlike, with_values
+
+
+class Doubling:
+    """x2 by repeated pixels, in a convention of its own; it counts on getting that convention's numbers."""
+
+    scale, overlap = 2, 7
+
+    def __init__(self, values):
+        (self.low, self.high), self.out = VALUES[values]
+
+    def run(self, lr):
+        assert np.allclose((lr.min(), lr.max()), (self.low, self.high))
+        unit = (lr - self.low) / (self.high - self.low)
+        return (unit * (self.out[1] - self.out[0]) + self.out[0]).repeat(2, 1).repeat(2, 2)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_every_convention_becomes_ours(values, rng):
+    lr = rng.random((1, 5, 4, 3), np.float32)
+    lr[0, 0, :2, 0] = 0, 1
+    session = with_values(Doubling(values), values)
+    assert np.allclose(session.run(lr), lr.repeat(2, 1).repeat(2, 2) * 2 - 1, atol=1e-5)
+    assert session.overlap == 7 and not hasattr(session, "run_all")
+
+
+def test_all_tiles_at_once_are_converted_too(rng):
+    session = Doubling("0..255")
+    session.run_all = lambda arrays: iter([session.run(lr) for lr in arrays])
+    lr = rng.random((1, 3, 3, 3), np.float32)
+    lr[0, 0, :2, 0] = 0, 1
+    (sr,) = with_values(session, "0..255").run_all([lr])
+    assert np.allclose(sr[:, ::2, ::2], lr * 2 - 1, atol=1e-5)
+
+
+def test_only_what_has_little_to_do_with_the_picture_is_unlike(rng):
+    lr = rng.integers(0, 256, (300, 210, 3), dtype=np.uint8)
+    sr = lr.repeat(2, 0).repeat(2, 1)
+    assert unlike(lr, sr, 2) is None
+    assert unlike(lr, 255 - sr, 2) < 10
+
+
+def test_a_network_for_0_to_255_is_found_out_and_served(tmp_path):
+    """It adds 10 levels of 255: in its own numbers a faint difference, in ours white."""
+    net = Net()
+    lifted = net.op("Add", net.start(), net.const(np.float32(10)))
+    onnx.save(net.model(lifted, (8, 8), scale=1), tmp_path / "net.onnx")
+    pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    command = ["run", tmp_path / "net.onnx", tmp_path / "photo.png", "-o", tmp_path / "sr.png", "--engine"]
+    done = snpe_srgan(*command, "onnxruntime")
+    assert done.code == 0 and "--values 0..255" in done.err
+    done = snpe_srgan(*command, "onnxruntime", "--values", "0..255", "--overwrite")
+    assert done.code == 0 and "--values" not in done.err
+    assert np.array_equal(read_picture(tmp_path / "sr.png").rgb, pixels + 10)
