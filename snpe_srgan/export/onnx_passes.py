@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snpe_srgan.export.onnx_net import Net
+from snpe_srgan.export.onnx_sizes import fuse_pool, fuse_resize
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +25,8 @@ AFFINE = ("Mul", "Div", "Add", "Sub")
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """All passes; changes and returns `model`."""
     net = Net(model)
-    for step in (drop_identities, cancel_transposes, explicit_attributes, fold_affine, fuse_prelu, fuse_clip):
+    passes = (drop_identities, cancel_transposes, explicit_attributes, fold_affine, fuse_prelu, fuse_clip)
+    for step in (*passes, fuse_resize, fuse_pool):
         step(net)
         net.drop_unused()
     plain_names(net)
@@ -209,8 +211,8 @@ def fuse_clip(net: Net) -> None:
 
 
 def plain_names(net: Net) -> None:
-    """Names as `to_onnx` gives them: TensorFlow's `name:0` as `name`, a convolution's without the `_bn` of the batch
-    norm it took in, nodes after what they give, constants after the node that reads them."""
+    """Names as `to_onnx` gives them: TensorFlow's `name:0` as `name`, a convolution's without the `_bn` or
+    `_scale` of what it took in, nodes after what they give, constants after the node that reads them."""
     given = net.inputs | net.outputs
     used = {name for node in net.nodes for name in [*node.input, *node.output]} | given
     renamed: dict[str, str] = {}
@@ -223,8 +225,13 @@ def plain_names(net: Net) -> None:
     for node in net.nodes:
         for name in node.output:
             short = name.removesuffix(":0")
-            rename(name, short.removesuffix("_bn") if node.op_type == "Conv" else short)
-    roles = {"Conv": {1: "kernel", 2: "bias"}, "PRelu": {1: "alpha"}, "Clip": {1: "low", 2: "high"}}
+            rename(name, short.removesuffix("_scale").removesuffix("_bn") if node.op_type == "Conv" else short)
+    roles = {
+        "Conv": {1: "kernel", 2: "bias"},
+        "PRelu": {1: "alpha"},
+        "Clip": {1: "low", 2: "high"},
+        "Mul": {1: "factor"},
+    }
     for node in net.nodes:
         label = renamed.get(node.output[0], node.output[0])
         for i, role in roles.get(node.op_type, {}).items():

@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.bicubic import cubic_kernel
 from snpe_srgan.models.graph import Graph, Layer
 
 PRELU_SLOPE = 0.25  # He et al. 2015, section 2.1
@@ -89,6 +90,17 @@ def anchor(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return kernel, np.full(shape[-1], -1.0, np.float32)
 
 
+def bicubic(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (5, 5, 3, 3 * n * n) and bias (3 * n * n,): MATLAB's bicubic enlargement by n for a depth_to_space by n,
+    and the mapping of [0, 1] to [-1, 1]. A sub-pixel lies within half a pixel of its pixel, so 5 taps hold it all."""
+    block = round((shape[-1] / 3) ** 0.5)
+    offsets = (np.arange(block) + 0.5) / block - 0.5  # of the sub-pixels from their pixel
+    taps = cubic_kernel(offsets[:, None] - np.arange(-2, 3))  # (phase, tap)
+    phases = np.einsum("au,bv->uvab", taps, taps).reshape(5, 5, 1, block**2, 1)
+    kernel = 2.0 * phases * np.eye(3).reshape(3, 1, 3)
+    return kernel.reshape(shape).astype(np.float32), np.full(shape[-1], -1.0, np.float32)
+
+
 def initial_weights(graph: Graph, *, seed: int = 0) -> dict[str, np.ndarray]:
     """Every array of a fresh network, `layer/array` -> float32."""
     weights = {}
@@ -117,6 +129,8 @@ def _conv_weights(graph: Graph, layer: Layer, shapes: dict[str, tuple[int, ...]]
         kernel = he(rng, shape)
     elif kind == "residual":
         kernel = residual(rng, shape)
+    elif kind == "he_small":
+        kernel = (0.1 * he(rng, shape)).astype(np.float32)
     elif kind == "zeros":
         kernel = np.zeros(shape, np.float32)
     elif kind == "icnr":
@@ -130,6 +144,8 @@ def _conv_weights(graph: Graph, layer: Layer, shapes: dict[str, tuple[int, ...]]
         kernel, bias = rgb_tanh(rng, shape)
     elif kind == "anchor":
         kernel, bias = anchor(shape)
+    elif kind == "bicubic":
+        kernel, bias = bicubic(shape)
     else:
         raise InputError(f"unknown initialization '{kind}'", where=layer.name)
     return {"kernel": kernel, "bias": bias} if "bias" in shapes else {"kernel": kernel}

@@ -16,8 +16,11 @@ from snpe_srgan.errors import ConfigError, did_you_mean
 from snpe_srgan.models.graph import Graph
 
 MODULES = {
+    "srcnn": "snpe_srgan.models.srcnn",
+    "espcn": "snpe_srgan.models.espcn",
     "srgan": "snpe_srgan.models.srgan",
     "mobile": "snpe_srgan.models.mobile",
+    "esrgan": "snpe_srgan.models.esrgan",
     "rcan": "snpe_srgan.models.rcan",
     "pff": "snpe_srgan.models.pff",
 }

@@ -1,0 +1,111 @@
+"""Passes over what TensorFlow says with sizes: an enlargement by computed lengths, a mean over both axes.
+
+fuse_resize(net), fuse_pool(net)          # among the passes of onnx_passes.clean
+
+TensorFlow's nearest-neighbour enlargement takes the size of its result, which the frozen graph computes from the size
+of the picture: a Shape, a product and half a dozen operators on three numbers, none of which a chip has. What they
+compute is asked of two sizes; where both answers are the same whole factors, the operator gets those.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpe_srgan.export.onnx_net import Net
+
+PLACES = (b"tf_half_pixel_for_nn", b"half_pixel", b"asymmetric")
+SIZES = ((1, 8, 6, 10), (1, 8, 35, 9))  # asked of; NCHW
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+SHAPED = ("GlobalAveragePool", "Conv", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "Clip")
+
+
+def fuse_resize(net: Net) -> None:
+    """Resize to a computed size, nearest neighbour, by whole numbers: Resize by constant factors."""
+    from onnx import helper
+
+    for node in list(net.nodes):
+        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type != "Resize" or len(node.input) < 4 or not node.input[3] or own.get("mode") != b"nearest":
+            continue
+        if own.get("coordinate_transformation_mode", b"half_pixel") not in PLACES:
+            continue
+        chain = _chain(net, node.input[3])
+        factors = None if chain is None else _factors(net, chain, node)
+        if factors is None:
+            continue
+        # The product that TensorFlow's graph calls `<layer>/size` still knows the layer's name, which tf2onnx lost.
+        made = [x.removesuffix(":0") for n in chain for x in n.output]
+        sized = next((x.removesuffix("/size") for x in made if x.endswith("/size")), node.output[0])
+        name = node.output[0] if node.output[0] in net.outputs else sized
+        scales = net.constant(f"{name}/scales", factors)
+        resize = helper.make_node("Resize", [node.input[0], "", scales], [name], name=name, **NEAREST)
+        for other in net.readers(node.output[0]):
+            for i, x in enumerate(other.input):
+                other.input[i] = name if x == node.output[0] else x
+        net.replace(node, resize)
+
+
+def _chain(net: Net, tensor: str) -> list | None:
+    """The nodes that a tensor is computed by, first to last, back to where a shape is taken."""
+    makers = {x: node for node in net.nodes for x in node.output}
+    found, wanted = set(), [tensor]
+    while wanted:
+        x = wanted.pop()
+        if x in net.constants or x in found or not x:
+            continue
+        if x not in makers:
+            return None
+        found.add(x)
+        if makers[x].op_type != "Shape":
+            wanted += makers[x].input
+    return [node for node in net.nodes if found.intersection(node.output)]
+
+
+def _factors(net: Net, chain: list, node) -> np.ndarray | None:
+    """(4,) whole factors by which the computed size enlarges what `node` reads, if it does so at every size."""
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    shapes = [n for n in chain if n.op_type == "Shape"]
+    if any(n.input[0] != node.input[0] or n.attribute for n in shapes):
+        return None
+    nodes = [n for n in chain if n.op_type != "Shape"]
+    read = {x for n in nodes for x in n.input}
+    graph = helper.make_graph(
+        nodes,
+        "size",
+        [helper.make_tensor_value_info(n.output[0], TensorProto.INT64, [4]) for n in shapes],
+        [helper.make_tensor_value_info(node.input[3], TensorProto.INT64, [4])],
+        [numpy_helper.from_array(v, name) for name, v in net.constants.items() if name in read],
+    )
+    run = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+    answers = []
+    for size in SIZES:
+        made = run.run(None, {n.output[0]: np.array(size, np.int64) for n in shapes})[0]
+        if made.shape != (4,) or np.any(made % size):
+            return None
+        answers.append(made // size)
+    return answers[0].astype(np.float32) if np.array_equal(*answers) else None
+
+
+def fuse_pool(net: Net) -> None:
+    """The mean over height and width: GlobalAveragePool. The reshapes behind it turn nothing around: one pixel lies in
+    memory the same way whatever the order of its axes."""
+    from onnx import helper
+
+    pooled = set()
+    for node in list(net.nodes):
+        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        axes = net.constants.get(node.input[1]) if len(node.input) > 1 else None
+        spatial = axes is not None and sorted(axes.tolist()) in ([2, 3], [-2, -1])
+        if node.op_type == "ReduceMean" and spatial and own.get("keepdims", 1) == 1:
+            pool = helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], name=node.name)
+            net.replace(node, pool)
+            node = pool
+        if node.op_type == "GlobalAveragePool" or (node.op_type in SHAPED and node.input[0] in pooled):
+            pooled.add(node.output[0])
+        if node.op_type == "Reshape" and node.input[0] in pooled:
+            shape = net.constants.get(node.input[1])
+            if shape is not None and shape.size == 4 and shape[2:].tolist() == [1, 1]:
+                pooled.add(node.input[0])
+                net.remove(node, gives=node.input[0])
