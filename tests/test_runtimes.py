@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,10 +16,12 @@ from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.errors import InputError, MissingToolError, UsageError
 from snpe_srgan.export.cost import receptive_radius
+from snpe_srgan.imaging.tiles import plan_tiles
 from snpe_srgan.models.registry import describe
+from snpe_srgan.runtimes import tiling
 from snpe_srgan.runtimes.onnx_model import fix_size, onnx_facts
 from snpe_srgan.runtimes.open import open_session
-from snpe_srgan.runtimes.tiling import choose_tile
+from snpe_srgan.runtimes.tiling import choose_tile, tile_for
 from snpe_srgan.runtimes.upscale import plan, upscale_pixels
 from snpe_srgan.runtimes.wide_convolution import widen
 from snpe_srgan.toolchains import qnn
@@ -170,11 +173,26 @@ def test_chosen_tiles_stay_within_the_budget_and_waste_little(size, overlap):
         assert size[0] * size[1] <= pixels
         return
     assert tile[0] * tile[1] <= pixels * 1.02  # lengths are rounded up
-    from snpe_srgan.imaging.tiles import plan_tiles
-
     work = sum(t.height * t.width for t in plan_tiles(*size, tile=tile, overlap=overlap))
     square = sum(t.height * t.width for t in plan_tiles(*size, tile=(200, 200), overlap=overlap))
     assert work <= square * 1.02
+
+
+@pytest.mark.parametrize(("overlap", "a_pixel"), [(0, 1), (6, 576), (40, 12000)])
+@pytest.mark.parametrize("size", [(50, 50), (866, 1155), (300, 9000)])
+def test_more_memory_is_taken_only_where_it_saves_work(size, overlap, a_pixel, monkeypatch):
+    monkeypatch.setattr(tiling, "available_memory", lambda: 64 << 30)
+    facts = {"input_size": None, "overlap_unknown": None, "whole": None}
+    session = SimpleNamespace(overlap=overlap, bytes_per_pixel=a_pixel, **facts)
+
+    def cost(tile):
+        tiles = plan_tiles(*size, tile=tile or size, overlap=overlap)
+        return tiles[0].height * tiles[0].width * a_pixel, sum(t.height * t.width for t in tiles) / (size[0] * size[1])
+
+    memory, work = cost(tile_for(session, *size))
+    assert memory <= 1.02 * tiling.BUDGETS[-1] and (work <= tiling.TWICE or memory > tiling.BUDGETS[-1] / 2)
+    half = choose_tile(*size, overlap=overlap, pixels=int(memory / 2.1) // a_pixel)
+    assert memory <= 1.02 * tiling.BUDGETS[0] or cost(half)[1] > tiling.TWICE
 
 
 def test_a_fixed_size_below_twice_the_radius_names_the_size_to_convert_with(tmp_path):

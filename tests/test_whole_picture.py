@@ -71,7 +71,7 @@ def test_a_pooling_of_channels_reads_one_pixel():
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_memory_decides_and_tiles_are_said(engine, pixels, tmp_path, monkeypatch):
-    monkeypatch.setattr(tiling, "BUDGET", 1)  # what would cut any other network in tiles
+    monkeypatch.setattr(tiling, "BUDGETS", [1])  # what would cut any other network in tiles
     with opened(attentive(), tmp_path, engine) as session:
         assert plan(session, *pixels.shape[:2]) == plan(session, *pixels.shape[:2], tile=None)
         assert plan(session, *pixels.shape[:2]).inexact is None and plan(session, *pixels.shape[:2]).tile is None

@@ -63,5 +63,7 @@ def pixels_to_hr(pixels: np.ndarray) -> np.ndarray:
 def sr_to_pixels(sr: np.ndarray, dtype: type = np.uint8) -> np.ndarray:
     """A network's output, floats in [-1, 1] (clipped), as uint8 / uint16 pixels, halves rounded up."""
     white = full_range(np.dtype(dtype))
-    scaled = (sr.astype(np.float32) + np.float32(1)) * np.float32(white / 2) + np.float32(0.5)
-    return np.clip(scaled, 0, white).astype(dtype)
+    scaled = sr.astype(np.float32, copy=False) + np.float32(1)
+    scaled *= np.float32(white / 2)  # in place: a large picture's time goes into touching new memory
+    scaled += np.float32(0.5)
+    return np.clip(scaled, 0, white, out=scaled).astype(dtype)
