@@ -1,0 +1,87 @@
+"""Writing PNG files of 8 and 16 bits (PNG specification, ISO/IEC 15948, third edition), on all processors.
+
+Pillow writes no 16 bits, and its encoder is one thread's work: a third of the time that it takes to enlarge a photo.
+Here bands of rows are filtered and deflated each by itself, flushed to whole bytes, and put one behind the other.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> grey, grey + alpha, RGB, RGBA
+_BAND = 1 << 20  # bytes of a band: each starts without a history, which at this length costs nothing
+_THREADS = 8  # at most: each holds about eight bands
+_ADLER = 65521
+
+
+def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int = 2) -> Iterator[bytes]:
+    """The bytes of a PNG file with the pixels `planes`, uint8 / uint16 `(h, w, 1..4)`, piece by piece.
+
+    `level` is zlib's; 6 takes three times as long as 2, to make the file a tenth smaller.
+    """
+    height, width, channels = planes.shape
+    pixel = channels * planes.itemsize
+    yield b"\x89PNG\r\n\x1a\n"
+    yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * planes.itemsize, _COLOUR_TYPE[channels], 0, 0, 0))
+    if icc_profile:
+        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile))
+    step = max(1, _BAND // (1 + width * pixel))
+
+    def pack(start: int) -> tuple[bytes, int, int]:
+        band = _bytes(planes[max(0, start - 1) : start + step])
+        above, rows = (band[0], band[1:]) if start else (np.zeros_like(band[0]), band)
+        data = filter_rows(rows, above, pixel)
+        packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        return packer.compress(data.data) + packer.flush(zlib.Z_FULL_FLUSH), zlib.adler32(data.data), data.size
+
+    yield _chunk(b"IDAT", b"\x78\x5e")
+    checksum = 1
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:  # zlib and numpy let other threads run
+        for packed, adler, size in pool.map(pack, range(0, height, step)):
+            checksum = _join_adler(checksum, adler, size)
+            yield _chunk(b"IDAT", packed)
+    yield _chunk(b"IDAT", b"\x03\x00" + struct.pack(">I", checksum))  # an empty last block ends the stream
+    yield _chunk(b"IEND", b"")
+
+
+def filter_rows(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
+    """Filters raw bytes `(n, bytes)`, `above` being the row before the first: `(n, 1 + bytes)` uint8.
+
+    Each row gets the filter with the smallest sum of absolute differences, the specification's own advice (12.7), of
+    none, left, up and average; Paeth's costs more than it saves on enlarged pictures. `pixel` is a pixel's bytes.
+    """
+    up = np.concatenate([above[None], rows[:-1]])
+    left = np.zeros_like(rows)
+    left[:, pixel:] = rows[:, :-pixel]
+    average = (left & up) + ((left ^ up) >> 1)  # in 8 bits, without the carry
+    candidates = [rows, rows - left, rows - up, rows - average]
+    sizes = [np.minimum(c, -c).sum(axis=1, dtype=np.int64) for c in candidates]  # |c| as a signed byte
+    best = np.argmin(sizes, axis=0)
+    filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = best
+    for kind, candidate in enumerate(candidates):
+        filtered[best == kind, 1:] = candidate[best == kind]
+    return filtered
+
+
+def _bytes(rows: np.ndarray) -> np.ndarray:
+    """Rows of pixels as rows of bytes, the high byte of 16 bits first."""
+    ordered = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder(">"))
+    return ordered.view(np.uint8).reshape(len(rows), -1)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def _join_adler(first: int, second: int, size: int) -> int:
+    """Adler-32 (RFC 1950) of two runs of bytes behind each other, the second `size` bytes long, from that of each."""
+    a1, b1, a2, b2 = first & 0xFFFF, first >> 16, second & 0xFFFF, second >> 16
+    low, high = (a1 + a2 - 1) % _ADLER, (b1 + b2 + size * (a1 - 1)) % _ADLER
+    return high << 16 | low
