@@ -245,6 +245,24 @@ def test_rebuilt_graph_gives_the_same_bits_on_the_emulator(net, kind, tmp_path, 
 
 
 @needs_wheel
+def test_operators_of_several_nodes_compute_what_the_model_did(tmp_path):
+    net = nets.Net(6)
+    vector = [net.const(net.random.standard_normal(4).astype(np.float32)) for _ in range(2)]
+    x = net.op("Softplus", net.conv(net.start(), 3, 4))
+    x = net.op("InstanceNormalization", net.op("Reciprocal", net.op("Sqrt", x)), *vector, epsilon=1e-3)
+    x = net.op("LayerNormalization", net.op("Transpose", x, perm=[0, 2, 3, 1]), *vector, axis=-1, epsilon=1e-3)
+    x = net.op("LogSoftmax", net.op("Transpose", x, perm=[0, 3, 1, 2]), axis=3)
+    x = net.op("MatMul", net.op("Transpose", x, perm=[0, 1, 3, 2]), x)
+    x = net.op("Tile", x, net.const(np.array([1, 1, 2, 2], np.int64)))
+    model = net.model(net.conv(x, 4, 3, gain=0.01), (8, 8), scale=2)
+    onnx.save(model, tmp_path / "x.onnx")
+    qnn.write_dlc(tmp_path / "x.onnx", tmp_path / "x.dlc")
+    dlc, lr = read(tmp_path / "x.dlc"), nets.lr_batch((8, 8))
+    assert {"InstanceNorm", "LayerNorm", "LogSoftmax", "MatMul", "Tile"} <= {n.type for n in dlc.graphs[0].nodes}
+    assert np.allclose(nets.run_cpu(rebuild(dlc), lr)[0], nets.run_cpu(model, lr)[0], atol=1e-4)
+
+
+@needs_wheel
 def test_onnxruntimes_own_quantization_too(tmp_path, emulator):
     """Its QDQ leaves PReLU and pixel shuffle in float: integers and floats in one graph."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static

@@ -37,6 +37,9 @@ FUNCTIONS = {
     "ElementWiseSquareRoot": np.sqrt,
     "ElementWiseLog": np.log,
     "ElementWiseNeg": np.negative,
+    "ElementWiseRsqrt": lambda x: 1 / np.sqrt(x),
+    "ElementWiseSoftplus": lambda x: np.log1p(np.exp(x)),
+    "ElementWiseSin": np.sin,
 }
 
 
@@ -48,6 +51,31 @@ def test_functions(kind):
 def test_relu_with_limits():
     y = run("ReluMinMax", [X.shape], attributes={"min_value": 1.0, "max_value": 2.5})[0]
     assert np.array_equal(y, np.clip(X, 1, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "wanted"),
+    [
+        ("ElementWiseUnary", 10, 1 / X),
+        ("ElementWiseUnary", 12, 1 / np.sqrt(X)),
+        ("ElementWiseBinary", 4, np.floor(X / X[0, 0, 0])),
+        ("ElementWiseBinary", 17, (X - X[0, 0, 0]) ** 2),
+        ("ElementWiseFloorDiv", None, np.floor(X / X[0, 0, 0])),
+        ("ElementWiseSquaredDifference", None, (X - X[0, 0, 0]) ** 2),
+    ],
+)
+def test_arithmetic_by_number_and_by_name(kind, number, wanted):
+    given = {} if number is None else {"operation": number}
+    weights = () if kind.endswith("Unary") else (X[0, 0, 0],)
+    assert np.allclose(run(kind, [X.shape], attributes=given, weights=weights)[0], wanted, atol=1e-3)
+
+
+def test_elu_has_its_slope_and_a_scaled_softmax_is_refused():
+    x = X - 4
+    y = run("Elu", [X.shape], attributes={"alpha": 0.25}, x=x)[0]
+    assert np.allclose(y, np.where(x > 0, x, 0.25 * np.expm1(x)), atol=1e-5)
+    with pytest.raises(InputError, match="beta"):
+        run("Softmax", [X.shape], attributes={"beta": 2.0})
 
 
 def test_fully_connected_takes_the_image_rows_first():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from snpe_srgan.dlc import operators_composed as composed
 from snpe_srgan.dlc import operators_layout as layout
 from snpe_srgan.dlc.operators_layout import TO_NCHW
 from snpe_srgan.errors import InputError
@@ -16,8 +17,9 @@ from snpe_srgan.errors import InputError
 HWIO_TO_OIHW = (3, 2, 0, 1)
 HWIO_TO_IOHW = (2, 3, 0, 1)
 BINARY = {0: "Add", 2: "Div", 10: "Max", 11: "Min", 13: "Mul", 16: "Pow", 18: "Sub"}
-UNARY = {0: "Abs", 1: "Asin", 2: "Atan", 3: "Ceil", 4: "Cos", 5: "Exp", 6: "Floor", 7: "Log", 8: "Neg", 11: "Round",
-         13: "Sign", 14: "Sin", 15: "Sqrt"}  # fmt: skip
+FLOOR_DIVIDE, SQUARED_DIFFERENCE, RSQRT = 4, 17, 12
+UNARY = {0: "Abs", 1: "Asin", 2: "Atan", 3: "Ceil", 4: "Cos", 5: "Exp", 6: "Floor", 7: "Log", 8: "Neg",
+         10: "Reciprocal", 11: "Round", 13: "Sign", 14: "Sin", 15: "Sqrt"}  # fmt: skip
 
 
 def convolution(builder, op):
@@ -90,7 +92,9 @@ def neuron(builder, op):
     if number == 2:
         alpha, beta = float(op.scalar("alpha", 0.2)), float(op.scalar("beta", 0.5))
         return builder.op("HardSigmoid", inputs, wish, alpha=alpha, beta=beta)
-    kinds = {1: "Gelu", 3: "HardSwish", 4: "Relu", 6: "Sigmoid", 7: "Softplus", 8: "Tanh"}
+    if number == 7:
+        return composed.softplus(builder, op)
+    kinds = {1: "Gelu", 3: "HardSwish", 4: "Relu", 6: "Sigmoid", 8: "Tanh"}
     if number not in kinds:
         raise InputError(f"activation function number {number} is not known")
     return builder.op(kinds[number], inputs, wish)
@@ -98,6 +102,8 @@ def neuron(builder, op):
 
 def binary(builder, op):
     number = int(op.scalar("operation"))
+    if number in (FLOOR_DIVIDE, SQUARED_DIFFERENCE):
+        return (floor_divide if number == FLOOR_DIVIDE else squared_difference)(builder, op)
     if number not in BINARY:
         raise InputError(f"arithmetic operation number {number} is not known")
     return elementwise(BINARY[number])(builder, op)
@@ -110,8 +116,19 @@ def elementwise(kind: str):
     return rule
 
 
+def floor_divide(builder, op):
+    return builder.op("Floor", [elementwise("Div")(builder, op)], f"{op.output}/floor")
+
+
+def squared_difference(builder, op):
+    difference = elementwise("Sub")(builder, op)
+    return builder.op("Mul", [difference, difference], f"{op.output}/square")
+
+
 def unary(builder, op):
     number = int(op.scalar("operation"))
+    if number == RSQRT:
+        return composed.rsqrt(builder, op)
     if number not in UNARY:
         raise InputError(f"element-wise function number {number} is not known")
     return builder.op(UNARY[number], [builder.value(op.input(0))], f"{op.output}/value")
@@ -165,9 +182,18 @@ def fully_connected(builder, op):
 
 
 OPERATORS = {
-    **{kind: function(kind) for kind in ("Relu", "Sigmoid", "Tanh", "Elu", "Gelu", "HardSwish")},
-    **{f"ElementWise{kind}": function(kind) for kind in ("Abs", "Ceil", "Exp", "Floor", "Log", "Neg", "Round", "Sign")},
+    **{kind: function(kind) for kind in ("Relu", "Sigmoid", "Tanh", "Gelu", "HardSwish")},
+    **{f"ElementWise{kind}": function(kind) for kind in UNARY.values()},
     "ElementWiseSquareRoot": function("Sqrt"),
+    "ElementWiseRsqrt": composed.rsqrt,
+    "ElementWiseSoftplus": composed.softplus,
+    "ElementWiseFloorDiv": floor_divide,
+    "ElementWiseSquaredDifference": squared_difference,
+    "Elu": composed.elu,
+    "InstanceNorm": composed.instance_norm,
+    "LayerNorm": composed.layer_norm,
+    "MatMul": composed.mat_mul,
+    "Tile": composed.tile,
     "ElementWisePower": elementwise("Pow"),
     "Relu1": clip(-1.0, 1.0),
     "Relu6": clip(0.0, 6.0),
@@ -209,7 +235,8 @@ OPERATORS = {
     "ResizeBilinear": layout.resize,
     "StridedSlice": layout.strided_slice,
     "Pad": layout.pad,
-    "Softmax": layout.softmax,
+    "Softmax": composed.softmax("Softmax"),
+    "LogSoftmax": composed.softmax("LogSoftmax"),
     "Batchnorm": batch_norm,
     "Quantize": same_value,
     "Dequantize": same_value,

@@ -189,9 +189,3 @@ def pad(builder, op):
     if scheme == 0:
         inputs.append(builder.constant(f"{op.output}/fill", np.float32(op.scalar("pad_constant_value", 0.0))))
     return builder.op("Pad", inputs, f"{op.output}/value", mode=PAD_SCHEMES[scheme])
-
-
-def softmax(builder, op):
-    rank = len(op.output_dims)
-    axis = _axis(int(op.scalar("axis", rank - 1)), rank)
-    return builder.op("Softmax", [builder.value(op.input(0))], f"{op.output}/value", axis=axis)
