@@ -40,9 +40,8 @@ def test_luma_is_compared_once_more(tf, rng):
     plain = pixel_loss("l1")(hr, sr)
     np.testing.assert_allclose(pixel_loss("l1", luma_weight=2.0)(hr, sr), plain + 2 * y, rtol=1e-5)
     colour_only = np.stack([0 * hr[..., 0], 0.114 * hr[..., 1], -0.587 * hr[..., 1]], axis=-1)
-    assert pixel_loss("mse", luma_weight=5.0)(0 * hr, colour_only) == pytest.approx(
-        np.square(colour_only).mean(), rel=1e-4
-    )
+    loss = float(pixel_loss("mse", luma_weight=5.0)(0 * hr, colour_only))
+    assert loss == pytest.approx(np.square(colour_only).mean(), rel=1e-4)
 
 
 def test_frequency_loss_has_the_unit_of_l1_and_a_finite_gradient(tf, rng):
@@ -171,10 +170,11 @@ def test_misspelt_layer_and_network(tf):
         load_feature_network("vgg1", ["x"], weights=None)
 
 
-def test_no_download_names_both_ways(tf, monkeypatch):
+def test_no_download_names_both_ways(tf, monkeypatch, capsys):
     from snpe_srgan.losses.feature_networks import load_feature_network
 
     def offline(**kwargs):
+        print("Downloading data")
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(tf.keras.applications, "VGG19", offline)
@@ -182,6 +182,7 @@ def test_no_download_names_both_ways(tf, monkeypatch):
         load_feature_network("vgg19", ["block5_conv4"], weights=None)
     with pytest.raises(MissingToolError, match=r"features\.weights"):
         load_feature_network("squeezenet", ["fire3/concat"], weights=None)
+    assert capsys.readouterr().out == ""  # the output belongs to results
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89HDF\r\n\x1a\n" + b"\0" * 64])

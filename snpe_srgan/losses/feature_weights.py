@@ -8,8 +8,10 @@ Files are read as arrays and every shape is checked; nothing of a package is imp
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +88,8 @@ def _download(description: FeatureDescription, option: str) -> Path:
 
     file = f"{description.name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     try:
-        getattr(tf.keras.applications, description.keras)(weights="imagenet", include_top=False)
+        with contextlib.redirect_stdout(sys.stderr):  # Keras says there that it downloads
+            getattr(tf.keras.applications, description.keras)(weights="imagenet", include_top=False)
         return Path(tf.keras.utils.get_file(file, origin=file, cache_subdir="models"))  # is there: no download
     except Exception as error:  # Keras raises a plain Exception for a failed download
         raise MissingToolError(
