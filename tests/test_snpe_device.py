@@ -174,6 +174,16 @@ def test_the_dsps_variable_is_quoted_and_separated_by_semicolons(workshop):
     assert "LD_LIBRARY_PATH" in environment
 
 
+def test_a_dry_run_names_every_folder_that_is_written_to(workshop):
+    workshop.sdk("2.10.0.4541")
+    workshop.phone()
+    (workshop.folder / "net.dlc").write_bytes(b"a model")
+    lines = Device(find_sdk(), choose_phone()).plan(workshop.folder / "net.dlc", perf_profile=None)
+    made = lines[0].split("mkdir -p ")[1].split()
+    pushed = [line.split()[-1] for line in lines if " push " in line]
+    assert {name.rstrip("/") if name.endswith("/") else name.rsplit("/", 1)[0] for name in pushed} == set(made)
+
+
 # -- what ends from outside --------------------------------------------------------------------------------------------
 
 

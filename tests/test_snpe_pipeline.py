@@ -257,6 +257,19 @@ def test_a_tool_that_ends_with_0_and_wrote_nothing_is_a_failure(workshop, monkey
     assert not list((workshop.folder / "silent").iterdir())
 
 
+def test_a_file_that_is_no_dlc_is_a_failure_that_names_what_was_to_be(workshop, monkeypatch):
+    tool = find_sdk().tool("qairt-converter")
+    whole = tool.read_bytes()
+    tool.write_text('#!/bin/sh\nfor a; do [ "$p" = --output_path ] && echo garbage > "$a"; p=$a; done\n')
+    done = snpe_srgan(
+        "convert", workshop.folder / "net.onnx", "--toolchain", "snpe", "--input-size", SIZE, "-o",
+        workshop.folder / "garbage",
+    )  # fmt: skip
+    tool.write_bytes(whole)
+    assert_error(done, 1, "cannot be read: not a .dlc", f"at: {workshop.folder / 'garbage' / 'net.dlc'}")
+    assert not list((workshop.folder / "garbage").iterdir())
+
+
 def test_a_tool_that_hangs_is_ended(workshop):
     from snpe_srgan.toolchains.snpe.process import start
 

@@ -42,7 +42,8 @@ def rebuild(dlc: Dlc) -> onnx.ModelProto:
         raise InputError(f"the .dlc holds {len(dlc.graphs)} networks; one is expected", where=dlc.path)
     builder = Builder(dlc.graphs[0], RULES[dlc.version], where=dlc.path)
     try:
-        model = builder.build()
+        with np.errstate(all="ignore"):  # a damaged file's numbers: what comes of them is checked below
+            model = builder.build()
         onnx.checker.check_model(model)
         check_shapes(model, builder.computed, where=dlc.path)
     except (

@@ -103,7 +103,7 @@ def convert_with_sdk(
         temporary.unlink()  # a converter that writes nothing must not look as if it had
         say(f"{sdk.release}: {command(dlc)}")
         run_tool(sdk, command(temporary), makes=temporary, subject=network.path)
-        check_ports(temporary, input_size)
+        check_ports(temporary, input_size, where=dlc)
         checks, not_compared = _compare(temporary, network.path, input_size, where=dlc)
     found = (*network.remarks, *not_compared, *_runtimes(sdk, dlc))
     _write_card(dlc, file, network, input_size, sdk.release, checks)
@@ -164,15 +164,18 @@ def _make(file: ModelFile, path: Path, size, overwrite: bool, say) -> None:
     write_card(path, replace(card, source=source_of(file.path)), tools=("onnx",))
 
 
-def check_ports(dlc: Path, size: tuple[int, int]) -> None:
+def check_ports(dlc: Path, size: tuple[int, int], *, where: Path) -> None:
     """`CheckFailed` unless a .dlc takes one NHWC picture of `size`: converters have their own idea of layouts."""
     from snpe_srgan.dlc.reader import read
 
-    shapes = [tensor.dims for tensor in read(dlc).graphs[0].of_role("input")]
+    try:
+        shapes = [tensor.dims for tensor in read(dlc).graphs[0].of_role("input")]
+    except InputError as error:
+        raise CheckFailed(f"what the converter wrote cannot be read: {error.what}", where=where) from error
     if shapes != [(1, *size, 3)]:
         raise CheckFailed(
-            f"the converter made a network of input {shapes}, [(1, {size[0]}, {size[1]}, 3)] was asked for", where=dlc,
-            hint="is the network's own input fixed to another size, or NCHW?",
+            f"the converter made a network of input {shapes}, [(1, {size[0]}, {size[1]}, 3)] was asked for",
+            where=where, hint="is the network's own input fixed to another size, or NCHW?",
         )  # fmt: skip
 
 

@@ -173,8 +173,7 @@ def quantize_with_sdk(
             run_tool(sdk, quantize(temporary), makes=temporary, subject=float_dlc)
             if prepare:
                 _prepare(sdk, prepare, temporary, say)
-            if not read_ports(resolve(temporary)).quantized:
-                raise CheckFailed("the quantizer wrote a file that is not quantized", where=dlc)
+            _check_quantized(temporary, where=dlc)
             fidelity, remarks = _fidelity(float_dlc, temporary, pictures[:JUDGED])
     finally:
         shutil.rmtree(raws, ignore_errors=True)
@@ -209,6 +208,15 @@ def _prepare(sdk: Sdk, prepare, path: Path, say) -> None:
         os.replace(prepared, path)
     finally:
         prepared.unlink(missing_ok=True)
+
+
+def _check_quantized(dlc: Path, *, where: Path) -> None:
+    try:
+        quantized = read_ports(resolve(dlc)).quantized
+    except InputError as error:
+        raise CheckFailed(f"what the quantizer wrote cannot be read: {error.what}", where=where) from error
+    if not quantized:
+        raise CheckFailed("the quantizer wrote a file that is not quantized", where=where)
 
 
 def fitted(crop: np.ndarray, size: tuple[int, int]) -> np.ndarray:

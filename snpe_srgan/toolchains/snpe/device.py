@@ -15,7 +15,7 @@ import secrets
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
 from snpe_srgan.toolchains.snpe import commands
@@ -119,7 +119,11 @@ class Device:
         """What a run would do, in the words of a shell: for --dry-run."""
         folder, model = f"{ROOT}/run-000000000000", f"{ROOT}/models/{md5(dlc)[:16]}.dlc"
         adb = f"adb -s {self.phone.serial}"
-        lines = [f"{adb} push {path} {self.base}/{name}" for name, path in self.files().items()]
+        files = self.files()
+        folders = sorted({str(PurePosixPath(self.base, name).parent) for name in files} | {f"{ROOT}/models", folder})
+        lines = [f"{adb} shell mkdir -p {' '.join(folders)}"]
+        lines += [f"{adb} push {path} {self.base}/{name}" for name, path in files.items()]
+        lines += [f"{adb} shell chmod 755 '{self.base}/bin/*'"]
         lines += [f"{adb} push {dlc} {model}", f"{adb} push lr_0.raw {folder}/lr_0.raw", f"{adb} push {LIST} {folder}/"]
         command = self._net_run(model, folder, perf_profile, raw)
         lines.append(f"{adb} shell {shlex.quote(self.script(command, folder))}")
