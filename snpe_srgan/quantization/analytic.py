@@ -172,6 +172,15 @@ def _follow(node: Node, parts: list[Moments], channels: int, picture: bool) -> M
         return clip_moments(parts[0], *clip_bounds(node))
     if node.kind == "Tanh":  # as a clip: nobody reads it but the picture
         return clip_moments(parts[0], -1.0, 1.0)
+    if node.kind == "Sigmoid":  # as its tangent, clipped
+        return clip_moments(Moments(0.5 + parts[0].mean / 4, parts[0].std / 4), 0.0, 1.0)
+    if node.kind == "Mul" and node.constants:
+        factor = np.asarray(next(iter(node.constants.values())), np.float64).reshape(-1)
+        return Moments(parts[0].mean * factor, parts[0].std * np.abs(factor))
+    if node.kind == "Mul":
+        return _from_power(parts[0].mean * parts[1].mean, parts[0].power * parts[1].power)
+    if node.kind == "GlobalAveragePool":
+        return Moments(parts[0].mean, np.zeros_like(parts[0].std))
     if node.kind == "Add":
         return Moments(parts[0].mean + parts[1].mean, np.hypot(parts[0].std, parts[1].std))
     if node.kind == "Concat":
@@ -254,7 +263,7 @@ def gaussian_ranges(
             ranges[node.output] = low[phases].min(0), high[phases].max(0)
         elif node.kind == "Concat":
             ranges[node.output] = tuple(np.concatenate(ends) for ends in zip(*parts, strict=True))
-        elif node.kind == "Transpose":
+        elif node.kind in ("Transpose", "Resize"):
             ranges[node.output] = parts[0]
     return ranges
 

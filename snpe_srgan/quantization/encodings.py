@@ -80,8 +80,8 @@ def activation_encodings(
 
 
 def known_encoding(network: Network, group: str, bits: int) -> Encoding | None:
-    """What is known whatever the calibration saw: the input is a picture in [0, 1], the output (of tanh or clip) lies
-    in [-1, 1], and tanh wants no more than what it can tell apart."""
+    """What is known whatever the calibration saw: the input is a picture in [0, 1] as is what a sigmoid gives, the
+    output (of tanh or clip) lies in [-1, 1], and tanh wants no more than what it can tell apart."""
     members = network.members(group)
     if network.input in members:
         return spanning(0.0, 1.0, bits)
@@ -92,6 +92,9 @@ def known_encoding(network: Network, group: str, bits: int) -> Encoding | None:
     if network.output in members:
         scale, zero = unit_range(bits)
         return Encoding(bits, float(scale), zero)
+    sources = [network.makers.get(x) for x in network.sources(group)]
+    if all(node is not None and node.kind == "Sigmoid" for node in sources):
+        return spanning(0.0, 1.0, bits)
     source = network.makers.get(group)
     if source is not None and source.kind == "Conv" and len(members) == 1 and _reads_picture(network, source):
         low, high = pixel_bounds(source)

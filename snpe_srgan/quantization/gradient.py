@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpe_srgan.quantization.network import Network, Node, prelu_slopes
+from snpe_srgan.quantization.network import Network, Node, enlarges, prelu_slopes
 
 PREFIX = "gradient/"
 SEED_INPUT = "gradient_seed"
@@ -116,6 +116,32 @@ class _Backward:
 
     def _depthtospace(self, node: Node, g: str) -> None:
         self.add_to(node.inputs[0], self.node("SpaceToDepth", [g], blocksize=node.attributes["blocksize"]))
+
+    def _resize(self, node: Node, g: str) -> None:
+        factor = enlarges(node)
+        mean = self.node("AveragePool", [g], kernel_shape=[factor] * 2, strides=[factor] * 2)
+        self.add_to(node.inputs[0], self.node("Mul", [mean, self.constant(np.float32(factor**2))]))
+
+    def _globalaveragepool(self, node: Node, g: str) -> None:
+        sides = self.node("Shape", [node.inputs[0]], start=2)
+        pixels = self.node("Cast", [self.node("ReduceProd", [sides], keepdims=0)], to=1)
+        whole = self.node("Expand", [g, self.node("Shape", [node.inputs[0]])])
+        self.add_to(node.inputs[0], self.node("Div", [whole, pixels]))
+
+    def _mul(self, node: Node, g: str) -> None:
+        if node.constants:
+            (factor,) = node.constants.values()
+            self.add_to(node.inputs[0], self.node("Mul", [g, self.constant(np.asarray(factor, np.float32))]))
+            return
+        for x, other in (node.inputs, node.inputs[::-1]):
+            part = self.node("Mul", [g, other])
+            if x in self.network.pooled and node.output not in self.network.pooled:  # it was spread over the picture
+                part = self.node("ReduceSum", [part, self.constant(np.array([2, 3]))], keepdims=1)
+            self.add_to(x, part)
+
+    def _sigmoid(self, node: Node, g: str) -> None:
+        rest = self.node("Sub", [self.constant(np.float32(1)), node.output])
+        self.add_to(node.inputs[0], self.node("Mul", [g, self.node("Mul", [node.output, rest])]))
 
     def _transpose(self, node: Node, g: str) -> None:
         self.add_to(node.inputs[0], self.node("Transpose", [g], perm=list(np.argsort(node.attributes["perm"]))))

@@ -17,7 +17,7 @@ import numpy as np
 
 from snpe_srgan.quantization.calibration import Statistics
 from snpe_srgan.quantization.encodings import MARGIN, Encoding, known_encoding, spanning
-from snpe_srgan.quantization.network import MOVES, Network
+from snpe_srgan.quantization.network import MOVES, Network, enlarges
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import compute_bits, prelu_bits, read_encodings, slope_grids
 from snpe_srgan.quantization.ranges import range_error
@@ -242,9 +242,7 @@ def arithmetic_cost(network: Network, encodings: Encodings) -> float:
     area, total = {network.input: 1.0}, 0.0
     for node in network.nodes:
         x = node.inputs[0]
-        area[node.output] = area[x]
-        if node.kind == "DepthToSpace":
-            area[node.output] *= int(node.attributes["blocksize"]) ** 2
+        area[node.output] = 0.0 if node.output in network.pooled else area[x] * enlarges(node) ** 2
     width = channel_counts(network)
     for node in network.nodes:
         if node.kind in MOVES:

@@ -14,8 +14,9 @@ import numpy as np
 
 from snpe_srgan.errors import InputError
 
-MOVES = ("Transpose", "DepthToSpace", "Concat", "Clip")  # the output's values are the inputs' values
-COMPUTES = ("Conv", "PRelu", "LeakyRelu", "Relu", "Add", "Tanh")
+MOVES = ("Transpose", "DepthToSpace", "Concat", "Clip", "Resize")  # the output's values are the inputs' values
+COMPUTES = ("Conv", "PRelu", "LeakyRelu", "Relu", "Add", "Tanh", "Sigmoid", "Mul", "GlobalAveragePool")
+REPEATS = ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))  # ways to say nearest neighbour
 PRELUS = ("PRelu", "LeakyRelu")
 
 
@@ -38,6 +39,7 @@ class Network:
         nodes: in execution order.
         input, output: names of the graph's ends.
         readers: tensor -> the nodes that read it.
+        pooled: tensors of one pixel: a mean over the whole picture, and what is computed from that alone.
         makers: tensor -> the node that writes it.
         groups: tensor -> the first tensor of its group; a group shares one encoding.
         fused: convolution outputs that are read by one ReLU only: the ReLU becomes part of the convolution
@@ -65,6 +67,8 @@ class Network:
                 raise InputError("cannot quantize the addition of a constant", where=n.name)
             if n.op_type == "Conv" and 1 not in read:
                 raise InputError("cannot quantize a convolution whose weights are computed", where=n.name)
+            if n.op_type == "Resize" and resize_factor(n, read) is None:
+                raise InputError("cannot quantize an enlargement but nearest neighbour by a whole number", where=n.name)
             tensors = tuple(x for i, x in enumerate(n.input) if x and i not in read)
             attributes = {a.name: helper.get_attribute_value(a) for a in n.attribute}
             self.nodes.append(Node(n.name or n.output[0], n.op_type, tensors, read, n.output[0], attributes))
@@ -75,6 +79,10 @@ class Network:
                 if x not in self.readers:
                     raise InputError(f"reads '{x}', which nothing writes", where=node.name)
                 self.readers[x].append(node)
+        self.pooled: set[str] = set()
+        for node in self.nodes:
+            if node.kind == "GlobalAveragePool" or all(x in self.pooled for x in node.inputs):
+                self.pooled.add(node.output)
         self.fused = {node.inputs[0] for node in self.nodes if node.kind == "Relu" and self._fusable(node.inputs[0])}
         self.integer_tensors = [x for x in [self.input, *(n.output for n in self.nodes)] if x not in self.fused]
         self.groups = self._group()
@@ -109,6 +117,26 @@ class Network:
         """The members that are computed (not moved): between them they hold all the group's values."""
         made = self.makers
         return [x for x in self.members(group) if x not in made or made[x].kind not in MOVES]
+
+
+def resize_factor(proto, constants: Mapping[int, np.ndarray]) -> int | None:
+    """By how much a Resize enlarges height and width: None unless it repeats each pixel a whole number of times."""
+    from onnx import helper
+
+    own = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+    way = own.get("coordinate_transformation_mode", b"half_pixel"), own.get("nearest_mode", b"round_prefer_floor")
+    scales = constants.get(2, np.zeros(0))
+    if own.get("mode", b"nearest") != b"nearest" or way not in REPEATS or scales.size != 4:
+        return None
+    factor = int(scales[-1])
+    return factor if factor >= 1 and scales.tolist() == [1, 1, factor, factor] else None
+
+
+def enlarges(node: Node) -> int:
+    """How many times as high and wide an operator's output is as its input."""
+    if node.kind == "DepthToSpace":
+        return int(node.attributes["blocksize"])
+    return int(node.constants[2][-1]) if node.kind == "Resize" else 1
 
 
 def prelu_slopes(node: Node) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from snpe_srgan.quantization.affine import quantize
 from snpe_srgan.quantization.calibration import Statistics, channel_power
-from snpe_srgan.quantization.encodings import Encoding
+from snpe_srgan.quantization.encodings import Encoding, spanning
 from snpe_srgan.quantization.network import Network, Node, prelu_slopes
 from snpe_srgan.quantization.weights import (
     channel_scales,
@@ -235,6 +235,10 @@ class _Writer:
             return self._conv(node)
         if node.kind == "PRelu":
             return [self._slope(node)]
+        if node.kind == "Mul" and node.constants:
+            return [self._factor(node)]
+        if node.kind == "Resize":
+            return ["", self._constant(f"{node.name}_scales", node.constants[2])]
         return [self._constant(f"{node.name}_{i}", value) for i, value in sorted(node.constants.items())]
 
     def _conv(self, node: Node) -> list[str]:
@@ -255,6 +259,14 @@ class _Writer:
         bits = compute_bits(self.network, node, self.encodings)
         values = quantize(node.constants[1], scale, zero, low=0, high=2**bits - 1)
         return self._integers(f"{node.name}_alpha", values.astype(unsigned(bits)), scale, zero=zero)
+
+    def _factor(self, node: Node) -> str:
+        """What a tensor is multiplied by, on a grid of its own that holds a single number exactly."""
+        (values,) = node.constants.values()
+        bits = compute_bits(self.network, node, self.encodings)
+        grid = spanning(min(float(np.min(values)), 0.0), max(float(np.max(values)), 0.0), bits)
+        integers = quantize(values, grid.scale, grid.zero, low=0, high=2**bits - 1).astype(unsigned(bits))
+        return self._integers(f"{node.name}_factor", integers, grid.scale, zero=grid.zero)
 
     def _integers(self, name: str, values, scale, axis: int | None = None, zero: int = 0) -> str:
         from onnx import helper

@@ -22,8 +22,9 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.models.activations import nearest
 from snpe_srgan.quantization.encodings import Encoding, known_encoding
-from snpe_srgan.quantization.network import MOVES, Network, Node
+from snpe_srgan.quantization.network import MOVES, Network, Node, enlarges
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import _saturates, bits_of, compute_bits, read_encodings
 from snpe_srgan.quantization.weights import LARGEST_BIAS
@@ -279,6 +280,15 @@ def _apply(node: Node, inputs: list[tf.Tensor]) -> tf.Tensor:
         return inputs[0] + inputs[1]
     if node.kind == "Tanh":
         return tf.tanh(inputs[0])
+    if node.kind == "Sigmoid":
+        return tf.sigmoid(inputs[0])
+    if node.kind == "Mul":
+        factors = [np.asarray(value, np.float32).reshape(-1) for value in node.constants.values()]
+        return tf.multiply(*inputs, *factors)
+    if node.kind == "GlobalAveragePool":
+        return tf.reduce_mean(inputs[0], axis=[1, 2], keepdims=True)
+    if node.kind == "Resize":
+        return nearest(inputs[0], enlarges(node))
     if node.kind == "Concat":
         return tf.concat(inputs, axis=-1)
     if node.kind == "Clip":

@@ -1,11 +1,12 @@
 """Which channels of which tensors must be scaled together, and the rescaling itself, exact by construction.
 
 A convolution may give its output channel `c` multiplied by any s_c > 0 if whatever reads that channel divides by s_c.
-PReLU, ReLU, depth_to_space, transposes and concatenations pass such a factor on unchanged (they are positively
-homogeneous, or only move values); an addition passes it on if both of its inputs carry the same factor. So the channels
-fall into *wires*: classes of (tensor, channel) that share one factor. A residual trunk is one wire a channel, whatever
-number of blocks add to it: equalization need not stop at an addition (Nagel et al. 2019, section 4.1, treats chains
-only). The picture at either end, and what tanh or a clip with bounds reads, cannot be scaled.
+PReLU, ReLU, enlargements, means, transposes and concatenations pass such a factor on unchanged (they are positively
+homogeneous, or only move values); an addition passes it on if both of its inputs carry the same factor, a product with
+a gate if the gate carries none. So the channels fall into *wires*: classes of (tensor, channel) that share one factor.
+A residual trunk is one wire a channel, whatever number of blocks add to it: equalization need not stop at an addition
+(Nagel et al. 2019, section 4.1, treats chains only). The picture at either end, and what tanh, a sigmoid or a clip with
+bounds reads, cannot be scaled.
 
     wires = Wires(network)
     model = rescaled(model, network, wires, factors)      # factors (wires.count,) > 0: the same function
@@ -42,9 +43,10 @@ class Wires:
         self._parent = list(range(total))
         fixed = [network.input, network.output]
         for node in network.nodes:
-            if node.kind in ("Tanh",) or (node.kind == "Clip" and not _homogeneous(node)):
+            if node.kind in ("Tanh", "Sigmoid") or (node.kind == "Clip" and not _homogeneous(node)):
                 fixed += [node.inputs[0], node.output]
             else:
+                fixed += node.inputs[1:] if node.kind == "Mul" else ()
                 self._tie(node)
         roots = {x: np.array([self._root(s + c) for c in range(self.channels[x])]) for x, s in self._start.items()}
         stuck = {int(root) for x in fixed for root in roots[x]}
@@ -78,6 +80,8 @@ class Wires:
                 own = self.channels[x]
                 self._same(x, range(own), out, range(first, first + own))
                 first += own
+        elif node.kind == "Mul":  # of two tensors the second keeps its own: it is the gate
+            self._same(node.inputs[0], every, out, every)
         elif node.kind != "Conv":
             for x in node.inputs:
                 self._same(x, every, out, every)
