@@ -56,6 +56,12 @@ def test_every_name_leads_to_one_chip():
     assert {chip.soc for chip in chips.CHIPS if chip.soc} == set(socs.SOCS)
 
 
+def test_a_misspelt_phone_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match=r"mean 'Pixel 3'\?") as error:
+        chips.find("Pixl 3")
+    assert len(error.value.hint) < 120
+
+
 def test_a_misspelt_chip_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="is not known"):
         chips.find("SDM-8455")
@@ -113,7 +119,8 @@ def test_16_bit_activations_need_the_tensor_processor(files):
 def test_a_cache_makes_floats_run_and_silences_the_remark(tmp_path):
     dlc = repack(TINY, tmp_path / "x.dlc", {"htp.cache.sm8550.0": b"x"})
     summary = describe(read(dlc))
-    assert summary.caches == ("SM8550",) and not check(summary, chips.find("8 Gen 2")).remarks
+    fit = check(summary, chips.find("8 Gen 2"))
+    assert summary.caches == ("SM8550",) and fit.compiled and not fit.remarks
     assert "ready-compiled" in check(summary, chips.find("8 Gen 3")).remarks[0]
 
 

@@ -37,4 +37,5 @@ def fit_text(fit: Fit) -> list[str]:
         lines[0] += f"; the chip has no {' and no '.join(lacking)} runtime"
     reasons = {runtime: why for runtime, why in fit.refused.items() if runtime in fit.chip.runtimes}
     lines += [f"  not {runtime.upper()}: {why}" for runtime, why in reasons.items()]
+    lines += ["  the file holds its graph ready-compiled for this chip"] if fit.compiled else []
     return lines + [f"  {remark}" for remark in fit.remarks]

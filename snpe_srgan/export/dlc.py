@@ -15,6 +15,7 @@ from snpe_srgan.export.compare import check_decibel, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
 
 FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
+CACHE = "KiB of the graph compiled for it: made by Qualcomm's compiler, never run"
 
 
 def write_checked_dlc(
@@ -57,9 +58,10 @@ def write_checked_dlc(
             where=path,
         )
         strip = check_strip(free_size(model), width=input_size[1], scale=scale, soc=soc, where=path)
+        compiled: tuple[Check, ...] = ()
         if caches:
             from snpe_srgan.toolchains.qnn_caches import add_caches
 
-            add_caches(onnx_path, dlc_path, caches)
+            compiled = tuple(Check(c.chip, CACHE, c.bytes / 1024) for c in add_caches(onnx_path, dlc_path, caches))
         write_bytes(path, dlc_path.read_bytes(), overwrite=overwrite)
-    return (same, strip), rebuilt
+    return (same, strip, *compiled), rebuilt

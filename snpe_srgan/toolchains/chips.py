@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import UsageError, did_you_mean
+from snpe_srgan.errors import UsageError, nearest
 from snpe_srgan.toolchains import socs
 
 HTP = 68  # the first Hexagon with a tensor processor
@@ -112,8 +112,9 @@ def find(text: object) -> Chip:
         known = (chip.name, chip.part, *chip.phones, *((str(chip.soc.id),) if chip.soc else ()))
         if wanted and wanted in map(_plain, known):
             return chip
-    names = [name for chip in CHIPS for name in (chip.name.removeprefix("Snapdragon "), chip.part)]
-    hint = did_you_mean(str(text).removeprefix("Snapdragon ").strip(), dict.fromkeys(names))
+    names = [name for chip in CHIPS for name in (chip.name.removeprefix("Snapdragon "), chip.part, *chip.phones)]
+    match = nearest(str(text).removeprefix("Snapdragon ").strip(), names)
+    hint = (f"did you mean '{match}'? " if match else "") + "snpe-srgan devices lists all that are known"
     raise UsageError(f"the chip '{text}' is not known", hint=hint)
 
 

@@ -25,17 +25,20 @@ FIXED_POINT = re.compile(r"[us]fxp(\d+)$")
 
 @dataclass(frozen=True)
 class Fit:
-    """`runs`: the runtimes that take the file; `refused`: the others, with the reason; `remarks`: what else matters."""
+    """`runs`: the runtimes that take the file; `refused`: the others, with the reason; `remarks`: what else matters;
+    `compiled`: whether the file holds its graph ready-compiled for this chip."""
 
     chip: Chip
     runs: tuple[str, ...]
     refused: Mapping[str, str]
     remarks: tuple[str, ...]
+    compiled: bool
 
 
 def check(summary: DlcSummary, chip: Chip) -> Fit:
     refused = {runtime: why for runtime in RUNTIMES if (why := _refusal(summary, chip, runtime))}
-    return Fit(chip, tuple(r for r in RUNTIMES if r not in refused), refused, tuple(_remarks(summary, chip, refused)))
+    runs, remarks = tuple(r for r in RUNTIMES if r not in refused), tuple(_remarks(summary, chip, refused))
+    return Fit(chip, runs, refused, remarks, compiled=chip.part in summary.caches)
 
 
 def bits(summary: DlcSummary) -> tuple[int | None, int | None]:
