@@ -91,14 +91,14 @@ def anchor(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bicubic(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (5, 5, 3, 3 * n * n) and bias (3 * n * n,): MATLAB's bicubic enlargement by n for a depth_to_space by n,
-    and the mapping of [0, 1] to [-1, 1]. A sub-pixel lies within half a pixel of its pixel, so 5 taps hold it all."""
+    """Kernel (5, 5, 3, 3 * n * n) and bias: MATLAB's bicubic enlargement by n, a phase after the other, for a
+    depth_to_space by n. A sub-pixel lies within half a pixel of its pixel, so 5 taps hold it all."""
     block = round((shape[-1] / 3) ** 0.5)
     offsets = (np.arange(block) + 0.5) / block - 0.5  # of the sub-pixels from their pixel
     taps = cubic_kernel(offsets[:, None] - np.arange(-2, 3))  # (phase, tap)
     phases = np.einsum("au,bv->uvab", taps, taps).reshape(5, 5, 1, block**2, 1)
-    kernel = 2.0 * phases * np.eye(3).reshape(3, 1, 3)
-    return kernel.reshape(shape).astype(np.float32), np.full(shape[-1], -1.0, np.float32)
+    kernel = phases * np.eye(3).reshape(3, 1, 3)
+    return kernel.reshape(shape).astype(np.float32), np.zeros(shape[-1], np.float32)
 
 
 def initial_weights(graph: Graph, *, seed: int = 0) -> dict[str, np.ndarray]:

@@ -9,7 +9,9 @@ vector unit of 32 channels reads 3 of them in the first layer and gives 3 in the
 
 The enlargement is part of the network: a fixed 5x5 convolution and a depth_to_space compute MATLAB's bicubic
 (imaging/bicubic.py) exactly, but for the outermost two LR pixels, where zeros stand outside the picture and MATLAB
-mirrors it. This is the paper's RGB variant (its section 4.5: c = 3), since everything here is colour.
+mirrors it. What is darker than black becomes black, as in a stored picture: the tensor's grid then starts at 0, and
+with any other zero point Qualcomm's compiler pads a 9x9 convolution of three channels wrongly (QAIRT 2.51: the borders
+are off by up to 100 of 255 levels). This is the paper's RGB variant (section 4.5: c = 3), since everything here is colour.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def describe(options: Options, scale: int) -> Graph:
         raise ConfigError("srcnn needs at least one channel and a kernel of 1", where="model.options")
     net = Builder(scale=scale)
     x = net.conv(net.lr, 3 * scale**2, 5, name="bicubic", init="bicubic", trainable=False)
-    x = net.depth_to_space(x, scale, name="bicubic_shuffle")
+    x = net.depth_to_space(net.relu(x, name="bicubic_relu"), scale, name="bicubic_shuffle")
     x = net.relu(net.conv(x, options.width, 9, name="patches"), name="patches_relu")
     x = net.relu(net.conv(x, options.narrow, options.middle, name="mapping"), name="mapping_relu")
     x = net.clip(net.conv(x, 3, 5, name="reconstruction"), name="clip")
