@@ -97,7 +97,7 @@ def fuse_pool(net: Net) -> None:
     for node in list(net.nodes):
         own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         axes = net.constants.get(node.input[1]) if len(node.input) > 1 else None
-        spatial = axes is not None and sorted(axes.tolist()) in ([2, 3], [-2, -1])
+        spatial = axes is not None and sorted(np.ravel(axes).tolist()) in ([2, 3], [-2, -1])
         if node.op_type == "ReduceMean" and spatial and own.get("keepdims", 1) == 1:
             pool = helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], name=node.name)
             net.replace(node, pool)
