@@ -67,6 +67,7 @@ class Card:
     metrics: tuple[Metric, ...] = ()
     checks: tuple[Check, ...] = ()
     remarks: tuple[str, ...] = ()  # what a user of the network must know besides
+    dsp_notes: tuple[str, ...] = ()  # what its operators cost on a DSP (export/dsp_notes.py)
     source: Mapping[str, str] = field(default_factory=dict)  # {"artifact": name, "sha256": ...}
     tools: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
@@ -111,7 +112,8 @@ def read_card(artifact: str | os.PathLike) -> Card | None:
                 values[key] = TensorInfo(**{**info, "shape": tuple(info["shape"]), "range": tuple(info["range"])})
         values["metrics"] = tuple(Metric(**m) for m in values.get("metrics", ()))
         values["checks"] = tuple(Check(**c) for c in values.get("checks", ()))
-        values["remarks"] = tuple(str(r) for r in values.get("remarks", ()))
+        for key in ("remarks", "dsp_notes"):
+            values[key] = tuple(str(line) for line in values.get(key, ()))
         return Card(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(

@@ -78,6 +78,7 @@ def command(
     for check in result.checks:
         value = "equal" if check.value is None else f"{check.value:.3g}"
         lines.append(f"  against {check.against}: {value}  ({check.measure})")
+    lines += [f"  on a DSP: {note}" for note in result.dsp_notes]
     fits = targets.fits(result.dlc)
     lines += targets.text(fits)
     value = {"convert": result, "chips": fits}

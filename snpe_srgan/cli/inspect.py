@@ -102,6 +102,7 @@ def _text(report, layers: bool) -> list[str]:
             rows.append((key.replace("_", " "), _plain(value)))
     if report.card is not None:
         rows += [(f"card: {key}", _plain(value)) for key, value in _card(report.card) if value]
+    rows += [("on a DSP", note) for note in report.dsp_notes]
     if report.remark:
         rows.append(("remark", report.remark))
     width = max(len(key) for key, _ in rows)

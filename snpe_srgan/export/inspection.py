@@ -68,6 +68,7 @@ class Inspection:
     facts: Mapping[str, object] = field(default_factory=dict)
     remark: str = ""
     card: Card | None = None
+    dsp_notes: tuple[str, ...] = ()
     tensors: tuple = ()  # of a .dlc: `dlc.describe.TensorSummary`
 
 
@@ -75,11 +76,14 @@ def inspect_model(file: ModelFile) -> Inspection:
     report = {"npz": _npz, "onnx": _onnx, "pb": _pb, "dlc": _dlc}[file.kind](file.path)
     if report.network == "unknown" and file.card is not None:
         report = replace(report, network=file.card.network, scale=report.scale or file.card.scale)
+    if file.card is not None:
+        report = replace(report, dsp_notes=report.dsp_notes or file.card.dsp_notes)
     return replace(report, card=file.card)
 
 
 def _npz(path: Path) -> Inspection:
     from snpe_srgan.export.cost import graph_cost
+    from snpe_srgan.export.dsp_notes import dsp_notes
     from snpe_srgan.export.model_card import remarks
 
     graph, weights = load_npz(path)
@@ -108,6 +112,7 @@ def _npz(path: Path) -> Inspection:
         layers=tuple(rows),
         facts={"options": dict(graph.options), "deployed_parameters": cost.deployed_parameters},
         remark="; ".join(remarks(graph)),
+        dsp_notes=dsp_notes(graph),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from snpe_srgan.artifacts.card import Card, Check, TensorInfo
 from snpe_srgan.export.cost import graph_cost
+from snpe_srgan.export.dsp_notes import dsp_notes
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.runtimes.reach import WHOLE
 
@@ -49,6 +50,7 @@ def model_card(
         training=dict(training or {}),
         checks=checks,
         remarks=remarks(graph),
+        dsp_notes=dsp_notes(graph),
         source=dict(source or {}),
     )
 

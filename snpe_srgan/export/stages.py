@@ -79,6 +79,7 @@ class ConvertResult:
     input_size: tuple[int, int] | None
     chip: str | None
     checks: tuple[Check, ...]
+    dsp_notes: tuple[str, ...] = ()
 
 
 def convert_model(
@@ -152,6 +153,7 @@ def convert_model(
         input_size=None if onnx_only else tuple(input_size),
         chip=None if onnx_only else chip.name,
         checks=checks,
+        dsp_notes=card.dsp_notes,
     )
 
 

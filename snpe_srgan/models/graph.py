@@ -186,7 +186,7 @@ class Builder:
 
         `init`: glorot, he, he_small (a tenth of it), zeros; residual (`initialize.residual`); icnr (a depth_to_space
         follows: Aitken et al. 2017); anchor (the fixed 1x1 convolution that repeats RGB for a depth_to_space by `scale`
-        and maps [0, 1] to [-1, 1]); bicubic (fixed too, 5x5, in [0, 1]); rgb, icnr_rgb, rgb_tanh (`initialize.pass_rgb`).
+        and maps [0, 1] to [-1, 1]); bicubic (fixed too, 5x5, in [0, 1]); rgb, icnr_rgb, rgb_tanh (`pass_rgb`).
         """
         kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
         return self._add(

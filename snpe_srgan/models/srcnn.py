@@ -11,7 +11,8 @@ The enlargement is part of the network: a fixed 5x5 convolution and a depth_to_s
 (imaging/bicubic.py) exactly, but for the outermost two LR pixels, where zeros stand outside the picture and MATLAB
 mirrors it. What is darker than black becomes black, as in a stored picture: the tensor's grid then starts at 0, and
 with any other zero point Qualcomm's compiler pads a 9x9 convolution of three channels wrongly (QAIRT 2.51: the borders
-are off by up to 100 of 255 levels). This is the paper's RGB variant (section 4.5: c = 3), since everything here is colour.
+are off by up to 100 of 255 levels). This is the paper's RGB variant (section 4.5: c = 3), as
+everything here is colour.
 """
 
 from __future__ import annotations
