@@ -2,7 +2,7 @@
 Lightweight Image Super-Resolution", ACM Multimedia, doi 10.1145/3474085.3475650).
 
     describe("pff", {})
-    describe("pff", {"blocks": 4, "width": 32})
+    describe("pff", {"blocks": 2, "width": 64, "paths": 2})
 
 SNPE-SRGAN names "PFF" as future work without a reference. Of what carries the name, PFFN is the one network for
 lightweight super-resolution (the others remove haze or segment).
@@ -33,17 +33,23 @@ from snpe_srgan.models.srgan import STAGES
 
 @dataclass(frozen=True)
 class Options:
-    blocks: int = 16
-    width: int = 48
-    paths: int = 4  # of width / paths channels each
-    up_width: int = 24
+    blocks: int = 5
+    width: int = 96
+    paths: int = 3  # of width / paths channels each
+    up_width: int = 32
     reduction: int = 16
     channel_attention: bool = True
 
 
 @register("pff", Options)
 def describe(options: Options, scale: int) -> Graph:
-    """A fresh network is nearest-neighbour enlargement: its last convolution starts as 0."""
+    """532,838 parameters at the defaults and scale 4. A fresh network is nearest-neighbour enlargement: its last
+    convolution starts as 0.
+
+    Paths and upsampling are 32 channels wide because a DSP works on 32 at once: Qualcomm's cost model asks 2.6 ms for a
+    128x128 input (w8a8, SA8255P), and 6.1 ms for 16 blocks of 4 paths of 12 channels with 24 in the upsampling, which
+    have half the parameters and half the multiplications.
+    """
     if scale not in STAGES:
         raise ConfigError(f"pff has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
     if min(options.blocks, options.width, options.paths, options.up_width, options.reduction) < 1:
