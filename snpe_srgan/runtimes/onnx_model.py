@@ -240,7 +240,11 @@ def _conv_window(node) -> tuple[int, int, int, int] | None:
 
 def _resize(node, shapes: dict) -> tuple[tuple[int, int, int, int] | None, int]:
     before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
-    reach = {b"nearest": 1, b"linear": 1, b"cubic": 2}.get(_attribute(node, "mode", b"nearest"))
+    mode = _attribute(node, "mode", b"nearest")
+    reach = {b"nearest": 1, b"linear": 1, b"cubic": 2}.get(mode)
     if before is None or after is None or None in [*before, *after] or reach is None:
         return None, 1
+    way = _attribute(node, "coordinate_transformation_mode", b"half_pixel"), _attribute(node, "nearest_mode", b"")
+    if mode == b"nearest" and (way[0] == b"half_pixel" or way == (b"asymmetric", b"floor")):
+        reach = 1 if any(a % b for a, b in zip(after, before, strict=True)) else 0  # pixels are only repeated
     return (reach,) * 4, max(after[2] // before[2], 1)

@@ -129,6 +129,8 @@ def _steps(model, lr):
             window = _window(node)
         elif kind == "DepthToSpace" and not nhwc:
             window, repeat = (0, 0, 0, 0), int(node.get_attributes()["block_size"])
+        elif kind == "Interpolate":
+            window, repeat = _repeated(node, rows=1 if nhwc else 2)
         shape = list(node.get_output_shape(0))
         height, width, channels = 0, 0, 0  # fits nothing: the radius is then unknown
         if len(shape) == 4:
@@ -138,6 +140,18 @@ def _steps(model, lr):
         if nhwc:
             flat.add(output)
         yield Step(kind, output, sources, (height, width, channels), window, repeat, whole)
+
+
+def _repeated(node, *, rows: int) -> tuple[tuple[int, int, int, int] | None, int]:
+    """Window and factor of a nearest-neighbour enlargement by a whole number; others are not known."""
+    attributes = node.get_attributes()
+    before, after = (list(shape) for shape in (node.get_input_shape(0), node.get_output_shape(0)))
+    way = attributes.get("coordinate_transformation_mode"), attributes.get("nearest_mode")
+    known = way[0] in ("half_pixel", "tf_half_pixel_for_nn") or way == ("asymmetric", "floor")
+    whole = len(before) == 4 and not any(a % b for a, b in zip(after, before, strict=True))
+    if attributes.get("mode") != "nearest" or not known or not whole:
+        return None, 1
+    return (0, 0, 0, 0), after[rows] // before[rows]
 
 
 def _window(node) -> tuple[int, int, int, int] | None:
