@@ -14,6 +14,9 @@ import numpy as np
 from snpe_srgan.errors import InputError
 
 
+READ = {kind: struct.Struct("<" + kind).unpack_from for kind in "?bBhHiIqQefd"}
+
+
 class Buffer:
     """The bytes of one flatbuffer; `budget` is how many tables may be read from it."""
 
@@ -45,7 +48,7 @@ class Buffer:
         try:
             if at < 0:
                 raise struct.error
-            return struct.unpack_from("<" + kind, self.data, at)[0]
+            return READ[kind](self.data, at)[0]
         except struct.error:
             raise self.broken("a value lies outside its record") from None
 
