@@ -253,6 +253,7 @@ class Builder:
             if len(values) != len(node.outputs):
                 raise InputError(f"it has {len(node.outputs)} outputs")
         except InputError as error:
-            raise InputError(error.what, where=f"{self.where}, layer '{node.name}' ({node.type})") from error
+            hint = error.hint or "inspect without --to-onnx shows what the file holds; nothing is guessed to rebuild it"
+            raise InputError(error.what, where=f"{self.where}, layer '{node.name}' ({node.type})", hint=hint) from error
         for name, value in zip(node.outputs, values, strict=True):
             self.produce(name, value)
