@@ -57,7 +57,7 @@ class Full:
                 graph, weights = without_branch(graph, weights, add)
         present = {layer.name for layer in graph.layers}
         gone = {layer.name for layer in self.graph.layers} - present
-        kept = self._channels({name: plan[name] for name in kinds[CHANNELS]})
+        kept = self._channels({n: self.order(n)[: self.groups[n].size - plan[n]] for n in kinds[CHANNELS]})
         narrowed = {x: own for x, own in kept.items() if x in present}
         self._fit(graph, weights, narrowed)
         graph, weights = select_channels(graph, weights, narrowed)
@@ -75,24 +75,22 @@ class Full:
             if self.units[name].kind == BLOCK and kept == 0:
                 graph, _ = without_branch(graph, None, name)
         present = {layer.name for layer in graph.layers}
-        for name, kept in plan.items():
-            if self.units[name].kind == CHANNELS:
-                own = self.groups[name].keep(range(kept))
-                graph, _ = select_channels(graph, None, {x: c for x, c in own.items() if x in present})
+        counts = {name: kept for name, kept in plan.items() if self.units[name].kind == CHANNELS}
+        left = self._channels({name: np.arange(kept, self.groups[name].size) for name, kept in counts.items()})
+        graph, _ = select_channels(graph, None, {x: own for x, own in left.items() if x in present})
         for name, kept in plan.items():
             if self.units[name].kind == SSVD and self.units[name].layer in present:
                 graph, _ = with_pair(graph, None, self.units[name].layer, kept)
         return graph
 
-    def _channels(self, counts: Mapping[str, int]) -> dict[str, np.ndarray]:
-        """Tensor -> channels left, for tensors that lose any."""
+    def _channels(self, removed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Tensor -> channels left, for tensors that lose any, without the `removed` bundles of each group. A
+        concatenation has channels of several groups."""
         masks: dict[str, np.ndarray] = {}
-        for name, count in counts.items():
-            group = self.groups[name]
-            removed = self.order(name)[: group.size - count]
-            for x, own in group.channels.items():
+        for name, bundles in removed.items():
+            for x, own in self.groups[name].channels.items():
                 mask = masks.setdefault(x, np.ones(self.graph.layer(x).channels, bool))
-                mask[own[removed].reshape(-1)] = False
+                mask[own[bundles].reshape(-1)] = False
         return {x: np.flatnonzero(mask) for x, mask in masks.items()}
 
     def _order(self, name: str) -> np.ndarray:

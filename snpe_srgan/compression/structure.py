@@ -33,6 +33,7 @@ class ChannelGroup:
         channels: tensor -> (size, n) its channels that belong to each bundle (n is 4 before a depth_to_space by 2).
         producers: convolutions whose outputs these are.
         consumers: convolutions that read them.
+        widths: tensor -> all its channels; a concatenation's are of several groups.
     """
 
     name: str
@@ -40,10 +41,12 @@ class ChannelGroup:
     channels: Mapping[str, np.ndarray]
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
+    widths: Mapping[str, int]
 
     def keep(self, bundles: Sequence[int]) -> dict[str, np.ndarray]:
         """Tensor -> sorted channels that stay when these bundles do; for `select_channels`."""
-        return {x: np.sort(own[np.asarray(bundles, int)].reshape(-1)) for x, own in self.channels.items()}
+        gone = np.setdiff1d(np.arange(self.size), np.asarray(bundles, int))
+        return {x: np.setdiff1d(np.arange(self.widths[x]), own[gone]) for x, own in self.channels.items()}
 
 
 def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
@@ -98,7 +101,8 @@ def _bundled(graph: Graph, start: Mapping[str, int], root) -> tuple[ChannelGroup
         if fixed or not producers or not consumers:
             continue
         channels = {x: np.array([bundle[x] for bundle in bundles]) for x in tensors}
-        groups.append(ChannelGroup(producers[0], len(bundles), channels, producers, consumers))
+        widths = {x: by_name[x].channels for x in tensors}
+        groups.append(ChannelGroup(producers[0], len(bundles), channels, producers, consumers, widths))
     order = [layer.name for layer in graph.layers]
     return tuple(sorted(groups, key=lambda group: order.index(group.name)))
 
