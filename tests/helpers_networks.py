@@ -4,6 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
+TINY = {  # a small one of every registered network
+    "srcnn": {"width": 8, "narrow": 4},
+    "espcn": {"width": 8, "narrow": 4},
+    "srgan": {"blocks": 1, "width": 8},
+    "mobile": {"width": 8, "depth": 3},
+    "esrgan": {"blocks": 1, "width": 8, "growth": 4},
+    "rcan": {"groups": 1, "blocks": 1, "width": 8, "reduction": 4},
+    "pff": {"blocks": 1, "width": 8, "paths": 2, "up_width": 4, "reduction": 4},
+}
+
+
+def zoo():
+    """A network x2 of the kinds that only few networks have: constant factors, gates of both shapes, enlargement."""
+    from snpe_srgan.models.graph import Builder
+
+    net = Builder(scale=2)
+    x = head = net.conv(net.lr, 8, 3, name="head")
+    x = net.add(x, net.scale(net.conv(x, 8, 3, name="inner"), 0.2, name="inner_scale"), name="add")
+    x = net.add(x, net.scale(x, 0.5, name="half"), name="more")
+    mean = net.relu(net.conv(net.global_average_pool(x, name="mean"), 4, 1, name="squeeze"), name="squeeze_relu")
+    x = net.multiply(x, net.sigmoid(net.conv(mean, 8, 1, name="excite"), name="gate"), name="gated")
+    x = net.multiply(x, net.sigmoid(net.conv(x, 8, 1, name="map"), name="map_gate"), name="mapped")
+    x = net.leaky_relu(net.concat([x, head], name="both"), name="leaky")
+    x = net.conv(net.resize(x, 2, name="resize"), 3, 3, name="tail")
+    return net.graph(net.clip(x, name="clip"), network="zoo", options={})
+
 
 def random_weights(graph, rng) -> dict[str, np.ndarray]:
     """Weights that keep activations near 1, with uneven batch-norm statistics and slopes of either sign."""

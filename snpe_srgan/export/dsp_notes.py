@@ -58,7 +58,7 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
     (
         _large_and_thin,
         f"{{names}}: a kernel of {LARGE}x{LARGE} or larger at HR size with fewer than {VECTOR} channels at one end; "
-        "most of the matrix unit is idle. A last convolution right behind a pixel shuffle is moved before it by `compress`",
+        "most of the matrix unit is idle. `compress` moves a last convolution that follows a pixel shuffle before it",
     ),
     (
         _kind("global_average_pool"),
@@ -72,8 +72,8 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
     ),
     (
         _stays,
-        "{count} multiplications by a constant stay operators of their own, since they follow no convolution; those that "
-        "do are part of it",
+        "{count} multiplications by a constant stay operators of their own, since they follow no convolution; those "
+        "that do are part of it",
     ),
     (
         _kind("prelu", "leaky_relu"),
