@@ -299,6 +299,8 @@ def test_a_tool_that_hangs_is_ended(workshop):
         (["run", "NET", "PHOTO", "--perf-profile", "burst"], 2, ["--perf-profile"]),
         (["run", "NET", "PHOTO", "--raw", "uint8"], 2, ["--raw"]),
         (["quantize", "NET", "--toolchain", "snpe", "--calibration", "none"], 2, ["wants pictures"]),
+        (["quantize", "NET", "--toolchain", "snpe", "--calibration", "no-photos", "-o", "new"], 1, ["no-photos"]),
+        (["quantize", "NET", "--toolchain", "snpe", "-o", "a b"], 1, ["space in it", "another -o"]),
         (["benchmark", "NET", "--on", "device", "--engines", "openvino"], 2, ["--engines"]),
         (["benchmark", "NET", "--layers"], 2, ["--layers"]),
     ],
@@ -309,8 +311,9 @@ def test_mistakes_are_answered_by_the_contract(workshop, quantized, arguments, c
     first = [a.split("/")[0] for a in arguments]
     typed = [str(workshop.folder / a.replace(f, names[f], 1)) if f in names else a
              for a, f in zip(arguments, first, strict=True)]  # fmt: skip
-    assert_error(snpe_srgan(*typed), code, *words)
-    assert not (workshop.folder / "never.png").exists()
+    done = snpe_srgan(*typed)
+    assert_error(done, code, *words)
+    assert "converter" not in done.err and not (workshop.folder / "never.png").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ import numpy as np
 
 from snpe_srgan.errors import InputError
 
-
 READ = {kind: struct.Struct("<" + kind).unpack_from for kind in "?bBhHiIqQefd"}
 
 

@@ -107,6 +107,13 @@ def _alone(sources: Sequence[str | os.PathLike], word: str) -> bool:
     return named
 
 
+def check_sources(sources: Sequence[str | os.PathLike]) -> None:
+    """`InputError` for pictures that are not there, told before anything slow is done for them."""
+    for source in () if is_drawn(sources) or is_nothing(sources) else sources:
+        if str(source) != SAMPLE and not Path(source).exists():
+            list_pictures(source)
+
+
 def hr_pictures(sources: Sequence[str | os.PathLike], *, scale: int, most: int) -> list[np.ndarray]:
     """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:

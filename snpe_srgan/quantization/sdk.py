@@ -26,12 +26,12 @@ from snpe_srgan.artifacts.resolve import ModelFile, resolve
 from snpe_srgan.errors import CheckFailed, InputError, UsageError, did_you_mean
 from snpe_srgan.export.sdk import SdkConvertResult, convert_with_sdk
 from snpe_srgan.metrics.psnr import psnr
-from snpe_srgan.quantization.crops import SAMPLE, calibration_crops, is_nothing
+from snpe_srgan.quantization.crops import SAMPLE, calibration_crops, check_sources, is_nothing
 from snpe_srgan.runtimes.net_run import read_ports
 from snpe_srgan.toolchains.snpe import commands
 from snpe_srgan.toolchains.snpe.commands import Wish
 from snpe_srgan.toolchains.snpe.process import run_tool
-from snpe_srgan.toolchains.snpe.raw import LIST, write_raws
+from snpe_srgan.toolchains.snpe.raw import LIST, input_list, write_raws
 from snpe_srgan.toolchains.snpe.release import SNPE1
 from snpe_srgan.toolchains.snpe.sdk import Sdk
 
@@ -137,7 +137,10 @@ def quantize_with_sdk(
     name = recipe.strip().lower() if overrides is None else "overrides"
     folder = Path(out_dir)
     dlc = refuse_overwrite(folder / f"{file.stem.removesuffix(ENDING)}_{name}.dlc", overwrite)
-    raws = folder / f"{file.stem}_raws"
+    raws = folder / "".join("_" if c.isspace() else c for c in f"{file.stem}_raws")
+    input_list((), prefix=os.fspath(raws.resolve()))  # a folder that no list can name is told now, not after minutes
+    if not dry_run:
+        check_sources(calibration)
 
     float_dlc = file.path if file.kind == "dlc" else folder / f"{file.stem}.dlc"
     quantize, prepare = _commands(sdk, float_dlc, raws / LIST, wish, htp_socs)

@@ -93,7 +93,9 @@ def input_list(files: Sequence[Path], *, prefix: str) -> str:
     """An input list of networks with one input: a line an inference. A quantizer wants no line of outputs."""
     if any(c.isspace() for c in prefix):
         raise InputError(
-            "the SDK's input lists cannot name a folder with a space in it", where=prefix, hint="another -o, or TMPDIR"
+            "the SDK's input lists cannot name a folder with a space in it",
+            where=prefix,
+            hint="another -o (or, for run, another TMPDIR)",
         )
     return "".join(f"{prefix}/{path.name}\n" for path in files)
 
