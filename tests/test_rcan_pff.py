@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_networks import random_weights, run_onnx
+from helpers_networks import TINY, random_weights, run_onnx
 
 from snpe_srgan.config import load_config
 from snpe_srgan.errors import ConfigError
@@ -16,11 +16,6 @@ from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.registry import describe
 from snpe_srgan.runtimes.onnx_model import onnx_facts
-
-TINY = {
-    "rcan": {"groups": 1, "blocks": 2, "width": 8, "reduction": 4},
-    "pff": {"blocks": 1, "width": 8, "paths": 2, "up_width": 8, "reduction": 4},
-}
 
 
 def test_rcan_has_the_papers_size():
@@ -35,7 +30,7 @@ def test_rcan_has_the_papers_size():
     assert cost.macs_per_lr_pixel == macs and round(macs * 320 * 180 / 1e9) == 917
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ["rcan", "pff"])
 def test_configs_name_what_there_is(name):
     config = load_config(Path(__file__).parent.parent / "configs" / f"{name}.yaml")
     assert describe(config.model.name, config.model.options) == describe(name)
@@ -57,7 +52,7 @@ def test_a_fresh_rcan_is_its_skips(rng):
     np.testing.assert_allclose(shallow, deep, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ["rcan", "pff"])
 @pytest.mark.parametrize("attention", [True, False])
 def test_what_is_seen_and_said(name, attention, rng):
     graph = describe(name, {**TINY[name], "channel_attention": attention})
