@@ -50,11 +50,20 @@ def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
     if plane is not None:
         return plane
     from snpe_srgan.runtimes.open import open_session
-    from snpe_srgan.runtimes.upscale import upscale_pixels
+    from snpe_srgan.runtimes.upscale import plan, upscale_pixels
 
+    said: list[str] = []
     with open_session(teacher.file) as session:
+
+        def enlarge(lr):
+            why = plan(session, *lr.shape[:2]).inexact
+            if why and not said:
+                said.append(f"teacher {teacher.file.path.name}: {why}")
+                output.warn(said[0])
+            return upscale_pixels(session, lr)
+
         output.note(f"teacher {teacher.file.path.name}: enlarging {len(cache)} training pictures with {session.engine}")
-        return build_plane(cache, key, lambda lr: upscale_pixels(session, lr), progress=output.progress)
+        return build_plane(cache, key, enlarge, progress=output.progress)
 
 
 def content_key(cache: Cache) -> str:
