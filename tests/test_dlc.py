@@ -254,11 +254,14 @@ def test_operators_of_several_nodes_compute_what_the_model_did(tmp_path):
     x = net.op("LogSoftmax", net.op("Transpose", x, perm=[0, 3, 1, 2]), axis=3)
     x = net.op("MatMul", net.op("Transpose", x, perm=[0, 1, 3, 2]), x)
     x = net.op("Tile", x, net.const(np.array([1, 1, 2, 2], np.int64)))
+    x = net.op("Gather", x, net.const(np.array([3, 1, 0, 1], np.int64)), axis=1)
     model = net.model(net.conv(x, 4, 3, gain=0.01), (8, 8), scale=2)
     onnx.save(model, tmp_path / "x.onnx")
     qnn.write_dlc(tmp_path / "x.onnx", tmp_path / "x.dlc")
     dlc, lr = read(tmp_path / "x.dlc"), nets.lr_batch((8, 8))
-    assert {"InstanceNorm", "LayerNorm", "LogSoftmax", "MatMul", "Tile"} <= {n.type for n in dlc.graphs[0].nodes}
+    assert {"InstanceNorm", "LayerNorm", "LogSoftmax", "MatMul", "Tile", "Gather"} <= {
+        n.type for n in dlc.graphs[0].nodes
+    }
     assert np.allclose(nets.run_cpu(rebuild(dlc), lr)[0], nets.run_cpu(model, lr)[0], atol=1e-4)
 
 

@@ -95,6 +95,27 @@ def test_squeeze_and_arg_max():
     assert np.array_equal(run("Argmax", [(1, 4, 6)], attributes={"axis": 3})[0], X.argmax(3))
 
 
+def numbers(values) -> Tensor:
+    """A stored list of whole numbers, as operators have them."""
+    array = np.array(values, "<i4")
+    return Tensor(9, "list", "static", array.shape, "int32", None, memoryview(array.reshape(-1)).cast("B"))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "masks", "wanted"),
+    [
+        ([(0, 1, 1), (1, 3, 1), (5, 0, -2), (0, 8, 3)], {}, X[:, 1:3, 5:0:-2, ::3]),
+        ([(0, 1, 1), (1, 2, 1), (2, 3, 1), (4, 0, 1)], {"begin_mask": 0b0010, "end_mask": 0b1000}, X[:, :2, 2:3, 4:]),
+        ([(0, 1, 1), (0, 4, 1), (-1, 0, 1), (0, 8, 1)], {"shrink_axes": 0b0100}, X[:, :, -1]),
+        ([(0, 1, 1), (3, 4, 1), (0, 6, 1), (0, 0, -1)], {"shrink_axes": 0b10, "begin_mask": 8, "end_mask": 8},
+         X[:, 3, :, ::-1]),
+    ],
+)  # fmt: skip
+def test_slices_with_open_ends_and_dropped_axes(ranges, masks, wanted):
+    y = run("StridedSlice", [wanted.shape], attributes={"ranges": numbers(ranges), **masks})[0]
+    assert np.array_equal(y, wanted)
+
+
 @pytest.mark.parametrize(
     ("kind", "shape"), [("Relu", (1, 4, 6, 9)), ("Squeeze", (1, 5, 6, 8)), ("Argmax", (1, 4, 6, 8))]
 )

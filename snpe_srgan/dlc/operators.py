@@ -194,6 +194,7 @@ OPERATORS = {
     "LayerNorm": composed.layer_norm,
     "MatMul": composed.mat_mul,
     "Tile": composed.tile,
+    "Gather": composed.gather,
     "ElementWisePower": elementwise("Pow"),
     "Relu1": clip(-1.0, 1.0),
     "Relu6": clip(0.0, 6.0),

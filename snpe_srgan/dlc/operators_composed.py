@@ -93,3 +93,13 @@ def tile(builder, op):
     repeats = builder.constant(f"{op.output}/repeats", np.array(op.ints("multiples", rank), np.int64))
     value = builder.op("Tile", [layout.to_nhwc(builder, op), repeats], f"{op.output}/value")
     return layout.from_nhwc(builder, op, value)
+
+
+def gather(builder, op):
+    """Stored whole numbers choose along an axis, the rank stays."""
+    indices, rank = builder.tensor(op.input(1)), len(op.output_dims)
+    if indices.role != "static" or "int" not in indices.dtype or len(indices.dims) != 1 or len(op.dims(0)) != rank:
+        raise InputError(f"indices '{indices.name}' of {indices.dtype} {indices.dims} are not known")
+    chosen = builder.constant(f"{op.output}/indices", indices.data().astype(np.int64))
+    axis = layout.axis_of(op, int(op.scalar("axis", 0)))
+    return builder.op("Gather", [builder.value(op.input(0)), chosen], f"{op.output}/value", axis=axis)

@@ -15,6 +15,7 @@ TO_NCHW = (0, 3, 1, 2)
 TO_NHWC = (0, 2, 3, 1)
 NHWC_AXIS_IN_NCHW = (0, 2, 3, 1)  # where each axis of NHWC lies in NCHW
 PAD_SCHEMES = {0: "constant", 2: "reflect", 3: "edge"}
+FAR = np.iinfo(np.int64).max  # of a slice: as far as there is anything
 REDUCE = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum")
 
 
@@ -167,14 +168,29 @@ def resize(builder, op):
 
 
 def strided_slice(builder, op):
+    """TensorFlow's slice: a bit of `begin_mask` / `end_mask` opens that end, one of `shrink_axes` drops the axis."""
     rank = len(op.dims(0))
-    if any(int(op.scalar(mask, 0)) for mask in ("begin_mask", "end_mask", "shrink_axes", "new_axes_mask")):
-        raise InputError("a slice with masks is not known")
+    if int(op.scalar("new_axes_mask", 0)):
+        raise InputError("a slice that adds axes is not known")
     ranges = np.array(op.ints("ranges", 3 * rank), np.int64).reshape(rank, 3)
+    shrunk = int(op.scalar("shrink_axes", 0))
+    for axis, (start, end, step) in enumerate(ranges.tolist()):
+        if int(op.scalar("begin_mask", 0)) >> axis & 1:
+            start = 0 if step > 0 else FAR
+        if int(op.scalar("end_mask", 0)) >> axis & 1:
+            end = FAR if step > 0 else -FAR
+        if shrunk >> axis & 1:
+            end, step = (start + 1 if start != -1 else FAR), 1
+        ranges[axis] = start, end, step
     axes = np.array([_axis(axis, rank) for axis in range(rank)], np.int64)
     columns = {"starts": ranges[:, 0], "ends": ranges[:, 1], "axes": axes, "steps": ranges[:, 2]}
     parameters = [builder.constant(f"{op.output}/{name}", column) for name, column in columns.items()]
-    return builder.op("Slice", [builder.value(op.input(0)), *parameters], f"{op.output}/value")
+    value = builder.op("Slice", [builder.value(op.input(0)), *parameters], f"{op.output}/value")
+    if not shrunk:
+        return value
+    value = builder.op("Transpose", [value], f"{op.output}/nhwc", perm=TO_NHWC) if rank == 4 else value
+    shape = builder.constant(f"{op.output}/shape", np.array(op.output_dims, np.int64))
+    return from_nhwc(builder, op, builder.op("Reshape", [value, shape], f"{op.output}/shrunk"))
 
 
 def pad(builder, op):
