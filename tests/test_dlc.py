@@ -250,6 +250,9 @@ def test_operators_of_several_nodes_compute_what_the_model_did(tmp_path):
     vector = [net.const(net.random.standard_normal(4).astype(np.float32)) for _ in range(2)]
     x = net.op("Softplus", net.conv(net.start(), 3, 4))
     x = net.op("InstanceNormalization", net.op("Reciprocal", net.op("Sqrt", x)), *vector, epsilon=1e-3)
+    groups = [net.const(np.array(shape, np.int64)) for shape in ((1, 4, 64), (1, 4, 8, 8))]
+    x = net.op("InstanceNormalization", net.op("Reshape", x, groups[0]), *vector, epsilon=1e-3)
+    x = net.op("Reshape", x, groups[1])
     x = net.op("LayerNormalization", net.op("Transpose", x, perm=[0, 2, 3, 1]), *vector, axis=-1, epsilon=1e-3)
     x = net.op("LogSoftmax", net.op("Transpose", x, perm=[0, 3, 1, 2]), axis=3)
     x = net.op("MatMul", net.op("Transpose", x, perm=[0, 1, 3, 2]), x)

@@ -43,14 +43,17 @@ def softmax(kind: str):
 
 
 def instance_norm(builder, op):
-    """Mean and variance of each channel over the image, then scale and bias of each channel."""
-    modes = [int(op.scalar(name, 0)) for name in ("mode", "region")]
-    if any(modes) or not int(op.scalar("normalize_variance", 1)) or len(op.dims(0)) != 4:
-        raise InputError(f"normalization of mode {modes[0]} over region {modes[1]} is not known")
+    """Mean and variance of each channel (the file's last axis) over the image, then scale and bias of each channel."""
+    modes, rank = [int(op.scalar(name, 0)) for name in ("mode", "region")], len(op.dims(0))
+    if any(modes) or not int(op.scalar("normalize_variance", 1)) or rank < 3:
+        raise InputError(f"normalization of mode {modes[0]} over region {modes[1]}, {rank} dimensions, is not known")
     _each(op, (1, 2), op.dims(0)[-1])
-    inputs = [builder.value(op.input(index)) for index in range(3)]
-    epsilon = float(op.scalar("epsilon", 1e-12))
-    return builder.op("InstanceNormalization", inputs, f"{op.output}/value", epsilon=epsilon)
+    value, wish = builder.value(op.input(0)), f"{op.output}/value"
+    if rank != 4:  # images alone are kept with the channels first
+        value = builder.op("Transpose", [value], f"{op.output}/first", perm=[0, rank - 1, *range(1, rank - 1)])
+    inputs = [value, *(builder.value(op.input(index)) for index in (1, 2))]
+    value = builder.op("InstanceNormalization", inputs, wish, epsilon=float(op.scalar("epsilon", 1e-12)))
+    return value if rank == 4 else builder.op("Transpose", [value], f"{op.output}/last", perm=[0, *range(2, rank), 1])
 
 
 def layer_norm(builder, op):
