@@ -170,6 +170,8 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
                 f"tensor '{name}' would have {elements:.1e} values: not a network for pictures", where=where
             )
     out = shapes.get(sr.name, [])
+    if out and len(out) != 4 and None not in out:
+        raise InputError(f"the model's output '{sr.name}' is {out}, not one RGB picture", where=where)
     if len(out) != 4 or None in out:
         raise InputError("the size of the model's output cannot be told", where=where)
     steps = _steps(inferred.graph, shapes, lr.name)
