@@ -12,7 +12,7 @@ from test_equalization import CROPS, built
 from snpe_srgan.quantization.affine import fake_quantize
 from snpe_srgan.quantization.calibration import collect
 from snpe_srgan.quantization.encodings import activation_encodings, spanning
-from snpe_srgan.quantization.layerwise import Walk, mend, on_grid, patches
+from snpe_srgan.quantization.layerwise import Walk, _centred, mend, on_grid, patches
 from snpe_srgan.quantization.plan import Plan
 from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
 from snpe_srgan.quantization.rounding import DAMPING, round_weights, rounding_error
@@ -123,3 +123,12 @@ def test_the_walk_computes_what_the_quantized_graph_computes():
     assert len(seen) >= 4
     for x, values in seen.items():  # ties fall to the other side in another order of sums, more so layer after layer
         assert (np.abs(values - wanted[x]) > 0.5 * plan.encodings[x].scale).mean() < 0.02
+
+
+def test_an_input_that_never_varies_still_has_moments(rng):
+    """What is left of the variance is rounding noise of either sign; plain rounding is then as good as any."""
+    mean, weights = rng.uniform(0.5, 1, 6), rng.normal(0, 1, (3, 6))
+    noise = rng.uniform(-1e-7, 1e-7, (6, 6))
+    power = np.outer(mean, mean) * (1 + noise + noise.T)
+    integers = round_weights(weights, _centred(power, mean), np.full(3, 0.1), bits=8)
+    assert np.abs(integers - weights / 0.1).max() <= 1

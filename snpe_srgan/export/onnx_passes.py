@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snpe_srgan.export.onnx_net import Net
-from snpe_srgan.export.onnx_sizes import fuse_pool, fuse_resize
+from snpe_srgan.export.onnx_sizes import drop_reshapes, fuse_pool, fuse_resize
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,7 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """All passes; changes and returns `model`."""
     net = Net(model)
     passes = (drop_identities, cancel_transposes, explicit_attributes, fold_affine, fuse_prelu, fuse_clip)
-    for step in (*passes, fuse_resize, fuse_pool):
+    for step in (*passes, fuse_resize, fuse_pool, drop_reshapes):
         step(net)
         net.drop_unused()
     plain_names(net)

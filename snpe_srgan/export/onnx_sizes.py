@@ -1,6 +1,6 @@
 """Passes over what TensorFlow says with sizes: an enlargement by computed lengths, a mean over both axes.
 
-fuse_resize(net), fuse_pool(net)          # among the passes of onnx_passes.clean
+fuse_resize(net), fuse_pool(net), drop_reshapes(net)      # among the passes of onnx_passes.clean
 
 TensorFlow's nearest-neighbour enlargement takes the size of its result, which the frozen graph computes from the size
 of the picture: a Shape, a product and half a dozen operators on three numbers, none of which a chip has. What they
@@ -16,7 +16,8 @@ from snpe_srgan.export.onnx_net import Net
 PLACES = (b"tf_half_pixel_for_nn", b"half_pixel", b"asymmetric")
 SIZES = ((1, 8, 6, 10), (1, 8, 35, 9))  # asked of; NCHW
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-SHAPED = ("GlobalAveragePool", "Conv", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "Clip")
+IMAGES = ("Conv", "DepthToSpace", "GlobalAveragePool", "Resize")  # give four dimensions
+POINTWISE = ("Add", "Clip", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Tanh")
 
 
 def fuse_resize(net: Net) -> None:
@@ -89,23 +90,28 @@ def _factors(net: Net, chain: list, node) -> np.ndarray | None:
 
 
 def fuse_pool(net: Net) -> None:
-    """The mean over height and width: GlobalAveragePool. The reshapes behind it turn nothing around: one pixel lies in
-    memory the same way whatever the order of its axes."""
+    """The mean over height and width: GlobalAveragePool."""
     from onnx import helper
 
-    pooled = set()
     for node in list(net.nodes):
-        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         axes = net.constants.get(node.input[1]) if len(node.input) > 1 else None
-        spatial = axes is not None and sorted(np.ravel(axes).tolist()) in ([2, 3], [-2, -1])
-        if node.op_type == "ReduceMean" and spatial and own.get("keepdims", 1) == 1:
-            pool = helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], name=node.name)
-            net.replace(node, pool)
-            node = pool
-        if node.op_type == "GlobalAveragePool" or (node.op_type in SHAPED and node.input[0] in pooled):
-            pooled.add(node.output[0])
-        if node.op_type == "Reshape" and node.input[0] in pooled:
-            shape = net.constants.get(node.input[1])
-            if shape is not None and shape.size == 4 and shape[2:].tolist() == [1, 1]:
-                pooled.add(node.input[0])
-                net.remove(node, gives=node.input[0])
+        kept = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+        if node.op_type == "ReduceMean" and kept and axes is not None and sorted(axes.tolist()) in ([2, 3], [-2, -1]):
+            net.replace(node, helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], name=node.name))
+
+
+def drop_reshapes(net: Net) -> None:
+    """tf2onnx says a change of layout as a Reshape where it moves nothing in memory: of one channel, of one pixel. For
+    pictures that are NCHW already it is nothing at all."""
+    images, pooled = set(), set()
+    for node in list(net.nodes):
+        if node.op_type in IMAGES or (node.op_type in POINTWISE and node.input[0] in images):
+            images.update(node.output)
+        if node.op_type == "GlobalAveragePool" or (node.op_type in (*POINTWISE, "Conv") and node.input[0] in pooled):
+            pooled.update(node.output)
+        shape = net.constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is None or shape.size != 4 or node.attribute:
+            continue
+        one_pixel = node.input[0] in pooled and shape[2:].tolist() == [1, 1]
+        if one_pixel or (node.input[0] in images and shape[0] in (-1, 0, 1) and shape[2:].tolist() == [0, 0]):
+            net.remove(node, gives=node.input[0])

@@ -29,6 +29,7 @@ ENTRIES = 60_000 * 576  # of the patch matrix: a 9x9 layer of 64 channels gets f
 MARGIN = 2  # LR pixels at a crop's border, where padding stands in for the picture, that teach nothing
 COARSE = 8  # weights of fewer bits get the scale of least output error, which clips: worth several dB at 4
 QUIET = 0.1  # of the usual variance: a flat crop weighs no more than ten others
+NOISE = 1e-6  # of the mean square: what float32 leaves of the variance of a constant
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ class Walk:
                 sums[g] += weight / len(rows) * (ones.T @ ones)
         total = sums[:, -1:, -1:]
         mean = sums[:, :-1, -1] / total[:, 0]
-        return list(sums[:, :-1, :-1] / total - mean[:, :, None] * mean[:, None, :])
+        powers = sums[:, :-1, :-1] / total
+        return [_centred(power, centre) for power, centre in zip(powers, mean, strict=True)]
 
     def _grid(self, tensor: str, values: np.ndarray) -> np.ndarray:
         return values if tensor in self.network.fused else on_grid(values, self.plan.encodings[tensor])
@@ -184,6 +186,14 @@ class Walk:
     def _run(self, node: Node, values: dict[str, list[np.ndarray]], constants) -> list[np.ndarray]:
         run = single(self._protos[node.output], constants, self._opset)
         return [run(list(arrays)) for arrays in zip(*(values[x] for x in node.inputs), strict=True)]
+
+
+def _centred(power: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Second moments (taps, taps) about the mean. Inputs that hardly vary (a mean over the picture, seen once) leave
+    nothing but float32's rounding, which need not be a matrix of moments: they are given as much variance as that."""
+    centred = power - np.outer(mean, mean)
+    lacking = NOISE * np.mean(np.diag(power)) - np.mean(np.diag(centred))
+    return centred + max(lacking, 0.0) * np.eye(len(mean))
 
 
 def on_grid(values: np.ndarray, encoding: Encoding) -> np.ndarray:
