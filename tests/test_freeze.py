@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers_networks import random_weights, run_onnx
+from helpers_networks import TINY, random_weights, run_onnx, zoo
 from onnx import TensorProto, helper, numpy_helper
 
 from snpe_srgan.errors import InputError
@@ -31,12 +31,12 @@ def names(model) -> set[str]:
     return inner | {tensor.name for tensor in model.graph.initializer}
 
 
-@pytest.mark.parametrize("network, options", [("srgan", {"blocks": 1, "width": 8}), ("mobile", {"width": 8})])
-def test_through_tensorflow_and_back_is_the_same_network(rng, network, options):
+@pytest.mark.parametrize("network", [*TINY, "zoo"])
+def test_through_tensorflow_and_back_is_the_same_network(rng, network):
     from snpe_srgan.export.freeze import freeze, run_graph_def
     from snpe_srgan.export.tf_to_onnx import find_ports, graph_def_to_onnx
 
-    graph = describe(network, options)
+    graph = zoo() if network == "zoo" else describe(network, TINY[network])
     weights, lr = random_weights(graph, rng), rng.random((1, 9, 7, 3), np.float32)
     direct, graph_def = to_onnx(graph, weights), freeze(graph, weights)
     assert find_ports(graph_def) == ("lr", "sr")

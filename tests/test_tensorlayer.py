@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers_networks import random_weights, run_onnx
+from helpers_networks import TINY, random_weights, run_onnx, zoo
 
 from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.graph import Builder
@@ -12,15 +12,18 @@ from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.registry import describe
 
 
-@pytest.mark.parametrize("network, options", [("srgan", {"blocks": 2, "width": 8}), ("mobile", {"width": 16})])
-def test_tensorlayer_and_onnx_are_the_same_function(rng, network, options):
+@pytest.mark.parametrize("network", [*TINY, "zoo"])
+def test_tensorlayer_onnx_and_plain_activations_are_the_same_function(rng, network):
+    from snpe_srgan.models.activations import activations
     from snpe_srgan.models.tensorlayer_model import build, get_weights, set_weights
 
-    graph = describe(network, options)
+    graph = zoo() if network == "zoo" else describe(network, TINY[network])
     weights, lr = random_weights(graph, rng), rng.random((1, 11, 9, 3), np.float32)
     model = build(graph)
     set_weights(model, graph, weights)
-    np.testing.assert_allclose(model(lr, is_train=False), run_onnx(to_onnx(graph, weights), lr), atol=1e-5)
+    expected = run_onnx(to_onnx(graph, weights), lr)
+    np.testing.assert_allclose(model(lr, is_train=False), expected, atol=2e-5)
+    np.testing.assert_allclose(activations(graph, weights, lr, [graph.output])[0], expected, atol=2e-5)
     assert all(np.array_equal(value, weights[key]) for key, value in get_weights(model, graph).items())
 
 
