@@ -16,10 +16,10 @@ TINY = {  # a small one of every registered network
 
 
 def zoo():
-    """A network x2 of the kinds that only few networks have: constant factors, gates of both shapes, enlargement."""
+    """A network x4 of the kinds that only few networks have: constant factors, gates of both shapes, enlargement."""
     from snpe_srgan.models.graph import Builder
 
-    net = Builder(scale=2)
+    net = Builder(scale=4)
     x = head = net.conv(net.lr, 8, 3, name="head")
     x = net.add(x, net.scale(net.conv(x, 8, 3, name="inner"), 0.2, name="inner_scale"), name="add")
     x = net.add(x, net.scale(x, 0.5, name="half"), name="more")
@@ -27,7 +27,7 @@ def zoo():
     x = net.multiply(x, net.sigmoid(net.conv(mean, 8, 1, name="excite"), name="gate"), name="gated")
     x = net.multiply(x, net.sigmoid(net.conv(x, 8, 1, name="map"), name="map_gate"), name="mapped")
     x = net.leaky_relu(net.concat([x, head], name="both"), name="leaky")
-    x = net.conv(net.resize(x, 2, name="resize"), 3, 3, name="tail")
+    x = net.conv(net.resize(x, 4, name="resize"), 3, 3, name="tail")
     return net.graph(net.clip(x, name="clip"), network="zoo", options={})
 
 

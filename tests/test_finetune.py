@@ -7,8 +7,10 @@ import itertools
 import helpers_onnx as nets
 import numpy as np
 import pytest
+from helpers_networks import random_weights, zoo
 
 from snpe_srgan.errors import SnpeSrganError
+from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.quantization import finetune as finetune_module
 from snpe_srgan.quantization.calibration import collect
 from snpe_srgan.quantization.encodings import activation_encodings
@@ -49,7 +51,13 @@ def same_levels(a, b):
     return (away > 0.1).mean() < 0.005 and away.max() < 5
 
 
-@pytest.mark.parametrize("build", [nets.srgan, nets.mobile])
+def gated(seed):
+    """Gates, a mean over the picture, constant factors, an enlargement."""
+    graph = zoo()
+    return to_onnx(graph, random_weights(graph, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("build", [nets.srgan, nets.mobile, gated])
 def test_tensorflow_computes_what_the_qdq_graph_computes(build):
     from snpe_srgan.quantization.tf_network import FakeQuantized, FloatNetwork
 
