@@ -127,8 +127,8 @@ def test_the_walk_computes_what_the_quantized_graph_computes():
 
 def test_an_input_that_never_varies_still_has_moments(rng):
     """What is left of the variance is rounding noise of either sign; plain rounding is then as good as any."""
-    mean, weights = rng.uniform(0.5, 1, 6), rng.normal(0, 1, (3, 6))
-    noise = rng.uniform(-1e-7, 1e-7, (6, 6))
+    mean, weights = rng.uniform(0.5, 1, 48), rng.normal(0, 1, (3, 48))
+    noise = np.float32(2**-24) * rng.choice([-1, 1], (48, 48))
     power = np.outer(mean, mean) * (1 + noise + noise.T)
     integers = round_weights(weights, _centred(power, mean), np.full(3, 0.1), bits=8)
     assert np.abs(integers - weights / 0.1).max() <= 1

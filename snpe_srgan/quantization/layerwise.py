@@ -29,7 +29,7 @@ ENTRIES = 60_000 * 576  # of the patch matrix: a 9x9 layer of 64 channels gets f
 MARGIN = 2  # LR pixels at a crop's border, where padding stands in for the picture, that teach nothing
 COARSE = 8  # weights of fewer bits get the scale of least output error, which clips: worth several dB at 4
 QUIET = 0.1  # of the usual variance: a flat crop weighs no more than ten others
-NOISE = 1e-6  # of the mean square: what float32 leaves of the variance of a constant
+NOISE = 5e-7  # of all taps' mean squares: more than float32's rounding can be as a matrix (its trace bounds it)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _centred(power: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Second moments (taps, taps) about the mean. Inputs that hardly vary (a mean over the picture, seen once) leave
     nothing but float32's rounding, which need not be a matrix of moments: they are given as much variance as that."""
     centred = power - np.outer(mean, mean)
-    lacking = NOISE * np.mean(np.diag(power)) - np.mean(np.diag(centred))
+    lacking = NOISE * np.trace(power) - np.mean(np.diag(centred))
     return centred + max(lacking, 0.0) * np.eye(len(mean))
 
 
