@@ -62,8 +62,8 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
     ),
     (
         _kind("global_average_pool"),
-        "{count}x a mean over the whole picture: it waits for all of a tensor before the next operator may begin, and a "
-        "tile's mean is not the picture's. By Qualcomm's cost model a light RCAN takes 1.5 times as long with its "
+        "{count}x a mean over the whole picture: it waits for all of a tensor before the next operator may begin, and "
+        "a tile's mean is not the picture's. By Qualcomm's cost model a light RCAN takes 1.5 times as long with its "
         "channel attention as without",
     ),
     (
@@ -72,8 +72,8 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
     ),
     (
         _stays,
-        "{count}x a multiplication by a constant that follows no convolution, so that it stays an operator; those behind "
-        "one are part of it",
+        "{count}x a multiplication by a constant that follows no convolution, so that it stays an operator; those "
+        "behind one are part of it",
     ),
     (
         _kind("prelu", "leaky_relu"),
