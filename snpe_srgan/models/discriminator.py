@@ -17,19 +17,11 @@ import tensorflow as tf
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.initialize import glorot, he
 from snpe_srgan.models.self_attention import SelfAttention
-from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, Function, tl
+from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, LeakyReLU, tl
 
 SLOPE = 0.2
 HALVINGS = 4
 _serial = itertools.count()
-
-
-@tf.custom_gradient
-def leaky_relu(x):
-    """max(x, SLOPE * x). TensorFlow's own gradient reads the layer's input, which its remapper has fused away (it then
-    gives the whole graph up with an error message); the output has the same signs and serves as well."""
-    y = tf.nn.leaky_relu(x, SLOPE)
-    return y, lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=SLOPE)
 
 
 def build_discriminator(
@@ -48,7 +40,7 @@ def build_discriminator(
         return lambda shape: tf.constant(kernel(rng, tuple(shape)))
 
     def leaky(x, name: str):
-        return Function(leaky_relu, name=f"{name}_leaky")(x)
+        return LeakyReLU(SLOPE, name=f"{name}_leaky")(x)
 
     x = inputs = tl.layers.Input([None, crop, crop, 3], name="hr")
     for i in range(2 * HALVINGS):

@@ -31,7 +31,7 @@ import tensorlayer as tl  # noqa: E402
 tl.logging.set_verbosity(tl.logging.ERROR)
 tl.layers.Layer._get_init_args = lambda self, skip=3: {}
 
-__all__ = ["BatchNorm2d", "Conv2d", "ExpandedConv2d", "FixedConv2d", "Function", "PReLU", "tl"]
+__all__ = ["BatchNorm2d", "Conv2d", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU", "tl"]
 
 
 class BatchNorm2d(tl.layers.BatchNorm2d):
@@ -152,6 +152,36 @@ class PReLU(tl.layers.Layer):
         above = tf.nn.relu(inputs, name=f"{self.name}/above")
         below = tf.nn.relu(tf.negative(inputs, name=f"{self.name}/mirrored"), name=f"{self.name}/below")
         return tf.add(above, tf.multiply(-self.alpha, below, name=f"{self.name}/sloped"), name=self.name)
+
+
+class LeakyReLU(tl.layers.Layer):
+    """max(x, slope * x), slope in (0, 1).
+
+    TensorFlow's own gradient reads the layer's input, which its remapper has fused away (it then gives the whole graph
+    up with an error message); the output has the same signs and serves as well. The network that is frozen keeps the
+    operator as it is.
+    """
+
+    def __init__(self, slope: float, *, name: str):
+        super().__init__(name)
+        self.slope = slope
+
+    def __repr__(self):
+        return f"LeakyReLU(name={self.name!r})"
+
+    def build(self, inputs_shape):
+        pass
+
+    def forward(self, inputs):
+        return self._trained(inputs) if self.is_train else tf.nn.leaky_relu(inputs, self.slope, name=self.name)
+
+    def _trained(self, inputs):
+        @tf.custom_gradient
+        def leaky(x):
+            y = tf.nn.leaky_relu(x, self.slope)
+            return y, lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=self.slope)
+
+        return leaky(inputs)
 
 
 class Function(tl.layers.Layer):

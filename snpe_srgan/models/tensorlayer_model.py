@@ -21,7 +21,16 @@ from snpe_srgan.artifacts.npz import check_weights
 from snpe_srgan.models.activations import nearest
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
-from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, ExpandedConv2d, FixedConv2d, Function, PReLU, tl
+from snpe_srgan.models.tensorlayer import (
+    BatchNorm2d,
+    Conv2d,
+    ExpandedConv2d,
+    FixedConv2d,
+    Function,
+    LeakyReLU,
+    PReLU,
+    tl,
+)
 
 ATTRIBUTES = {
     # array -> attribute of the TensorLayer layer that holds it
@@ -85,6 +94,8 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         )
     if layer.kind == "prelu":
         return PReLU(alpha_init=start("alpha"), name=name)
+    if layer.kind == "leaky_relu":
+        return LeakyReLU(attributes["slope"], name=name)
     if layer.kind == "add":
         return tl.layers.Elementwise(tf.add, name=name)
     if layer.kind == "multiply":
@@ -93,7 +104,6 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         return tl.layers.Concat(-1, name=name)
     functions = {
         "relu": lambda x: tf.nn.relu(x, name=name),
-        "leaky_relu": lambda x: tf.nn.leaky_relu(x, alpha=attributes["slope"], name=name),
         "tanh": lambda x: tf.math.tanh(x, name=name),
         "sigmoid": lambda x: tf.math.sigmoid(x, name=name),
         "scale": lambda x: tf.multiply(x, attributes["factor"], name=name),
