@@ -209,6 +209,8 @@ def test_a_network_that_is_its_own_teacher_has_nothing_to_learn(tmp_path):
     train(dataclasses.replace(c, model=model, data=data, training=training), tmp_path / "run")
     losses = [m["loss"] for m in metrics(tmp_path / "run") if m["kind"] == "train"]
     assert max(losses) < 0.5 / 127.5  # the rounding to pixels is all that is left
+    card = (tmp_path / "run" / "generator.npz.json").read_text()
+    assert "teacher.npz" in card and str(tmp_path) not in card  # whose machine it was concerns nobody
 
 
 def test_features_are_learned_and_reach_the_layers_before_them(tmp_path):

@@ -80,7 +80,7 @@ def save_generator(
         "seed": config.seed,
         "weights": f"averaged, decay {config.training.ema}" if config.training.ema else "of the last step",
         "precision": precision,
-        "initial": config.model.initial,
+        "initial": config.model.initial and short(config.model.initial),
         "stages": [dataclasses.asdict(stage) for stage in stages],
     }
     if config.training.expand:
