@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snpe_srgan.models.graph import Graph
+from snpe_srgan.models.graph import Graph, Layer
 
 # For each phase of a layer's pixel grid (its offset inside one LR pixel): how many LR pixels it sees before and after.
 Reach = tuple[tuple[int, int], ...]
@@ -49,12 +49,15 @@ def graph_cost(graph: Graph) -> Cost:
 def macs_per_lr_pixel(graph: Graph) -> int:
     """Multiply-accumulates of the convolutions for one LR pixel (a layer at x4 size works on 16 pixels for it; one
     behind a global pooling, once for the whole picture, is not counted)."""
-    total = 0
-    for layer in graph.layers:
-        if layer.kind == "conv":
-            h, w = layer.attributes["kernel"]
-            total += h * w * graph.in_channels(layer) * layer.channels * layer.upscale**2
-    return total
+    return sum(layer_macs(graph, layer) for layer in graph.layers)
+
+
+def layer_macs(graph: Graph, layer: Layer) -> int:
+    """A layer's share of `macs_per_lr_pixel`."""
+    if layer.kind != "conv":
+        return 0
+    h, w = layer.attributes["kernel"]
+    return h * w * graph.in_channels(layer) * layer.channels * layer.upscale**2
 
 
 def receptive_radius(graph: Graph) -> int:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from snpe_srgan.export.cost import receptive_radius
-from snpe_srgan.models.graph import POOLED, Graph, Layer
+from snpe_srgan.export.cost import layer_macs, macs_per_lr_pixel, receptive_radius
+from snpe_srgan.models.graph import Graph, Layer
 
 FAR = 48  # LR pixels: from there on a usual .dlc's 128x128 input is mostly overlap
 VECTOR = 32  # channels
@@ -20,7 +20,7 @@ LARGE = 7  # a kernel's side
 
 
 def dsp_notes(graph: Graph) -> tuple[str, ...]:
-    """One line for each thing that matters, in the order of the table; none for a network made for a DSP."""
+    """One line for each thing that matters, in the order of the table."""
     notes = []
     for matters, text in NOTES:
         found = [layer for layer in graph.layers if matters(graph, layer)]
@@ -96,18 +96,11 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
 
 def _share_at_full_size(graph: Graph) -> list[str]:
     """How much of the arithmetic is done on the enlarged picture, where it is most of it."""
-    total = sum(_macs(graph, layer) for layer in graph.layers)
-    share = sum(_macs(graph, layer) for layer in graph.layers if layer.upscale == graph.scale) / max(total, 1)
+    large = sum(layer_macs(graph, layer) for layer in graph.layers if layer.upscale == graph.scale)
+    share = large / max(macs_per_lr_pixel(graph), 1)
     if graph.scale == 1 or share < 0.5:
         return []
     return [f"{share:.0%} of the multiplications are done at HR size, {graph.scale**2} times for each LR pixel"]
-
-
-def _macs(graph: Graph, layer: Layer) -> int:
-    if layer.kind != "conv" or layer.upscale == POOLED:
-        return 0
-    h, w = layer.attributes["kernel"]
-    return h * w * graph.in_channels(layer) * layer.channels * layer.upscale**2
 
 
 def _far_sight(graph: Graph) -> list[str]:
