@@ -126,6 +126,7 @@ def test_the_list_and_did_you_mean_know_all_names(here):
     assert listed[0]["name"] == named.DEFAULT and all(m["parameters"] and m["psnr"]["Set5"] for m in listed)
     assert_error(snpe_srgan("inspect", "srresnt"), 1, "did you mean 'srresnet'", *(m["name"] for m in listed))
     assert_error(snpe_srgan("inspect"), 2, "--models")
+    assert_error(snpe_srgan("inspect", "mobile", "--models"), 2, "no MODEL")
 
 
 # -- run without a model ----------------------------------------------------------------------------------------------

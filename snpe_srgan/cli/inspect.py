@@ -31,6 +31,8 @@ def command(model, other, models, layers, to_onnx, overwrite, output):
     from snpe_srgan.export.inspection import inspect_model
 
     if models:
+        if model or layers or to_onnx:
+            raise UsageError("--models lists all networks that have a name: it takes no MODEL and no other option")
         return _list(output)
     if model is None:
         raise UsageError("MODEL is missing", hint="snpe-srgan inspect --models  (the networks that have a name)")
