@@ -243,6 +243,11 @@ class Config:
         _require(scale in (2, 3, 4), "model.scale", f"must be 2, 3 or 4, not {scale}")
         attention = self.discriminator.attention
         _require(0 <= attention <= 4, "discriminator.attention", f"must be 0 (none) to 4, not {attention}")
+        for key in ("width", "dense"):
+            value = getattr(self.discriminator, key)
+            _require(1 <= value <= 65536, f"discriminator.{key}", f"must be 1 to 65536, not {value}")
+        _require(self.seed >= 0, "seed", "must not be negative")
+        _require(self.data.valid_limit >= 0, "data.valid_limit", "must not be negative")
         for key in ("convert", "benchmark"):
             parse_size(getattr(self, key).input_size, where=f"{key}.input_size")
         self._check_training(self.training, "training")
@@ -255,6 +260,9 @@ class Config:
         names = [stage.name for stage in stages]
         _require(len(set(names)) == len(names), f"{place}.stages", "stage names must be unique")
         _require(0 <= training.ema < 1, f"{place}.ema", "must lie in [0, 1)")
+        _require(0 <= training.beta1 < 1, f"{place}.beta1", "must lie in [0, 1)")
+        for key in ("gradient_clip", "minutes"):
+            _require(getattr(training, key) >= 0, f"{place}.{key}", "must not be negative")
         _require(0 <= training.expand <= 4096, f"{place}.expand", "must lie in 0 to 4096")
         for key in ("log_every", "checkpoint_every", "validate_every"):
             _require(getattr(training, key) > 0, f"{place}.{key}", "must be at least 1")
@@ -263,6 +271,8 @@ class Config:
             crop, batch = stage.crop or self.data.crop, stage.batch_size or self.data.batch_size
             _require(stage.steps > 0, f"{where}.steps", "must be at least 1")
             _require(stage.learning_rate > 0, f"{where}.learning_rate", "must be above 0")
+            for key in ("warmup", "gamma", "final"):
+                _require(getattr(stage.schedule, key) >= 0, f"{where}.schedule.{key}", "must not be negative")
             _require(batch > 0, f"{where}.batch_size", "must be at least 1")
             _require(crop > 0 and crop % scale == 0, f"{where}.crop", f"{crop} is no multiple of the scale {scale}")
             loss, distill = stage.loss, stage.loss.distill
@@ -312,6 +322,8 @@ def load_config(path: str | os.PathLike, overrides: Iterable[str] = ()) -> Confi
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"the config is not valid YAML: {error}", where=path) from error
     data = {} if data is None else data
+    if not isinstance(data, dict):
+        parse_config(data, where=str(path))  # says what is wrong; nothing could be set in it
     for override in overrides:
         _apply(data, override)
     return parse_config(data, where=str(path))

@@ -49,6 +49,16 @@ def test_exponent_without_point_is_a_number(tmp_path):
         ("[1, 2]", "must be a section"),
         ("a: [", "not valid YAML"),
         ("training: {ema: .nan}", "finite"),
+        ("discriminator: {width: 0}", "discriminator.width must be 1 to 65536"),
+        ("discriminator: {dense: -1}", "discriminator.dense must be 1 to 65536"),
+        ("discriminator: {attention: 7}", "0 (none) to 4"),
+        ("training: {expand: -1}", "0 to 4096"),
+        ("training: {beta1: 7}", "training.beta1 must lie in"),
+        ("training: {minutes: -3}", "training.minutes must not be negative"),
+        ("training: {gradient_clip: -1}", "gradient_clip must not be negative"),
+        ("training: {stages: [{schedule: {warmup: -3}}]}", "schedule.warmup must not be negative"),
+        ("seed: -1", "seed must not be negative"),
+        ("data: {valid_limit: -1}", "valid_limit must not be negative"),
     ],
 )
 def test_errors_say_what_and_where(tmp_path, text, says):
@@ -61,3 +71,9 @@ def test_errors_say_what_and_where(tmp_path, text, says):
 def test_bad_overrides(tmp_path, override):
     with pytest.raises(ConfigError):
         load(tmp_path, "seed: 1\ntraining: {stages: [{steps: 5}]}", override)
+
+
+@pytest.mark.parametrize("text", ["3", "word", "[1]"])
+def test_nothing_is_set_in_what_is_no_config(tmp_path, text):
+    with pytest.raises(ConfigError, match="must be a section of keys"):
+        load(tmp_path, text, "seed=3")
