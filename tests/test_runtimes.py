@@ -133,6 +133,22 @@ def test_the_radius_covers_what_a_pixel_reaches(make):
     assert radius - 1 <= measured_radius(make((size, size), blocks=1), size) <= radius
 
 
+@pytest.mark.parametrize(
+    ("place", "rounding"),
+    [("asymmetric", "floor"), ("asymmetric", "ceil"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "floor")],
+)
+def test_an_enlargement_that_moves_the_picture_reaches_further(place, rounding, tmp_path):
+    net = Net()
+    scales = net.const(np.array([1, 1, 4, 4], np.float32))
+    how = {"coordinate_transformation_mode": place, "nearest_mode": rounding}
+    model = net.model(net.op("Resize", net.start(), "", scales, mode="nearest", **how), (11, 11))
+    reached = measured_radius(model, 11)
+    assert onnx_facts(model).overlap == reached
+    onnx.save(free(model), tmp_path / "net.onnx")
+    with open_session(resolve(tmp_path / "net.onnx"), engine="openvino") as session:
+        assert session.overlap == reached
+
+
 def test_an_operator_that_sees_everything_leaves_the_radius_unknown(tmp_path):
     net = Net()
     x = net.conv(net.start(), 3, 48)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError
-from snpe_srgan.runtimes.reach import Facts, Step, walk
+from snpe_srgan.runtimes.reach import REPEATS, Facts, Step, walk
 
 if TYPE_CHECKING:
     import onnx
@@ -246,7 +246,8 @@ def _resize(node, shapes: dict) -> tuple[tuple[int, int, int, int] | None, int]:
     reach = {b"nearest": 1, b"linear": 1, b"cubic": 2}.get(mode)
     if before is None or after is None or None in [*before, *after] or reach is None:
         return None, 1
-    way = _attribute(node, "coordinate_transformation_mode", b"half_pixel"), _attribute(node, "nearest_mode", b"")
-    if mode == b"nearest" and (way[0] == b"half_pixel" or way == (b"asymmetric", b"floor")):
+    place = _attribute(node, "coordinate_transformation_mode", b"half_pixel").decode()
+    rounding = _attribute(node, "nearest_mode", b"round_prefer_floor").decode()
+    if mode == b"nearest" and (place, rounding) in REPEATS:
         reach = 1 if any(a % b for a, b in zip(after, before, strict=True)) else 0  # pixels are only repeated
     return (reach,) * 4, max(after[2] // before[2], 1)

@@ -14,7 +14,7 @@ from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
 from snpe_srgan.runtimes.frozen_graph import check_frozen_graph
 from snpe_srgan.runtimes.onnx_model import PROBE
-from snpe_srgan.runtimes.reach import Facts, Step, walk
+from snpe_srgan.runtimes.reach import REPEATS, Facts, Step, walk
 from snpe_srgan.runtimes.source import Source
 from snpe_srgan.runtimes.wide_convolution import widen
 
@@ -147,9 +147,8 @@ def _repeated(node, *, rows: int) -> tuple[tuple[int, int, int, int] | None, int
     attributes = node.get_attributes()
     before, after = (list(shape) for shape in (node.get_input_shape(0), node.get_output_shape(0)))
     way = attributes.get("coordinate_transformation_mode"), attributes.get("nearest_mode")
-    known = way[0] in ("half_pixel", "tf_half_pixel_for_nn") or way == ("asymmetric", "floor")
     whole = len(before) == 4 and not any(a % b for a, b in zip(after, before, strict=True))
-    if attributes.get("mode") != "nearest" or not known or not whole:
+    if attributes.get("mode") != "nearest" or way not in REPEATS or not whole:
         return None, 1
     return (0, 0, 0, 0), after[rows] // before[rows]
 

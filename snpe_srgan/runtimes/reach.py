@@ -16,6 +16,12 @@ WHOLE = (
     "{} reads the whole picture: a tile has means of its own, so what tiles give is near the whole picture's result, "
     "not equal to it"
 )
+REPEATS = (  # nearest neighbour, as ONNX and OpenVINO say it: where a pixel lies and how its place is rounded
+    ("asymmetric", "floor"),
+    ("tf_half_pixel_for_nn", "floor"),
+    ("half_pixel", "round_prefer_floor"),
+    ("half_pixel", "round_prefer_ceil"),
+)  # by a whole number each pixel is repeated; any other pair moves the picture by a part of a pixel
 LIVE_TENSORS = 3  # of the largest tensor, about what the engines hold at once (measured: 11.4 kB a pixel on SRGAN)
 
 
