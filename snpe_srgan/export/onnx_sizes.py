@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from snpe_srgan.export.onnx_graph import NEAREST
 from snpe_srgan.export.onnx_net import Net
 
 PLACES = (b"tf_half_pixel_for_nn", b"half_pixel", b"asymmetric")
 SIZES = ((1, 8, 6, 10), (1, 8, 35, 9))  # asked of; NCHW
-NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 IMAGES = ("Conv", "DepthToSpace", "GlobalAveragePool", "Resize")  # give four dimensions
 POINTWISE = ("Add", "Clip", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Tanh")
 
