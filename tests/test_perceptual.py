@@ -106,6 +106,29 @@ def test_files_of_something_else_are_refused(tmp_path, files):
             load_distance("lpips", weights=backbone, heads=tmp_path / heads)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.nan, "no finite number"), (-1.0, "below 0"), ("1", "no finite number")]
+)
+def test_numbers_that_measure_nothing_are_refused(tmp_path, value, said):
+    channels = NETWORKS["squeeze"].channels
+    np.savez(tmp_path / "heads.npz", **{f"lin{i}": np.full(n, value) for i, n in enumerate(channels)})
+    with pytest.raises(InputError, match=said):
+        read_heads(tmp_path / "heads.npz")
+
+
+def test_a_keras_file_without_finite_numbers_is_refused(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for name, shape in (("kernel", (3, 3, 3, 64)), ("bias", (64,))):
+            file[f"conv1/{name}"] = np.full(shape, np.nan, np.float32)
+        file["conv1"].attrs["weight_names"] = ["conv1/kernel", "conv1/bias"]
+        file["conv1"]["conv1/kernel"], file["conv1"]["conv1/bias"] = file["conv1/kernel"], file["conv1/bias"]
+    for path, said in ((tmp_path / "w.h5", "conv1 holds what is no finite number"), (tmp_path, "a folder")):
+        with pytest.raises(InputError, match=said):
+            load_distance("squeezenet", weights=path)
+
+
 def test_what_is_missing_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("sys.path", [])
     for name, said in (

@@ -104,17 +104,23 @@ def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[st
 
     channels, arrays = {"input": 3}, {}
     try:
+        if os.path.isdir(path):
+            raise ValueError("a folder")
         with h5py.File(path, "r") as file:
             saved = dict(_layers(file))
             for layer in description.layers:
                 channels[layer.name] = layer.channels or sum(channels[x] for x in layer.inputs)
                 if layer.kind != "conv":
                     continue
+                if layer.name not in saved:
+                    raise ValueError(f"it has no layer {layer.name}")
                 kernel, bias = saved[layer.name]
                 wanted = (layer.size, layer.size, channels[layer.inputs[0]], layer.channels)
                 if kernel.shape != wanted or bias.shape != wanted[-1:]:
                     raise ValueError(f"{layer.name} has the shape {kernel.shape}, not {wanted}")
                 arrays[layer.name] = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+                if not all(np.isfinite(array).all() for array in arrays[layer.name]):
+                    raise ValueError(f"{layer.name} holds what is no finite number")
     except FileNotFoundError as error:
         raise os_error(error, path, "read the feature network's weights") from error
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:

@@ -94,6 +94,8 @@ def read_heads(path: str | os.PathLike) -> tuple[Network, list[np.ndarray]]:
     shapes = tuple(len(head) for head in heads)
     for network in NETWORKS.values():
         if network.channels == shapes:
+            if min(head.min() for head in heads) < 0:
+                raise InputError("not the heads of LPIPS: none of theirs is below 0", where=path)
             return network, heads
     raise InputError(f"not the heads of LPIPS ({len(heads)} layers of {list(shapes)} channels)", where=path)
 
@@ -119,12 +121,21 @@ def read_torchvision(network: Network, path: str | os.PathLike) -> Backbone:
 
 def _read(path: str | os.PathLike, doing: str) -> Mapping[str, np.ndarray]:
     import zipfile
+    import zlib
 
+    hint = "PyTorch files are made .npz files first: python -m pydoc snpe_srgan.metrics.lpips"
     try:
+        if os.path.exists(path) and not zipfile.is_zipfile(path):
+            raise ValueError("no archive")  # numpy would advise to unpickle it
         with np.load(Path(path), allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            arrays = {key: file[key] for key in file.files}
     except FileNotFoundError as error:
         raise os_error(error, path, doing) from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        hint = "PyTorch files are made .npz files first: python -m pydoc snpe_srgan.metrics.lpips"
+    except (
+        OSError, ValueError, EOFError, AttributeError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise InputError(f"not a .npz file of arrays ({error})", where=path, hint=hint) from error
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"'{key}' holds what is no finite number", where=path, hint=hint)
+    return arrays
