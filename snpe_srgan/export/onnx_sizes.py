@@ -13,8 +13,8 @@ import numpy as np
 
 from snpe_srgan.export.onnx_graph import NEAREST
 from snpe_srgan.export.onnx_net import Net
+from snpe_srgan.runtimes.reach import REPEATS
 
-PLACES = (b"tf_half_pixel_for_nn", b"half_pixel", b"asymmetric")
 SIZES = ((1, 8, 6, 10), (1, 8, 35, 9))  # asked of; NCHW
 IMAGES = ("Conv", "DepthToSpace", "GlobalAveragePool", "Resize")  # give four dimensions
 POINTWISE = ("Add", "Clip", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Tanh")
@@ -28,7 +28,8 @@ def fuse_resize(net: Net) -> None:
         own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type != "Resize" or len(node.input) < 4 or not node.input[3] or own.get("mode") != b"nearest":
             continue
-        if own.get("coordinate_transformation_mode", b"half_pixel") not in PLACES:
+        place = own.get("coordinate_transformation_mode", b"half_pixel").decode()
+        if (place, own.get("nearest_mode", b"round_prefer_floor").decode()) not in REPEATS:
             continue
         chain = _chain(net, node.input[3])
         factors = None if chain is None else _factors(net, chain, node)
