@@ -391,3 +391,8 @@ def test_missing_and_empty_lists_are_errors(folder):
     with pytest.raises(InputError) as caught:
         list_pictures(folder / "9.pgn")
     assert "9.png" in caught.value.hint
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    with pytest.raises(InputError, match="is empty"):
+        list_pictures("")

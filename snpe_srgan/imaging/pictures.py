@@ -36,6 +36,8 @@ def list_pictures(path: str | Path) -> list[Path]:
 
     A single file is taken whatever its name; in folders and globs other files, and hidden ones, are passed over.
     """
+    if str(path) == "":  # an unset variable of a script, and no wish to take the current folder
+        raise InputError("the name of a picture or folder is empty", hint="`.` is the current folder")
     text, path = str(path), Path(path)
     try:
         if path.is_file():
