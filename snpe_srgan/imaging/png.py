@@ -20,10 +20,10 @@ _THREADS = 8  # at most: each holds about eight bands
 _ADLER = 65521
 
 
-def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int = 2) -> Iterator[bytes]:
+def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int = 1) -> Iterator[bytes]:
     """The bytes of a PNG file with the pixels `planes`, uint8 / uint16 `(h, w, 1..4)`, piece by piece.
 
-    `level` is zlib's; 6 takes three times as long as 2, to make the file a tenth smaller.
+    `level` is zlib's; 6 takes four times as long as 1, to make the file an eighth smaller.
     """
     height, width, channels = planes.shape
     pixel = channels * planes.itemsize
@@ -61,7 +61,8 @@ def filter_rows(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
     left[:, pixel:] = rows[:, :-pixel]
     average = (left & up) + ((left ^ up) >> 1)  # in 8 bits, without the carry
     candidates = [rows, rows - left, rows - up, rows - average]
-    sizes = [np.minimum(c, -c).sum(axis=1, dtype=np.int64) for c in candidates]  # |c| as a signed byte
+    sampled = [c[:, ::5] for c in candidates]  # every fifth byte tells as much, and meets every channel
+    sizes = [np.minimum(c, -c).sum(axis=1, dtype=np.uint32) for c in sampled]  # |c| as a signed byte
     best = np.argmin(sizes, axis=0)
     filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
     filtered[:, 0] = best
