@@ -12,11 +12,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from helpers_cli import snpe_srgan
 from PIL import Image
 
 from snpe_srgan.artifacts.files import sha256
-from snpe_srgan.cli import data as cli_data
 from snpe_srgan.data import catalogue, div2k
 from snpe_srgan.data import download as download_module
 from snpe_srgan.data.catalogue import ARCHIVES, Archive, select
@@ -355,24 +354,26 @@ def test_unpublished_checksum_is_said_so(server, tiny_div2k, tmp_path):
 # --- the command line
 
 
-def invoke(*args):
-    return CliRunner().invoke(cli_data.command, [str(a) for a in args], catch_exceptions=False)
+def run_data(*arguments):
+    done = snpe_srgan("data", *arguments)
+    assert done.code == 0, done.err
+    return done
 
 
 def test_download_command_prints_one_json_object(server, tiny_div2k, tmp_path):
-    result = invoke("download", "--split", "valid", "--mirror", server.url, "-o", tmp_path / "d", "--json")
-    archives = json.loads(result.stdout)["archives"]
+    result = run_data("download", "--split", "valid", "--mirror", server.url, "-o", tmp_path / "d", "--json")
+    archives = json.loads(result.out)["archives"]
     assert [a["archive"] for a in archives] == ["DIV2K_valid_HR.zip", "DIV2K_valid_LR_bicubic_X4.zip"]
-    assert "academic research" in result.stderr
+    assert "academic research" in result.err
 
 
 def test_sample_prepare_info_commands(tmp_path):
     root = tmp_path / "data"
-    assert json.loads(invoke("sample", "-o", root / "sample", "--json").stdout)["train"] == 9
-    before = json.loads(invoke("info", "sample", "--root", root, "--json").stdout)
-    made = json.loads(invoke("prepare", "sample", "--root", root, "-o", root / "cache", "--json").stdout)
-    after = json.loads(invoke("info", "sample", "--root", root, "--json").stdout)
+    assert json.loads(run_data("sample", "-o", root / "sample", "--json").out)["train"] == 9
+    before = json.loads(run_data("info", "sample", "--root", root, "--json").out)
+    made = json.loads(run_data("prepare", "sample", "--root", root, "-o", root / "cache", "--json").out)
+    after = json.loads(run_data("info", "sample", "--root", root, "--json").out)
     assert (before["cache"], after["cache"]) == (None, made["folder"])
     assert after["pictures"] == after["with_lr"] == 9 and after["kinds"] == {"8-bit RGB": 9}
-    assert json.loads(invoke("info", made["folder"], "--json").stdout)["pictures"] == 9
-    assert "192x192" in invoke("info", "sample", "--root", root).stdout
+    assert json.loads(run_data("info", made["folder"], "--json").out)["pictures"] == 9
+    assert "192x192" in run_data("info", "sample", "--root", root).out
