@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -38,6 +39,15 @@ def test_help_lists_every_verb_and_imports_nothing_heavy():
 def test_every_verb_has_help_with_its_options(verb):
     shown = CliRunner().invoke(cli, [verb, "-h"])
     assert shown.exit_code == 0 and "Usage:" in shown.output, shown.output
+
+
+def test_choices_are_those_of_the_modules_that_a_verb_must_not_import():
+    from snpe_srgan.metrics.perceptual import DISTANCES
+    from snpe_srgan.runtimes.values import VALUES
+
+    offered = {(verb, p.name): p.type.choices for verb in VERBS for p in cli.get_command(None, verb).params
+               if isinstance(p.type, click.Choice)}  # fmt: skip
+    assert tuple(offered["evaluate", "perceptual"]) == DISTANCES and tuple(offered["run", "values"]) == tuple(VALUES)
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,15 @@ class FeatureLayer:
 @dataclass(frozen=True)
 class FeatureDescription:
     """A feature network without its weights. `mean` is what its training subtracted from BGR values in 0..255;
-    `keras` names the function of tf.keras.applications that downloads the weights."""
+    `keras` names the function of tf.keras.applications that downloads the weights; `round_up`: pooling rounded sizes up
+    there (Caffe, torchvision), which a metric repeats and a loss, on crops of its own size, need not."""
 
     name: str
     layers: tuple[FeatureLayer, ...]
     mean: tuple[float, float, float]
     keras: str | None = None
     packaged: Packaged | None = None
+    round_up: bool = False
 
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, of the networks that Keras took over from Caffe
@@ -105,7 +107,7 @@ def squeezenet() -> FeatureDescription:
         if fire in (3, 5):
             layers.append(FeatureLayer(f"pool{fire}", "max_pool", (last,), stride=2, padding="VALID"))
             last = layers[-1].name
-    return FeatureDescription("squeezenet", tuple(layers), (104.006, 116.669, 122.679))
+    return FeatureDescription("squeezenet", tuple(layers), (104.006, 116.669, 122.679), round_up=True)
 
 
 FEATURE_NETWORKS = {"vgg19": vgg19, "vgg16": vgg16, "hed_vgg16": hed_vgg16, "squeezenet": squeezenet}

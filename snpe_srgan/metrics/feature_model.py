@@ -18,7 +18,6 @@ class Backbone:
         weights: layer -> kernel (HWIO) and bias.
         mean, scale: of the three channels, in their order there: (pixels in 0..255 - mean) / scale.
         bgr: the order of the channels is blue, green, red, as Caffe had it.
-        round_up: pooling rounds sizes up, as Caffe's and torchvision's SqueezeNet do (Keras rounds down).
     """
 
     description: FeatureDescription
@@ -27,7 +26,6 @@ class Backbone:
     mean: Sequence[float]
     scale: Sequence[float] = (1.0, 1.0, 1.0)
     bgr: bool = True
-    round_up: bool = False
 
     @property
     def channels(self) -> list[int]:
@@ -74,7 +72,7 @@ def feature_model(backbone: Backbone):
             continue
         window = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2}
         if layer.kind == "max_pool":
-            up = int(backbone.round_up or layer.padding == "SAME")
+            up = int(backbone.description.round_up or layer.padding == "SAME")
             nodes.append(helper.make_node("MaxPool", inputs, [out], ceil_mode=up, **window))
             continue
         kernel, bias = backbone.weights[layer.name]

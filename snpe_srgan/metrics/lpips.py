@@ -116,7 +116,7 @@ def read_torchvision(network: Network, path: str | os.PathLike) -> Backbone:
                 f"not torchvision's {network.title}: {names[layer.name]} is missing or not of {wanted}", where=path
             )
         weights[layer.name] = np.float32(kernel).transpose(2, 3, 1, 0), np.float32(bias)
-    return Backbone(description, weights, network.taps, MEAN, SCALE, bgr=False, round_up=network.describe is squeezenet)
+    return Backbone(description, weights, network.taps, MEAN, SCALE, bgr=False)
 
 
 def _read(path: str | os.PathLike, doing: str) -> Mapping[str, np.ndarray]:

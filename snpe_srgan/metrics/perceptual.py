@@ -38,13 +38,13 @@ LPIPS_HINT = (
     "--perceptual-weights BACKBONE.npz --lpips-heads HEADS.npz, made from torchvision's and lpips' files as "
     "`python -m pydoc snpe_srgan.metrics.lpips` says"
 )
-FEATURE_DISTANCES = {
+METRICS = {
     "squeezenet": ("SqueezeNet feature distance", SQUEEZENET_TAPS),
     "hed_vgg16": ("HED-VGG16 feature distance (VGGd)", VGG16_TAPS),
     "vgg16": ("VGG16 feature distance", VGG16_TAPS),
     "vgg19": ("VGG19 feature distance", (*VGG16_TAPS[:2], *(f"block{i}_conv4" for i in (3, 4, 5)))),
 }
-DISTANCES = (*FEATURE_DISTANCES, "lpips")
+DISTANCES = (*METRICS, "lpips")
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:
@@ -126,10 +126,10 @@ def load_distance(
         if weights is None or heads is None:
             raise MissingToolError("LPIPS needs two files of weights, a backbone and its heads", hint=LPIPS_HINT)
         return _lpips(weights, heads)
-    title, taps = FEATURE_DISTANCES[name]
+    title, taps = METRICS[name]
     description = FEATURE_NETWORKS[name]()
     found = find_weights(description, weights, option="--perceptual-weights")
-    backbone = Backbone(description, found.arrays, taps, description.mean, round_up=name == "squeezenet")
+    backbone = Backbone(description, found.arrays, taps, description.mean)
     return PerceptualDistance(backbone, name=title, files=[WeightFile(found.file, found.sha256)])
 
 
@@ -142,7 +142,6 @@ def _lpips(weights: str | os.PathLike, heads: str | os.PathLike) -> PerceptualDi
         )
     description = network.describe()
     found = find_weights(description, weights, option="--perceptual-weights")
-    squeezenet = description.name == "squeezenet"
-    backbone = Backbone(description, found.arrays, network.taps, description.mean, round_up=squeezenet)
+    backbone = Backbone(description, found.arrays, network.taps, description.mean)
     title = f"LPIPS-style distance (heads on another {network.title}'s weights)"
     return PerceptualDistance(backbone, channels, name=title, files=files)
