@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from helpers_cli import snpe_srgan
+from helpers_cli import assert_error, snpe_srgan
+from helpers_networks import random_weights
 from helpers_onnx import Net, mobile
 from PIL import Image
 
+from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.export.inspection import inspect_model
+from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.registry import describe
 from snpe_srgan.runtimes import tiling
 from snpe_srgan.runtimes.onnx_model import onnx_facts
 from snpe_srgan.runtimes.open import open_session
@@ -95,6 +99,26 @@ def test_no_overlap_is_asked_for_that_helps_nothing(tmp_path):
     with opened(attentive((16, 16), convs=12), tmp_path) as session:
         assert session.overlap == 13 and tiling.overlap_for(session, (16, 16)) == 4
         assert plan(session, 30, 16).tiles == 3
+
+
+def test_a_chosen_overlap_is_near_and_says_so(pixels, tmp_path):
+    """A deep network of small fixed input: refused without --overlap, near the whole picture's result with it."""
+    rng = np.random.default_rng(0)
+    graph = describe("mobile", {"width": 8, "depth": 14, "skip": False})
+    weights = random_weights(graph, rng)
+    save_npz(tmp_path / "deep.npz", graph, weights)
+    onnx.save(to_onnx(graph, weights, input_size=(24, 20)), tmp_path / "deep.onnx")
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    photo, fixed = tmp_path / "photo.png", ("run", tmp_path / "deep.onnx", tmp_path / "photo.png", "--json")
+    assert_error(snpe_srgan(*fixed), 1, "too small", "sees 13 pixels far", "--overlap 5")
+    near = snpe_srgan(*fixed, "--overlap", 8, "-o", tmp_path / "near.png")
+    (picture,) = near.json["pictures"]
+    assert picture["exact"] is False and "overlap by 8" in near.err and "13 pixels far" in picture["notes"][0]
+    whole = snpe_srgan("run", tmp_path / "deep.npz", photo, "--overlap", 13, "-o", tmp_path / "whole.png", "--json")
+    assert whole.json["pictures"][0]["exact"] is True  # what the network sees, and more, is no choice at all
+    a, b = (np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("near", "whole"))
+    assert np.abs(a - b).mean() < 0.5 and a.shape == b.shape
+    assert_error(snpe_srgan(*fixed, "--overlap", 10, "-o", tmp_path / "x.png"), 1, "they overlap by 10")
 
 
 def test_run_and_inspect_say_it(pixels, tmp_path):

@@ -34,7 +34,13 @@ def phone_options(profile: str):
 
 
 def session_options(function):
-    """Adds --on, what goes with each place, and --sdk, --serial, --runtime, --perf-profile, --raw."""
+    """Adds --on, what goes with each place, --overlap, and --sdk, --serial, --runtime, --perf-profile, --raw."""
+    function = click.option(
+        "--overlap",
+        type=click.IntRange(0, 4096),
+        help="LR pixels by which tiles overlap; by default as far as the network sees, so that no tile shows. Less is "
+        "near that, for deep networks of small fixed input.",
+    )(function)
     function = click.option(
         "--raw",
         type=click.Choice(["float32", "uint8"]),
@@ -84,7 +90,7 @@ def session_options(function):
 
 def open_model(
     file, *, on: str, engine: str, threads: int | None, precision: str, chip: str | None, sdk_folder: str | None,
-    runtime: str | None, serial: str | None, perf_profile: str | None, raw: str,
+    runtime: str | None, serial: str | None, perf_profile: str | None, raw: str, overlap: int | None,
 ):  # fmt: skip
     """The session for these options; contradictions are usage errors."""
     from snpe_srgan.errors import UsageError
@@ -96,16 +102,20 @@ def open_model(
             raise UsageError(f"--engine, --threads, --precision and --chip do not go with --on {on}")
         if on == "sdk" and serial is not None:
             raise UsageError("--serial names a phone: it goes with --on device")
-        return open_session(
+        session = open_session(
             file, on=on, sdk_folder=sdk_folder, runtime=runtime, serial=serial, perf_profile=perf_profile, raw=raw
         )
-    given["--raw"] = None if raw == "float32" else raw
-    for option, value in given.items():
-        if value is not None:
-            raise UsageError(f"{option} is for the SDK and the phone: it goes with --on sdk or --on device")
-    if chip is not None and on != "emulator":
-        raise UsageError("--chip goes with --on emulator")
-    if threads is not None and on == "emulator":
-        raise UsageError("--threads is for the host: leave it out with --on emulator")
-    chosen = {} if chip is None else {"chip": chip}
-    return open_session(file, on=on, engine=engine, threads=threads, precision=precision, **chosen)
+    else:
+        given["--raw"] = None if raw == "float32" else raw
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} is for the SDK and the phone: it goes with --on sdk or --on device")
+        if chip is not None and on != "emulator":
+            raise UsageError("--chip goes with --on emulator")
+        if threads is not None and on == "emulator":
+            raise UsageError("--threads is for the host: leave it out with --on emulator")
+        chosen = {} if chip is None else {"chip": chip}
+        session = open_session(file, on=on, engine=engine, threads=threads, precision=precision, **chosen)
+    if overlap is not None:
+        session.shorten_overlap(overlap)
+    return session

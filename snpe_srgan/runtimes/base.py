@@ -16,8 +16,8 @@ class EngineSession:
 
     `overlap` is the receptive radius; `overlap_unknown` names the operator that keeps it from being known, in which
     case `overlap` is 0 and tiles must not be used; `whole` names one that reads the whole picture, so that tiles are
-    not exact. `bytes_per_pixel` estimates the memory of one LR pixel; `remarks` are for the user, about how this
-    machine runs it.
+    not exact; `cut_short` says what `shorten_overlap` leaves out, else None. `bytes_per_pixel` estimates the memory of
+    one LR pixel; `remarks` are for the user, about how this machine runs it.
     """
 
     engine = ""
@@ -31,6 +31,7 @@ class EngineSession:
         self.overlap = facts.overlap or 0
         self.overlap_unknown = facts.because or ("an unknown path" if facts.overlap is None else None)
         self.whole = facts.whole
+        self.cut_short: str | None = None
         self.bytes_per_pixel = facts.bytes_per_pixel
 
     def run(self, lr: np.ndarray) -> np.ndarray:
@@ -48,6 +49,17 @@ class EngineSession:
         if sr.shape != wanted:
             raise SnpeSrganError(f"{self.engine} gave shape {sr.shape}, not {wanted}", where=self.path)
         return sr
+
+    def shorten_overlap(self, overlap: int) -> None:
+        """Lets tiles overlap by less LR pixels than the network sees, which makes them near the whole picture's result
+        and not equal to it. An overlap of at least the receptive radius changes nothing."""
+        if self.overlap_unknown:
+            self.cut_short = f"how far the network sees is not known (operator {self.overlap_unknown})"
+        elif overlap < self.overlap or self.whole:
+            self.cut_short = f"the network sees {'all' if self.whole else f'{self.overlap} pixels far'}"
+        else:
+            return
+        self.overlap, self.overlap_unknown = overlap, None
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         raise NotImplementedError

@@ -115,17 +115,21 @@ def tile_for(
             f"a {height}x{width} picture needs tiles, and the model's receptive field is not known "
             f"(operator {session.overlap_unknown})",
             where=session.path,
-            hint=f"use pictures of at most {tile[0]}x{tile[1]} pixels, or a model of larger --input-size",
+            hint=f"use pictures of at most {tile[0]}x{tile[1]} pixels, a model of larger --input-size, or --overlap "
+            f"{min(tile) // 4} for a result that is near the whole picture's",
         )
     for length, side in ((height, tile[0]), (width, tile[1])):
         if length > side and side <= 2 * overlap_for(session, tile):
             least = 2 * session.overlap + SMALLEST
             option = "convert the model with --input-size" if fixed else "--tile"
+            why, near = f"they overlap by {session.overlap}", ""
+            if not session.cut_short:
+                why = f"the network sees {session.overlap} pixels far"
+                near = f"; or --overlap {min(tile) // 4}, near the whole picture's result"
             raise InputError(
-                f"tiles of {tile[0]}x{tile[1]} are too small for a {height}x{width} picture: the network sees "
-                f"{session.overlap} pixels far",
+                f"tiles of {tile[0]}x{tile[1]} pixels are too small for a {height}x{width} picture: {why}",
                 where=session.path,
-                hint=f"{option} {least}x{least} or larger",
+                hint=f"{option} {least}x{least} or larger{near}",
             )
     return tile
 
@@ -133,13 +137,18 @@ def tile_for(
 def overlap_for(session: EngineSession, tile: tuple[int, int] | None) -> int:
     """LR pixels by which tiles overlap: the receptive radius. Where no overlap makes tiles exact, a quarter of the tile
     is enough (RCAN's 400 convolutions see 400 pixels far, and next to nothing of that far away)."""
-    if tile is None or not session.whole:
+    if tile is None or not session.whole or session.cut_short:
         return session.overlap
     return min(session.overlap, min(tile) // 4)
 
 
 def inexact(session: EngineSession, height: int, width: int, *, tile: tuple[int, int] | None, tiles: int) -> str | None:
     """What keeps the result from being exactly that of the whole picture, for people, or None."""
+    if tiles > 1 and session.cut_short:
+        return (
+            f"done in {tiles} tiles of {tile[0]}x{tile[1]} that overlap by {session.overlap}: {session.cut_short}, so "
+            "what they give is near the whole picture's result, not equal to it"
+        )
     if session.whole is None or tile is None:
         return None
     if tiles > 1:
