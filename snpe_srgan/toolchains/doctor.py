@@ -157,7 +157,8 @@ def _package(package: str, module: str, needed_for: str) -> Finding:
         except importlib.metadata.PackageNotFoundError:
             continue
     if version is None or importlib.util.find_spec(module) is None:
-        return Finding("packages", package, False, "not installed", needed_for, INSTALL.get(package, f"pip install {package}"))
+        install = INSTALL.get(package, f"pip install {package}")
+        return Finding("packages", package, False, "not installed", needed_for, install)
     return Finding("packages", package, True, version, needed_for)
 
 
