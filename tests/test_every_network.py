@@ -200,7 +200,9 @@ def test_what_a_dsp_pays_for_is_said(name, word):
 
 
 def test_a_network_made_for_a_dsp_has_little_to_say():
-    assert not dsp_notes(describe("mobile", {"width": 8}, scale=2))
+    assert not dsp_notes(describe("mobile", {"width": 8, "skip": False}, scale=2))
+    (note,) = dsp_notes(describe("mobile", {"width": 8}, scale=2))
+    assert "concatenation" in note
 
 
 @pytest.mark.parametrize("name", ["srcnn", "espcn", "esrgan"])

@@ -9,7 +9,8 @@ unit. One shuffle by 4 costs the DSP half of what two by 2 cost, at a price: Qua
 8 bits for some widths, none of them a multiple of 4 (runtimes/strip.py holds every .dlc to that).
 
 The last convolution, which makes the 48 channels of the shuffle, is 1x1: as a 3x3 one it would hold a quarter of all
-weights, which are worth more as two further 3x3 layers before it (docs/results.md).
+weights, which are worth more as two further 3x3 layers before it. It also reads the first layer's features, which the
+layers between need not carry along then (docs/results.md has both by their dB).
 
 A fresh network *is* nearest-neighbour upsampling (its last convolution starts at 0), and training improves on it.
 """
@@ -28,11 +29,12 @@ class Options:
     width: int = 32
     depth: int = 8  # convolutions, first and last included
     last: int = 1  # the last one's kernel; all others are 3x3
+    skip: bool = True  # the last one reads the first one's features too
 
 
 @register("mobile", Options)
 def describe(options: Options, scale: int) -> Graph:
-    """58,160 parameters at the defaults and scale 4."""
+    """59,696 parameters at the defaults and scale 4."""
     if not 1 <= scale <= 8:
         raise ConfigError(f"mobile has no scale {scale}", where="model.scale", hint="1 to 8")
     if options.depth < 2 or options.width < 1 or options.last not in (1, 3):
@@ -44,6 +46,8 @@ def describe(options: Options, scale: int) -> Graph:
     for i in range(1, options.depth):
         x = net.conv(x, options.width, 3, name=f"conv{i}", init="he" if i == 1 else "residual")
         x = net.relu(x, name=f"relu{i}")
+    if options.skip and options.depth > 2:  # of two convolutions the last reads the first as it is
+        x = net.concat(["relu1", x], name="skip")
     x = net.conv(x, 3 * scale**2, options.last, name=f"conv{options.depth}", init="zeros")
     anchor = net.conv(net.lr, 3 * scale**2, 1, name="anchor", init="anchor", trainable=False)
     x = net.clip(net.add(x, anchor, name="residual"), name="clip")
