@@ -17,22 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snpe_srgan.errors import InputError
-
-_HINTS = {
-    errno.ENOSPC: "free some disk space, or choose another output folder with -o",
-    errno.EDQUOT: "free some of your quota, or choose another output folder with -o",
-    errno.EROFS: "choose a writable output folder with -o",
-    errno.EACCES: "choose a writable output folder with -o",
-    errno.EPERM: "choose a writable output folder with -o",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOTDIR: "a file stands where a folder is needed: choose another output with -o",
-}
-
-
-def os_error(error: OSError, path: object, doing: str) -> InputError:
-    """The `InputError` that says which path an operating-system failure hit."""
-    reason = error.strerror or str(error)
-    return InputError(f"cannot {doing}: {reason}", where=path, hint=_HINTS.get(error.errno or 0))
+from snpe_srgan.opener import open_regular, read_text
+from snpe_srgan.opener import os_error as os_error  # under this name every folder uses it
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -132,23 +118,29 @@ def write_json(path: str | os.PathLike, value: object, *, overwrite: bool = Fals
 
 
 def read_json(path: str | os.PathLike) -> object:
+    """The value in a JSON file of at most 16 MB; `InputError` for whatever is none.
+
+    Numbers of thousands of digits and brackets nested by the thousand are refused as well: Python gives up on them.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise os_error(error, path, "read the file") from error
+        return json.loads(read_text(path), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"not a JSON file: {error}", where=path) from error
+        raise InputError(f"not a JSON file: {error}"[:200], where=path) from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
+    with open_regular(path) as file:
+        try:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError as error:
-        raise os_error(error, path, "read the file") from error
+        except OSError as error:
+            raise os_error(error, path, "read the file") from error
     return digest.hexdigest()
 
 
