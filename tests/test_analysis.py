@@ -11,21 +11,27 @@ import pytest
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.pictures import Picture, write_picture
-from snpe_srgan.quantization.affine import fake_quantize
-from snpe_srgan.quantization.analysis import analyse, to_json, write_analysis
-from snpe_srgan.quantization.encodings import spanning
-from snpe_srgan.quantization.judgement import emulator_seconds, emulator_tile, figure, judge_on_emulator, with_emulator
-from snpe_srgan.quantization.layer_losses import kernel_error, observe
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.overrides import overrides_json, overrides_model
-from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.plots import chosen_tensors, plot_recipes, write_plots
-from snpe_srgan.quantization.qdq import kernel_scales
-from snpe_srgan.quantization.report import dataset_loss
-from snpe_srgan.quantization.sensitivity import sensitivities, small_crops
-from snpe_srgan.quantization.simulate import free_size, runner, session, with_outputs
-from snpe_srgan.quantization.weights import quantize_weights
-from snpe_srgan.quantization.wires import Wires, rescaled, with_convolutions
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import free_size, runner, session, with_outputs
+from snpe_srgan.quantization.graph.encodings import spanning
+from snpe_srgan.quantization.graph.overrides import overrides_json, overrides_model
+from snpe_srgan.quantization.graph.plan import Plan
+from snpe_srgan.quantization.graph.qdq import kernel_scales
+from snpe_srgan.quantization.graph.wires import Wires, rescaled, with_convolutions
+from snpe_srgan.quantization.judge.analysis import analyse, to_json, write_analysis
+from snpe_srgan.quantization.judge.layer_losses import kernel_error, observe
+from snpe_srgan.quantization.judge.on_emulator import (
+    emulator_seconds,
+    emulator_tile,
+    figure,
+    judge_on_emulator,
+    with_emulator,
+)
+from snpe_srgan.quantization.judge.plots import chosen_tensors, plot_recipes, write_plots
+from snpe_srgan.quantization.judge.report import dataset_loss
+from snpe_srgan.quantization.judge.sensitivity import sensitivities, small_crops
+from snpe_srgan.quantization.kernels.affine import fake_quantize
+from snpe_srgan.quantization.kernels.weights import quantize_weights
 from snpe_srgan.toolchains import qnn
 
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))

@@ -7,9 +7,9 @@ import pytest
 from helpers_cli import assert_error, snpe_srgan
 from helpers_onnx import mobile, quantize
 
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.runtimes.benchmark import benchmark, with_baseline
 from snpe_srgan.toolchains import qnn
+from snpe_srgan.zoo.resolve import resolve
 
 
 @pytest.fixture

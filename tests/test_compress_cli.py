@@ -8,10 +8,10 @@ from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import random_weights
 from helpers_training import pictures
 
-from snpe_srgan.artifacts.npz import save_npz
-from snpe_srgan.compression import stage
 from snpe_srgan.compression.measure import Figures, Measured
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
+from snpe_srgan.stages import compress as stage
 
 TUNE = """
 data: {{root: "{root}/data", train: ["{train}"], valid: ["{root}/photos"], crop: 16, batch_size: 2, valid_limit: 1}}

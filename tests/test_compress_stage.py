@@ -14,26 +14,26 @@ from helpers_training import pictures
 
 from snpe_srgan.artifacts.card import read_card, write_card
 from snpe_srgan.artifacts.files import sha256
-from snpe_srgan.artifacts.npz import load_npz, save_npz
-from snpe_srgan.cli.output import Output
+from snpe_srgan.artifacts.run_files import Files
 from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import measured_from
 from snpe_srgan.compression.pictures import find_crops
 from snpe_srgan.compression.request import Request
 from snpe_srgan.compression.result import Row, Tried
-from snpe_srgan.compression.stage import _earlier, compress_model
 from snpe_srgan.compression.tables import before_after
 from snpe_srgan.compression.tuning import _require_lasting
 from snpe_srgan.config import parse_config
+from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError, InputError, UsageError
-from snpe_srgan.export.cost import graph_cost
-from snpe_srgan.export.model_card import model_card
+from snpe_srgan.models.cost import graph_cost
+from snpe_srgan.models.npz import load_npz, save_npz
 from snpe_srgan.models.registry import describe
-from snpe_srgan.pipeline.files import Files
 from snpe_srgan.pipeline.stages import make_stages
 from snpe_srgan.report.run import compression
+from snpe_srgan.stages.compress import _earlier, compress_model
 from snpe_srgan.toolchains import qnn
+from snpe_srgan.zoo.model_card import model_card
 
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))
 SMALL = {"count": 4, "input_size": (16, 16), "runs": 1}

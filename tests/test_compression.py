@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snpe_srgan.artifacts.npz import check_weights
 from snpe_srgan.compression.allocate import allocate
 from snpe_srgan.compression.apply import Full
 from snpe_srgan.compression.features import collect_moments
@@ -20,11 +19,12 @@ from snpe_srgan.compression.structure import branches, channel_groups, select_ch
 from snpe_srgan.compression.target import parse_target
 from snpe_srgan.compression.units import Costs, Unit, find_units
 from snpe_srgan.errors import InputError, UsageError
-from snpe_srgan.export.cost import graph_cost
-from snpe_srgan.export.onnx_graph import fold_batch_norm, to_onnx
+from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.graph import Layer
+from snpe_srgan.models.npz import check_weights
 from snpe_srgan.models.registry import describe
-from snpe_srgan.quantization.simulate import runner
+from snpe_srgan.onnx_graphs.from_layers import fold_batch_norm, to_onnx
+from snpe_srgan.onnx_graphs.run import runner
 
 RANDOM = np.random.default_rng(4)
 

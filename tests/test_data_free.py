@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
+from snpe_srgan.calibration.synthetic import leaf_radii, synthetic_crops
 from snpe_srgan.errors import InputError, UsageError
-from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.registry import describe
-from snpe_srgan.quantization import analytic
-from snpe_srgan.quantization.absorption import absorb, surplus
-from snpe_srgan.quantization.analytic import Moments
-from snpe_srgan.quantization.equalization import weight_factors
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.qdq import kernel_scales
-from snpe_srgan.quantization.simulate import session, with_outputs
-from snpe_srgan.quantization.synthetic import leaf_radii, synthetic_crops
-from snpe_srgan.quantization.weights import quantize_weights
-from snpe_srgan.quantization.wires import Wires, rescaled, with_convolutions
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import session, with_outputs
+from snpe_srgan.quantization.graph import analytic
+from snpe_srgan.quantization.graph.analytic import Moments
+from snpe_srgan.quantization.graph.qdq import kernel_scales
+from snpe_srgan.quantization.graph.wires import Wires, rescaled, with_convolutions
+from snpe_srgan.quantization.kernels.weights import quantize_weights
+from snpe_srgan.quantization.steps.absorption import absorb, surplus
+from snpe_srgan.quantization.steps.equalization import weight_factors
 
 
 @pytest.fixture(scope="module")

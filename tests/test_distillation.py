@@ -11,13 +11,12 @@ from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import random_weights
 from helpers_training import PIXEL, arrays, config, metrics, same_weights
 
-from snpe_srgan.artifacts.npz import save_npz
-from snpe_srgan.artifacts.resolve import resolve
-from snpe_srgan.cli.output import Output
+from snpe_srgan.console import Output
 from snpe_srgan.data.batches import Batches
 from snpe_srgan.data.plane import SR, build_plane, find_plane
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import upscale
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.upscale import upscale_pixels
@@ -25,6 +24,7 @@ from snpe_srgan.training.input import teacher_plane, training_cache
 from snpe_srgan.training.networks import read_networks
 from snpe_srgan.training.rundir import relevant
 from snpe_srgan.training.schedule import learning_rate
+from snpe_srgan.zoo.resolve import resolve
 
 QUIET = Output(quiet=True)
 TEACHER = describe("mobile", {"width": 6, "depth": 3})

@@ -9,7 +9,8 @@ import pytest
 from helpers_cli import assert_error, snpe_srgan
 from helpers_sdk import make_sdk
 
-from snpe_srgan.toolchains import doctor, socs
+from snpe_srgan.stages import doctor
+from snpe_srgan.toolchains import socs
 from snpe_srgan.toolchains.snpe.sdk import PYTHON_VARIABLE
 
 
@@ -19,7 +20,7 @@ def finding(name: str) -> doctor.Finding:
 
 def test_doctor_imports_nothing_heavy():
     code = (
-        "import sys; from snpe_srgan.toolchains.doctor import examine; examine();"
+        "import sys; from snpe_srgan.stages.doctor import examine; examine();"
         "print([m for m in ('tensorflow', 'onnx', 'onnxruntime', 'openvino', 'PIL') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -10,11 +10,11 @@ import pytest
 from helpers_networks import run_onnx, smooth_crops
 from scipy.optimize import check_grad
 
-from snpe_srgan.quantization.calibration import collect, positions
-from snpe_srgan.quantization.equalization import noise_factors, weight_factors
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.simulate import free_size
-from snpe_srgan.quantization.wires import FIXED, Wires, rescaled
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import free_size
+from snpe_srgan.quantization.graph.wires import FIXED, Wires, rescaled
+from snpe_srgan.quantization.observe.calibration import collect, positions
+from snpe_srgan.quantization.steps.equalization import noise_factors, weight_factors
 
 CROPS = smooth_crops()
 BUILDERS = {"srgan": nets.srgan, "mobile": nets.mobile}

@@ -11,29 +11,29 @@ import numpy as np
 import pytest
 from helpers_networks import TINY, random_weights, run_onnx, smooth_crops, zoo
 
-from snpe_srgan.artifacts.npz import load_npz, save_npz
+from snpe_srgan.calibration.crops import Crops
 from snpe_srgan.compression.apply import Full
 from snpe_srgan.compression.structure import channel_groups, select_channels
 from snpe_srgan.compression.units import CHANNELS, Costs, find_units
 from snpe_srgan.config import load_config
 from snpe_srgan.errors import ConfigError, InputError
-from snpe_srgan.export.cost import graph_cost, macs_per_lr_pixel
-from snpe_srgan.export.dlc import write_checked_dlc
-from snpe_srgan.export.dsp_notes import dsp_notes
-from snpe_srgan.export.onnx_cost import onnx_cost
-from snpe_srgan.export.onnx_graph import fold_scale, to_onnx
 from snpe_srgan.imaging.bicubic import upscale
+from snpe_srgan.models.cost import graph_cost, macs_per_lr_pixel
+from snpe_srgan.models.dsp_notes import dsp_notes
 from snpe_srgan.models.graph import Builder
 from snpe_srgan.models.initialize import initial_weights
+from snpe_srgan.models.npz import load_npz, save_npz
 from snpe_srgan.models.registry import MODULES, describe
-from snpe_srgan.quantization.crops import Crops
-from snpe_srgan.quantization.gradient import PREFIX, SEED_INPUT, gradient_model
-from snpe_srgan.quantization.network import Network
+from snpe_srgan.onnx_graphs.cost import onnx_cost
+from snpe_srgan.onnx_graphs.from_layers import fold_scale, to_onnx
+from snpe_srgan.onnx_graphs.model import onnx_facts
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import session
+from snpe_srgan.quantization.graph.wires import Wires, rescaled
+from snpe_srgan.quantization.observe.gradient import PREFIX, SEED_INPUT, gradient_model
 from snpe_srgan.quantization.recipe import parse_recipe
-from snpe_srgan.quantization.simulate import session
-from snpe_srgan.quantization.steps import make_plan
-from snpe_srgan.quantization.wires import Wires, rescaled
-from snpe_srgan.runtimes.onnx_model import onnx_facts
+from snpe_srgan.quantization.steps.run import make_plan
+from snpe_srgan.stages.checked_dlc import write_checked_dlc
 from snpe_srgan.toolchains.qnn import EmulatorSession, available
 
 needs_qnn = pytest.mark.skipif(available() is not None, reason=str(available()))

@@ -10,15 +10,15 @@ import pytest
 from helpers_networks import random_weights, zoo
 
 from snpe_srgan.errors import SnpeSrganError
-from snpe_srgan.export.onnx_graph import to_onnx
-from snpe_srgan.quantization import finetune as finetune_module
-from snpe_srgan.quantization.calibration import collect
-from snpe_srgan.quantization.encodings import activation_encodings
-from snpe_srgan.quantization.finetune import finetune
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
-from snpe_srgan.quantization.simulate import free_size, session
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import free_size, session
+from snpe_srgan.quantization.graph.encodings import activation_encodings
+from snpe_srgan.quantization.graph.plan import Plan
+from snpe_srgan.quantization.graph.qdq import kernel_scales, slope_grids
+from snpe_srgan.quantization.observe.calibration import collect
+from snpe_srgan.quantization.steps import finetune as finetune_module
+from snpe_srgan.quantization.steps.finetune import finetune
 
 LEVEL = 2 / 255
 
@@ -59,7 +59,7 @@ def gated(seed):
 
 @pytest.mark.parametrize("build", [nets.srgan, nets.mobile, gated])
 def test_tensorflow_computes_what_the_qdq_graph_computes(build):
-    from snpe_srgan.quantization.tf_network import FakeQuantized, FloatNetwork
+    from snpe_srgan.quantization.steps.tf_network import FakeQuantized, FloatNetwork
 
     model, lr = free_size(build(seed=3)), nets.lr_batch(seed=9)
     assert np.abs(FloatNetwork(model)(lr).numpy() - drawn(model, lr)).max() < 1e-5

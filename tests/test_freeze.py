@@ -10,9 +10,9 @@ from helpers_networks import TINY, random_weights, run_onnx, zoo
 from onnx import TensorProto, helper, numpy_helper
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.export.onnx_graph import to_onnx
-from snpe_srgan.export.onnx_passes import clean
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.passes import clean
 
 
 def operators(model) -> Counter:
@@ -33,8 +33,8 @@ def names(model) -> set[str]:
 
 @pytest.mark.parametrize("network", [*TINY, "zoo"])
 def test_through_tensorflow_and_back_is_the_same_network(rng, network):
-    from snpe_srgan.export.freeze import freeze, run_graph_def
-    from snpe_srgan.export.tf_to_onnx import find_ports, graph_def_to_onnx
+    from snpe_srgan.models.freeze import freeze, run_graph_def
+    from snpe_srgan.onnx_graphs.from_tensorflow import find_ports, graph_def_to_onnx
 
     graph = zoo() if network == "zoo" else describe(network, TINY[network])
     weights, lr = random_weights(graph, rng), rng.random((1, 9, 7, 3), np.float32)
@@ -52,7 +52,7 @@ def test_through_tensorflow_and_back_is_the_same_network(rng, network):
 
 @pytest.mark.parametrize("content", [b"", b"not a graph at all", b"\x0a\x02\x08\x01"])
 def test_what_is_no_frozen_graph_is_refused(tmp_path, content):
-    from snpe_srgan.export.freeze import read_graph_def
+    from snpe_srgan.models.freeze import read_graph_def
 
     (tmp_path / "bad.pb").write_bytes(content)
     with pytest.raises(InputError):

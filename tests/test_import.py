@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from helpers_networks import random_weights, run_onnx
 
-from snpe_srgan.artifacts.npz import load_npz
 from snpe_srgan.errors import InputError, MissingToolError
-from snpe_srgan.export.foreign import import_model, read_foreign
-from snpe_srgan.export.foreign_tensorlayer import describe_tensorlayer
-from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.npz import load_npz
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.zoo.foreign import import_model, read_foreign
+from snpe_srgan.zoo.foreign_tensorlayer import describe_tensorlayer
 
 KERAS = {"conv": "conv2d", "prelu": "p_re_lu", "batch_norm": "batch_normalization_v1"}
 KERAS_ARRAYS = {"mean": "moving_mean", "variance": "moving_variance"}

@@ -16,15 +16,15 @@ from onnx import TensorProto
 from snpe_srgan.dlc.reader import read
 from snpe_srgan.dlc.to_onnx import rebuild
 from snpe_srgan.errors import InputError
-from snpe_srgan.quantization import mixed
-from snpe_srgan.quantization.affine import fake_quantize, symmetric_scale
-from snpe_srgan.quantization.encodings import Encoding, known_encoding, spanning
-from snpe_srgan.quantization.layerwise import Walk
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import kernel_bits, kernel_scales, slope_grids
-from snpe_srgan.quantization.simulate import session, with_outputs
-from snpe_srgan.quantization.weights import channel_scales, gram_scales, quantize_weights
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import session, with_outputs
+from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding, spanning
+from snpe_srgan.quantization.graph.plan import Plan
+from snpe_srgan.quantization.graph.qdq import kernel_bits, kernel_scales, slope_grids
+from snpe_srgan.quantization.kernels.affine import fake_quantize, symmetric_scale
+from snpe_srgan.quantization.kernels.weights import channel_scales, gram_scales, quantize_weights
+from snpe_srgan.quantization.steps import mixed
+from snpe_srgan.quantization.steps.layerwise import Walk
 from snpe_srgan.toolchains import qnn
 
 needs_wheel = pytest.mark.skipif(qnn.available() is not None, reason=f"no QNN: {qnn.available()}")

@@ -8,11 +8,11 @@ from helpers_networks import random_weights
 from PIL import Image
 from test_import import write_keras
 
-from snpe_srgan.artifacts import named
-from snpe_srgan.artifacts.npz import load_npz, save_npz
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.errors import InputError, MissingToolError
+from snpe_srgan.models.npz import load_npz, save_npz
 from snpe_srgan.models.registry import describe
+from snpe_srgan.zoo import named
+from snpe_srgan.zoo.resolve import resolve
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def package(here, monkeypatch, rng):
         write_keras(path, graph, weights)
         return weights
 
-    monkeypatch.setattr("snpe_srgan.export.foreign.find", lambda source: (path, {"file": source}))
+    monkeypatch.setattr("snpe_srgan.zoo.foreign.find", lambda source: (path, {"file": source}))
     fill()
     return fill
 

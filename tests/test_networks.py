@@ -7,11 +7,11 @@ import pytest
 from helpers_networks import random_weights, run_onnx
 
 from snpe_srgan.errors import ConfigError, InputError
-from snpe_srgan.export.cost import graph_cost, receptive_radius
-from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.cost import graph_cost, receptive_radius
 from snpe_srgan.models.graph import Builder, graph_from_json
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
 
 def test_fresh_mobile_is_nearest_neighbour_upsampling(rng):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snpe_srgan.cli.output import Output
+from snpe_srgan.console import Output
 from snpe_srgan.errors import InputError
 from snpe_srgan.pipeline.engine import Stage, run_stages
 

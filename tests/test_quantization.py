@@ -10,19 +10,19 @@ import pytest
 from helpers_networks import random_weights, smooth_crops
 from onnx import numpy_helper
 
+from snpe_srgan.calibration.crops import Crops
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.imaging.colour import sr_to_pixels
-from snpe_srgan.quantization import affine
-from snpe_srgan.quantization.calibration import collect
-from snpe_srgan.quantization.crops import Crops
-from snpe_srgan.quantization.encodings import Encoding, activation_encodings, spanning
-from snpe_srgan.quantization.gradient import PREFIX, SEED_INPUT, gradient_model
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.qdq import kernel_scales, slope_grids, to_qdq
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.run import free_size, session, with_outputs
+from snpe_srgan.quantization.graph.encodings import Encoding, activation_encodings, spanning
+from snpe_srgan.quantization.graph.qdq import kernel_scales, slope_grids, to_qdq
+from snpe_srgan.quantization.kernels import affine
+from snpe_srgan.quantization.observe.calibration import collect
+from snpe_srgan.quantization.observe.gradient import PREFIX, SEED_INPUT, gradient_model
 from snpe_srgan.quantization.recipe import parse_recipe
-from snpe_srgan.quantization.search import refine
-from snpe_srgan.quantization.simulate import free_size, session, with_outputs
-from snpe_srgan.quantization.steps import make_plan
+from snpe_srgan.quantization.steps.run import make_plan
+from snpe_srgan.quantization.steps.search import refine
 
 CROPS = smooth_crops()
 BUILDERS = {"srgan": nets.srgan, "mobile": nets.mobile}
@@ -172,8 +172,8 @@ def test_relu_grids_start_at_zero_and_stand_in_the_convolutions_group():
 
 
 def fresh_mobile(last=0.02, seed=0):
-    from snpe_srgan.export.onnx_graph import to_onnx
     from snpe_srgan.models.registry import describe
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
     graph = describe("mobile", {"width": 8, "depth": 3})
     weights = random_weights(graph, np.random.default_rng(seed))

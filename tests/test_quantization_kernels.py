@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snpe_srgan.quantization import affine, ranges, weights
-from snpe_srgan.quantization.calibration import bin_edges, histogram
+from snpe_srgan.quantization.kernels import affine, ranges, weights
+from snpe_srgan.quantization.observe.calibration import bin_edges, histogram
 
 finite = st.floats(-100, 100, width=32)
 

@@ -12,11 +12,11 @@ from helpers_networks import random_weights
 from PIL import Image
 
 from snpe_srgan.artifacts.card import read_card
-from snpe_srgan.artifacts.npz import save_npz
+from snpe_srgan.calibration.crops import calibration_crops
 from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
-from snpe_srgan.quantization.crops import calibration_crops
-from snpe_srgan.quantization.stage import quantize_model
+from snpe_srgan.stages.quantize import quantize_model
 from snpe_srgan.toolchains import qnn
 
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))

@@ -10,12 +10,12 @@ from helpers_networks import TINY, random_weights, run_onnx
 
 from snpe_srgan.config import load_config
 from snpe_srgan.errors import ConfigError
-from snpe_srgan.export.cost import graph_cost
-from snpe_srgan.export.model_card import model_card
-from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.registry import describe
-from snpe_srgan.runtimes.onnx_model import onnx_facts
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.model import onnx_facts
+from snpe_srgan.zoo.model_card import model_card
 
 
 def test_rcan_has_the_papers_size():

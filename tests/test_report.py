@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from snpe_srgan.imaging.side_by_side import Panel, busiest_box, nearest_enlarged, side_by_side
 from snpe_srgan.report import html, markdown
-from snpe_srgan.report.pictures import Panel, busiest_box, nearest_enlarged, side_by_side
 
 
 def test_busiest_box_finds_the_detail(rng):

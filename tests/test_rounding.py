@@ -9,14 +9,14 @@ import pytest
 from helpers_networks import run_onnx
 from test_equalization import CROPS, built
 
-from snpe_srgan.quantization.affine import fake_quantize
-from snpe_srgan.quantization.calibration import collect
-from snpe_srgan.quantization.encodings import activation_encodings, spanning
-from snpe_srgan.quantization.layerwise import Walk, _centred, mend, on_grid, patches
-from snpe_srgan.quantization.plan import Plan
-from snpe_srgan.quantization.qdq import kernel_scales, slope_grids
-from snpe_srgan.quantization.rounding import DAMPING, round_weights, rounding_error
-from snpe_srgan.quantization.simulate import session, with_outputs
+from snpe_srgan.onnx_graphs.run import session, with_outputs
+from snpe_srgan.quantization.graph.encodings import activation_encodings, spanning
+from snpe_srgan.quantization.graph.plan import Plan
+from snpe_srgan.quantization.graph.qdq import kernel_scales, slope_grids
+from snpe_srgan.quantization.kernels.affine import fake_quantize
+from snpe_srgan.quantization.kernels.rounding import DAMPING, round_weights, rounding_error
+from snpe_srgan.quantization.observe.calibration import collect
+from snpe_srgan.quantization.steps.layerwise import Walk, _centred, mend, on_grid, patches
 
 
 def damped(gram):

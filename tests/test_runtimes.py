@@ -12,19 +12,19 @@ from helpers_networks import random_weights
 from helpers_onnx import Net, lr_batch, mobile, quantize, run_cpu, srgan
 from onnx import TensorProto, helper
 
-from snpe_srgan.artifacts.npz import save_npz
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.errors import InputError, MissingToolError, UsageError
-from snpe_srgan.export.cost import receptive_radius
 from snpe_srgan.imaging.tiles import plan_tiles
+from snpe_srgan.models.cost import receptive_radius
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.model import fix_size, onnx_facts
+from snpe_srgan.onnx_graphs.wide_convolution import widen
 from snpe_srgan.runtimes import tiling
-from snpe_srgan.runtimes.onnx_model import fix_size, onnx_facts
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.tiling import choose_tile, tile_for
 from snpe_srgan.runtimes.upscale import plan, upscale_pixels
-from snpe_srgan.runtimes.wide_convolution import widen
 from snpe_srgan.toolchains import qnn
+from snpe_srgan.zoo.resolve import resolve
 
 SMALL = {"srgan": {"blocks": 2, "width": 8}, "mobile": {}}
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=f"no emulator: {qnn.available()}")
@@ -104,7 +104,7 @@ def test_after_a_failure_the_emulator_starts_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_facts_of_a_network_are_those_of_its_layers(name, rng):
-    from snpe_srgan.export.onnx_graph import to_onnx
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
     graph = describe(name, SMALL[name])
     facts = onnx_facts(to_onnx(graph, random_weights(graph, rng)))
@@ -379,7 +379,7 @@ def test_a_pb_that_is_no_frozen_graph(content, said, tmp_path, capfd):
 
 
 def test_a_frozen_graph_runs_on_openvino_and_tensorflow_as_its_npz_does(tmp_path, rng):
-    from snpe_srgan.export.freeze import freeze
+    from snpe_srgan.models.freeze import freeze
 
     graph = describe("srgan", {"blocks": 1, "width": 4})
     weights = random_weights(graph, rng)

@@ -342,7 +342,7 @@ def test_folders_with_spaces_are_refused_before_the_tool_splits_them(tmp_path):
 
 @pytest.mark.parametrize("size", [(8, 8), (20, 7), (5, 30)])
 def test_calibration_crops_are_cut_or_mirrored_to_the_networks_size(size, rng):
-    from snpe_srgan.quantization.sdk import fitted
+    from snpe_srgan.stages.quantize_sdk import fitted
 
     crop = rng.random((1, 9, 10, 3), dtype=np.float32)
     done = fitted(crop, size)

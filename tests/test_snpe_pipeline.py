@@ -18,7 +18,6 @@ from helpers_sdk import HERE, Workshop
 from PIL import Image
 
 from snpe_srgan.artifacts.card import read_card
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.dlc.reader import read
 from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.imaging.pictures import read_picture
@@ -27,6 +26,7 @@ from snpe_srgan.toolchains.snpe import commands
 from snpe_srgan.toolchains.snpe.commands import Wish
 from snpe_srgan.toolchains.snpe.release import parse_release
 from snpe_srgan.toolchains.snpe.sdk import find_sdk
+from snpe_srgan.zoo.resolve import resolve
 
 needs_wheel = pytest.mark.skipif(qnn.available() is not None, reason=f"the stand-in writes no .dlc: {qnn.available()}")
 RELEASES = [parse_release(v) for v in ("1.25.0", "1.47.0", "1.68.0", "2.10.0")]
@@ -167,11 +167,11 @@ def test_benchmark_on_device_is_table_3_measured(workshop, quantized):
 
 @needs_wheel
 def test_our_own_encodings_go_through_the_sdk(workshop):
-    from snpe_srgan.quantization.crops import calibration_crops
-    from snpe_srgan.quantization.overrides import overrides_json, overrides_model
+    from snpe_srgan.calibration.crops import calibration_crops
+    from snpe_srgan.onnx_graphs.run import free_size
+    from snpe_srgan.quantization.graph.overrides import overrides_json, overrides_model
     from snpe_srgan.quantization.recipe import parse_recipe
-    from snpe_srgan.quantization.simulate import free_size
-    from snpe_srgan.quantization.steps import make_plan
+    from snpe_srgan.quantization.steps.run import make_plan
 
     crops = calibration_crops(["synthetic"], scale=4, count=2, size=32)
     plan = make_plan(free_size(mobile((32, 32))), parse_recipe("w8a8-minmax"), scale=4, crops=crops).plan

@@ -9,16 +9,16 @@ from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import random_weights, run_onnx
 
 from snpe_srgan.artifacts.card import read_card, write_card
-from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.errors import CheckFailed
-from snpe_srgan.export import stages
-from snpe_srgan.export.cost import graph_cost
-from snpe_srgan.export.model_card import model_card
-from snpe_srgan.export.onnx_cost import onnx_cost
-from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.cost import graph_cost
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
-from snpe_srgan.runtimes.onnx_model import onnx_facts
+from snpe_srgan.onnx_graphs.cost import onnx_cost
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.model import onnx_facts
+from snpe_srgan.stages import convert as stages
 from snpe_srgan.toolchains import qnn, qnn_wheel
+from snpe_srgan.zoo.model_card import model_card
 
 needs_wheel = pytest.mark.skipif(qnn.available() is not None, reason=f"no QNN: {qnn.available()}")
 TINY = {"srgan": {"blocks": 1, "width": 4}, "mobile": {"width": 8, "depth": 3}}
@@ -121,7 +121,7 @@ def test_a_foreign_graph_with_a_choice_asks_for_names():
     from tensorflow.core.framework import graph_pb2
 
     from snpe_srgan.errors import InputError
-    from snpe_srgan.export.tf_to_onnx import find_ports
+    from snpe_srgan.onnx_graphs.from_tensorflow import find_ports
 
     graph = graph_pb2.GraphDef()
     for name, op, inputs in (("a", "Placeholder", ()), ("b", "Placeholder", ()), ("y", "AddV2", ("a", "b"))):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from helpers_networks import random_weights, run_onnx, smooth_crops
 
+from snpe_srgan.calibration.crops import Crops, calibration_crops
+from snpe_srgan.calibration.synthetic import JOINED
 from snpe_srgan.errors import UsageError
-from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.registry import describe
-from snpe_srgan.quantization.analytic import batch_norm_statistics
-from snpe_srgan.quantization.crops import Crops, calibration_crops
-from snpe_srgan.quantization.network import Network
-from snpe_srgan.quantization.qdq import bits_of
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.quantization.graph.analytic import batch_norm_statistics
+from snpe_srgan.quantization.graph.qdq import bits_of
 from snpe_srgan.quantization.recipe import parse_recipe
-from snpe_srgan.quantization.steps import make_plan
-from snpe_srgan.quantization.synthetic import JOINED
+from snpe_srgan.quantization.steps.run import make_plan
 
 CROPS = smooth_crops(count=4)
 

@@ -32,8 +32,8 @@ def test_one_wrong_column_does_not(rng):
 def quantized(tmp_path, graph):
     import onnx
 
-    from snpe_srgan.artifacts.npz import save_npz
-    from snpe_srgan.quantization.stage import quantize_model
+    from snpe_srgan.models.npz import save_npz
+    from snpe_srgan.stages.quantize import quantize_model
 
     rng = np.random.default_rng(0)
     weights = {k: v + rng.normal(0, 0.05, v.shape) for k, v in initial_weights(graph, seed=0).items()}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from helpers_networks import TINY, random_weights, run_onnx, zoo
 
-from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.graph import Builder
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
 
 @pytest.mark.parametrize("network", [*TINY, "zoo"])

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from helpers_training import GAN, PIXEL, config, metrics, same_weights
 
-from snpe_srgan.artifacts.npz import load_npz
 from snpe_srgan.config import ScheduleConfig, dump_config
 from snpe_srgan.errors import CheckFailed, ConfigError, InputError
+from snpe_srgan.models.npz import load_npz
 from snpe_srgan.training.plan import Plan, stage_seconds
 from snpe_srgan.training.schedule import averaging_decay, learning_rate
 

@@ -10,15 +10,15 @@ from helpers_networks import random_weights
 from helpers_onnx import Net, mobile
 from PIL import Image
 
-from snpe_srgan.artifacts.npz import save_npz
-from snpe_srgan.artifacts.resolve import resolve
-from snpe_srgan.export.inspection import inspect_model
-from snpe_srgan.export.onnx_graph import to_onnx
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.model import onnx_facts
 from snpe_srgan.runtimes import tiling
-from snpe_srgan.runtimes.onnx_model import onnx_facts
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+from snpe_srgan.stages.inspection import inspect_model
+from snpe_srgan.zoo.resolve import resolve
 
 
 def attentive(size=("height", "width"), pool="GlobalAveragePool", convs=2):

@@ -67,7 +67,7 @@ class Card:
     metrics: tuple[Metric, ...] = ()
     checks: tuple[Check, ...] = ()
     remarks: tuple[str, ...] = ()  # what a user of the network must know besides
-    dsp_notes: tuple[str, ...] = ()  # what its operators cost on a DSP (export/dsp_notes.py)
+    dsp_notes: tuple[str, ...] = ()  # what its operators cost on a DSP (models/dsp_notes.py)
     source: Mapping[str, str] = field(default_factory=dict)  # {"artifact": name, "sha256": ...}
     tools: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""

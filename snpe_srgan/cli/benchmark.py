@@ -48,8 +48,8 @@ def command(
         refuse("--on device", "input_size", "warmup", "engines", "threads", "chip")
         return _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile, output)
     refuse("--on host", "runtimes", "layers", "sdk_folder", "serial", "perf_profile")
-    from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.runtimes.benchmark import benchmark, with_baseline
+    from snpe_srgan.zoo.resolve import resolve
 
     result = benchmark(
         with_baseline([resolve(model) for model in models]),
@@ -66,7 +66,7 @@ def command(
 
 def benchmark_text(result) -> list[str]:
     """The table for people, with what the numbers are."""
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
     from snpe_srgan.runtimes.benchmark import NOT_ASKED
 
     rows, remarks = [], []
@@ -110,10 +110,10 @@ def _cells(timing) -> list[str]:
 
 
 def _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile, output) -> None:
-    from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.runtimes.device_benchmark import PROFILE, benchmark_device
     from snpe_srgan.toolchains.snpe.adb import choose_phone
     from snpe_srgan.toolchains.snpe.sdk import find_sdk
+    from snpe_srgan.zoo.resolve import resolve
 
     result = benchmark_device(
         [resolve(model) for model in models],
@@ -129,7 +129,7 @@ def _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile,
 
 def device_text(result, layers: bool) -> list[str]:
     """The table for people: Table 3, measured."""
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
 
     rows, remarks = [], []
     for t in result.timings:

@@ -59,9 +59,9 @@ def command(model, list_strategies, out, output, multiple, **options):
     if model is None:
         raise click.UsageError("Missing argument 'RUN_OR_NPZ'.")
 
-    from snpe_srgan.artifacts.resolve import resolve
-    from snpe_srgan.compression.stage import compress_model
     from snpe_srgan.errors import UsageError
+    from snpe_srgan.stages.compress import compress_model
+    from snpe_srgan.zoo.resolve import resolve
 
     if options["resume"] and options["overwrite"]:
         raise UsageError("--resume keeps the earlier run and --overwrite removes it", hint="choose one of them")
@@ -77,15 +77,15 @@ def _strategies() -> dict[str, str]:
 
 
 def _list(strategies: dict[str, str]) -> str:
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
 
     return table(("strategy", ""), list(strategies.items()))
 
 
 def _text(result) -> list[str]:
     """The report for people: what was given up, the strategies, before and after, what follows from it."""
-    from snpe_srgan.cli.output import table
     from snpe_srgan.compression.tables import before_after, given_up, strategies
+    from snpe_srgan.console import table
 
     lines = [table(*given_up(result.rows)), ""]
     if result.tried:

@@ -54,9 +54,9 @@ def command(
     against what it was made from; the checks stand on the cards beside the files. With --toolchain snpe the .dlc is
     written by the SDK's own converter, from a .pb (SNPE) or .onnx (QAIRT) that is made for it.
     """
-    from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.cli.targets import Targets
-    from snpe_srgan.export.stages import convert_model
+    from snpe_srgan.stages.convert import convert_model
+    from snpe_srgan.zoo.resolve import resolve
 
     file = resolve(model)
     folder = out or file.folder
@@ -83,7 +83,7 @@ def command(
     lines += targets.text(fits)
     value = {"convert": result, "chips": fits}
     if quantize:
-        from snpe_srgan.quantization.stage import quantize_model
+        from snpe_srgan.stages.quantize import quantize_model
 
         quantized = quantize_model(
             result.onnx or file,
@@ -113,7 +113,7 @@ def _with_sdk(
     file, folder, wish, targets, output, *, sdk_folder, dry_run, operator_check, overwrite, **options
 ) -> None:
     """The same by the SDK's converter, and its quantizer where `wish` is (recipe, calibration)."""
-    from snpe_srgan.export.sdk import convert_with_sdk
+    from snpe_srgan.stages.convert_sdk import convert_with_sdk
     from snpe_srgan.toolchains.snpe.sdk import find_sdk
 
     common = {"sdk": find_sdk(sdk_folder), "overwrite": overwrite, "dry_run": dry_run, "say": output.note, **options}
@@ -123,7 +123,7 @@ def _with_sdk(
         value = {"convert": result, "chips": fits}
         output.result(value, text=[*converted_text(result), *targets.text(fits)])
         return
-    from snpe_srgan.quantization.sdk import quantize_with_sdk
+    from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
 
     recipe, calibration = wish
     result = quantize_with_sdk(

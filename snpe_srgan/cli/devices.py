@@ -27,10 +27,10 @@ def command(chip, dlc, output):
     if dlc is None:
         output.result({"chips": chosen}, text=chip_table(chosen))
         return
-    from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.dlc.describe import describe
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.toolchains.fit import check
+    from snpe_srgan.zoo.resolve import resolve
 
     fit = check(describe(read(resolve(dlc, kinds=("dlc",)).path)), chosen[0])
     output.result(fit, text=fit_text(fit))

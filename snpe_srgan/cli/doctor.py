@@ -21,7 +21,7 @@ from snpe_srgan.cli.options import common
 def command(required, output):
     """What this machine can do, and what to install for the rest."""
     from snpe_srgan.errors import MissingToolError, UsageError, did_you_mean
-    from snpe_srgan.toolchains.doctor import ABILITIES, examine
+    from snpe_srgan.stages.doctor import ABILITIES, examine
 
     for name in required:
         if name not in ABILITIES:

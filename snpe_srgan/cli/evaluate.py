@@ -44,11 +44,11 @@ def command(
     MODEL may also be 'bicubic'. DATASET is a folder: HR beside LRx4 (LR is read), DIV2K's layout, or pictures (LR is
     made by MATLAB-compatible bicubic).
     """
-    from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.errors import CheckFailed
     from snpe_srgan.metrics.dataset import find_evaluation_set
     from snpe_srgan.metrics.evaluate import evaluate
     from snpe_srgan.metrics.protocol import Protocol
+    from snpe_srgan.zoo.resolve import resolve
 
     chosen = Protocol(protocol, border)
     distance = _distance(perceptual, perceptual_weights, lpips_heads)
@@ -120,7 +120,7 @@ class Saver:
 
 
 def _text(results) -> list[str]:
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
 
     lines = []
     for r in results:

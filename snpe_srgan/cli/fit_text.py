@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snpe_srgan.cli.output import table
+from snpe_srgan.console import table
 from snpe_srgan.toolchains.chips import Chip
 from snpe_srgan.toolchains.fit import RUNTIMES, Fit
 

@@ -21,8 +21,8 @@ def command(model, out, input_size, overwrite, output):
     Input `lr` is [1, height, width, 3], RGB in [0, 1]; output `sr` is RGB in [-1, 1]. The .pb is checked against the
     network it was made from.
     """
-    from snpe_srgan.artifacts.resolve import resolve
-    from snpe_srgan.export.stages import freeze_model
+    from snpe_srgan.stages.convert import freeze_model
+    from snpe_srgan.zoo.resolve import resolve
 
     file = resolve(model, kinds=("npz",))
     path = out or file.folder / f"{file.stem}.pb"

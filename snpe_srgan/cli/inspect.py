@@ -10,7 +10,7 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.options import common, overwrite_option
-from snpe_srgan.cli.output import table
+from snpe_srgan.console import table
 
 
 @click.command()
@@ -26,9 +26,9 @@ def command(model, other, models, layers, to_onnx, overwrite, output):
 
     A .dlc may be of any generation: SNPE 1.x, SNPE 2, QAIRT.
     """
-    from snpe_srgan.artifacts.resolve import resolve
     from snpe_srgan.errors import UsageError
-    from snpe_srgan.export.inspection import inspect_model
+    from snpe_srgan.stages.inspection import inspect_model
+    from snpe_srgan.zoo.resolve import resolve
 
     if models:
         if model or layers or to_onnx:
@@ -51,7 +51,7 @@ def command(model, other, models, layers, to_onnx, overwrite, output):
 
 
 def _list(output) -> None:
-    from snpe_srgan.artifacts.named import list_named
+    from snpe_srgan.zoo.named import list_named
 
     found = list_named()
     header = ("name", "parameters", "bytes", "Set5 dB", "Set14 dB", "licence", "from")

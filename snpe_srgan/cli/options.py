@@ -12,7 +12,7 @@ import functools
 
 import click
 
-from snpe_srgan.cli.output import Output
+from snpe_srgan.console import Output
 
 
 class Size(click.ParamType):

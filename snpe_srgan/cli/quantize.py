@@ -78,8 +78,8 @@ def command(
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.")
 
-    from snpe_srgan.artifacts.resolve import resolve
-    from snpe_srgan.quantization.stage import quantize_model
+    from snpe_srgan.stages.quantize import quantize_model
+    from snpe_srgan.zoo.resolve import resolve
 
     file = resolve(model)
     if toolchain == "snpe":
@@ -97,7 +97,7 @@ def command(
 
 def _with_sdk(file, folder, sdk_folder, overrides, htp_socs, dry_run, operator_check, output, options):
     from snpe_srgan.errors import UsageError
-    from snpe_srgan.quantization.sdk import quantize_with_sdk
+    from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
     from snpe_srgan.toolchains.snpe.sdk import find_sdk
 
     if overrides is not None and options["recipe"] != "w8a8":
@@ -118,7 +118,7 @@ def _recipes() -> dict:
 
 
 def _list() -> list[str]:
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
 
     known = _recipes()
     return [
@@ -134,7 +134,7 @@ def _list() -> list[str]:
 
 def _text(result) -> list[str]:
     """The report for people: what was lost, the layers that lose most, the files."""
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
 
     report = result.report
     lines = [f"tried {t.recipe}: {t.drop:.3f} dB lost" for t in result.tries]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import click
 
 from snpe_srgan import __version__
-from snpe_srgan.cli.output import Output, fail
+from snpe_srgan.console import Output, fail
 from snpe_srgan.errors import SnpeSrganError, nearest
 
 # Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.

@@ -39,11 +39,11 @@ def command(typed, out, tile, values, dry_run, overwrite, output, **where):
     """
     import time
 
-    from snpe_srgan.artifacts.named import DEFAULT
-    from snpe_srgan.artifacts.resolve import is_name, resolve
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
     from snpe_srgan.runtimes.values import with_values
+    from snpe_srgan.zoo.named import DEFAULT
+    from snpe_srgan.zoo.resolve import is_name, resolve
 
     if dry_run and where["on"] not in ("sdk", "device"):
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
@@ -112,10 +112,10 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """
     from pathlib import Path
 
-    from snpe_srgan.artifacts.named import model_names
-    from snpe_srgan.artifacts.resolve import KINDS, is_name
     from snpe_srgan.errors import nearest
     from snpe_srgan.imaging.pictures import SUFFIXES
+    from snpe_srgan.zoo.named import model_names
+    from snpe_srgan.zoo.resolve import KINDS, is_name
 
     first, path, alone = typed[0], Path(typed[0]), len(typed) == 1
     suffix = path.suffix.lower()

@@ -38,7 +38,7 @@ def command(output, config_path, overrides, run_dir, resume, overwrite):
 
 
 def _text(result) -> list[str]:
-    from snpe_srgan.cli.output import table
+    from snpe_srgan.console import table
 
     rows = [["bicubic", "", "", "", _db(result.bicubic_psnr), _ssim(result.bicubic_ssim)]]
     rows += [

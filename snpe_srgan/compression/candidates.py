@@ -21,9 +21,9 @@ from snpe_srgan.compression.strategies import KINDS, MAGNITUDE
 from snpe_srgan.compression.target import Target
 from snpe_srgan.compression.units import BLOCK, CHANNELS, SSVD, Costs, Plan, Unit, find_units
 from snpe_srgan.errors import InputError
-from snpe_srgan.export.cost import graph_cost
-from snpe_srgan.export.onnx_graph import fold_batch_norm
+from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.onnx_graphs.from_layers import fold_batch_norm
 
 CORRECTIONS = 2  # rounds in which the errors that kinds add up to are set right by measuring
 TRIES = 5  # of a latency target, whose sum of savings is a guess

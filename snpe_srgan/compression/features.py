@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.graph import Graph
-from snpe_srgan.quantization.simulate import session, with_outputs
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.run import session, with_outputs
 
 POSITIONS = 40_000  # patches of one layer, over all crops
 ENTRIES = 1.2e8  # numbers in a layer's patches: one with many taps gets fewer
@@ -83,7 +83,7 @@ def collect_moments(graph: Graph, weights: Mapping[str, np.ndarray], crops: Sequ
 
 
 def tensor_names(graph: Graph) -> dict[str, str]:
-    """Layer -> the name of its tensor inside the ONNX graph (channels first), see `export/onnx_graph.py`."""
+    """Layer -> the name of its tensor inside the ONNX graph (channels first), see `onnx_graphs/from_layers.py`."""
     inside = {graph.layers[0].name: "lr_nchw"} | ({"sr": "sr_nchw"} if graph.output == "sr" else {})
     return {layer.name: inside.get(layer.name, layer.name) for layer in graph.layers}
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.npz import load_npz
-from snpe_srgan.artifacts.resolve import resolve
 from snpe_srgan.compression import pricing
 from snpe_srgan.errors import SnpeSrganError, UsageError
-from snpe_srgan.export.cost import graph_cost
+from snpe_srgan.models.cost import graph_cost
+from snpe_srgan.models.npz import load_npz
 from snpe_srgan.toolchains import qnn
+from snpe_srgan.zoo.resolve import resolve
 
 PICTURE = (169, 255)  # LR height and width of the picture that the host enlarges: the paper's
 
@@ -120,7 +120,7 @@ def measured_from(data: Mapping[str, object]) -> Measured:
 
 
 def _figures(path: Path, host_seconds, size, chip, missing: list[str], say) -> Figures:
-    from snpe_srgan.export.onnx_graph import to_onnx
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
     graph, weights = load_npz(path)
     cost = graph_cost(graph)

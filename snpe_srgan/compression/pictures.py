@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from snpe_srgan.calibration.crops import SAMPLE, Crops, calibration_crops, is_nothing
 from snpe_srgan.errors import UsageError
-from snpe_srgan.quantization.crops import SAMPLE, Crops, calibration_crops, is_nothing
 
 COUNT = 24
 

@@ -77,11 +77,11 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
 
 def eight_bits(graph: Graph, weights: Mapping[str, np.ndarray]):
     """The network as a QDQ ONNX model of free size, plainly rounded to 8 bits."""
-    from snpe_srgan.export.onnx_graph import to_onnx
-    from snpe_srgan.quantization.crops import Crops
+    from snpe_srgan.calibration.crops import Crops
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
+    from snpe_srgan.onnx_graphs.run import free_size
     from snpe_srgan.quantization.recipe import parse_recipe
-    from snpe_srgan.quantization.simulate import free_size
-    from snpe_srgan.quantization.steps import make_plan
+    from snpe_srgan.quantization.steps.run import make_plan
 
     noise = np.random.default_rng(0).random((1, PROBE, PROBE, 3), dtype=np.float32)
     model = free_size(to_onnx(graph, weights))
@@ -102,7 +102,7 @@ def dlc_bytes(model, *, size: tuple[int, int]) -> int:
 
 
 def _fixed(model, size: tuple[int, int], folder: Path) -> Path:
-    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.onnx_graphs.model import fix_size
 
     path = folder / "model.onnx"
     path.write_bytes(fix_size(model, tuple(size)).SerializeToString())

@@ -11,9 +11,9 @@ import numpy as np
 
 from snpe_srgan.compression.apply import Full
 from snpe_srgan.compression.units import Unit
-from snpe_srgan.export.onnx_graph import to_onnx
 from snpe_srgan.models.graph import Graph
-from snpe_srgan.quantization.simulate import runner
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.run import runner
 
 Errors = Mapping[str, Mapping[int, float]]
 

@@ -21,12 +21,12 @@ from snpe_srgan.compression.folding import with_folded_tail
 from snpe_srgan.compression.structure import branches
 from snpe_srgan.config import Config, ModelConfig, load_config
 from snpe_srgan.errors import ConfigError, InputError, UsageError
-from snpe_srgan.export.onnx_graph import fold_batch_norm
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.onnx_graphs.from_layers import fold_batch_norm
 from snpe_srgan.training.rundir import check_claim
 
 if TYPE_CHECKING:
-    from snpe_srgan.cli.output import Output
+    from snpe_srgan.console import Output
     from snpe_srgan.training.result import TrainResult
 
 SOURCE = "source"  # as a teacher: the network that is compressed

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.initialize import glorot, he
+from snpe_srgan.models.layers import BatchNorm2d, Conv2d, LeakyReLU, tl
 from snpe_srgan.models.self_attention import SelfAttention
-from snpe_srgan.models.tensorlayer import BatchNorm2d, Conv2d, LeakyReLU, tl
 
 SLOPE = 0.2
 HALVINGS = 4

@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.models.initialize import glorot
-from snpe_srgan.models.tensorlayer import tl
+from snpe_srgan.models.layers import tl
 
 QUERY, VALUE = 8, 2  # by how much query and key, and value, are narrower than the input
 

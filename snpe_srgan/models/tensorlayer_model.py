@@ -17,11 +17,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from snpe_srgan.artifacts.npz import check_weights
 from snpe_srgan.models.activations import nearest
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
-from snpe_srgan.models.tensorlayer import (
+from snpe_srgan.models.layers import (
     BatchNorm2d,
     Conv2d,
     ExpandedConv2d,
@@ -31,6 +30,7 @@ from snpe_srgan.models.tensorlayer import (
     PReLU,
     tl,
 )
+from snpe_srgan.models.npz import check_weights
 
 ATTRIBUTES = {
     # array -> attribute of the TensorLayer layer that holds it

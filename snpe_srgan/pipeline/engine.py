@@ -22,7 +22,7 @@ from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.errors import InputError
 
 if TYPE_CHECKING:
-    from snpe_srgan.cli.output import Output
+    from snpe_srgan.console import Output
 
 STATE = "pipeline.json"
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import write_bytes
-from snpe_srgan.artifacts.resolve import resolve
+from snpe_srgan.artifacts.run_files import Files
 from snpe_srgan.config import ConvertConfig
-from snpe_srgan.pipeline.files import Files
 from snpe_srgan.toolchains.snpe.release import QAIRT
 from snpe_srgan.toolchains.snpe.sdk import find_sdk
+from snpe_srgan.zoo.resolve import resolve
 
 
 def convert_by_sdk(files: Files, config: ConvertConfig, *, say: Callable[[str], None]) -> None:
     """`generator.dlc` from the .pb, or with QAIRT from the .onnx."""
-    from snpe_srgan.export.sdk import convert_with_sdk
+    from snpe_srgan.stages.convert_sdk import convert_with_sdk
 
     sdk = find_sdk()
     source = files.onnx if sdk.release.flavour == QAIRT else files.pb
@@ -33,7 +33,7 @@ def quantize_by_sdk(
     files: Files, config: ConvertConfig, pictures: Sequence[Path], *, count: int, say: Callable[[str], None]
 ) -> None:
     """`generator_<recipe>.dlc` with the encodings that lie beside `generator_<recipe>.onnx`."""
-    from snpe_srgan.quantization.sdk import quantize_with_sdk
+    from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
 
     model, encodings = (files.quantized_onnx.with_suffix(f".encodings{end}") for end in (".onnx", ".json"))
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sdk-") as scratch:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.files import write_json
 from snpe_srgan.artifacts.plain import to_plain
-from snpe_srgan.artifacts.resolve import resolve
+from snpe_srgan.artifacts.run_files import Files
 from snpe_srgan.config import Config
 from snpe_srgan.pipeline.engine import Done, Stage, run_stages
-from snpe_srgan.pipeline.files import Files
+from snpe_srgan.zoo.resolve import resolve
 
 if TYPE_CHECKING:
-    from snpe_srgan.cli.output import Output
+    from snpe_srgan.console import Output
 
 
 def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: bool = False) -> list[Done]:
@@ -87,8 +87,8 @@ def _train(config: Config, files: Files, output: Output, resumed: bool) -> None:
 
 
 def _compress(config: Config, files: Files, output: Output, resumed: bool) -> None:
-    from snpe_srgan.compression.stage import compress_model
     from snpe_srgan.data.sources import find_pictures
+    from snpe_srgan.stages.compress import compress_model
 
     wanted = config.compress
     tuned = wanted.finetune and replace(config, training=wanted.finetune)
@@ -159,13 +159,13 @@ def _evaluate(config: Config, files: Files, output: Output, resumed: bool) -> No
 
 
 def _freeze(config: Config, files: Files, output: Output, resumed: bool) -> None:
-    from snpe_srgan.export.stages import freeze_model
+    from snpe_srgan.stages.convert import freeze_model
 
     freeze_model(files.network, files.pb, overwrite=True, say=output.note)
 
 
 def _convert(config: Config, files: Files, output: Output, resumed: bool) -> None:
-    from snpe_srgan.export.stages import convert_model
+    from snpe_srgan.stages.convert import convert_model
 
     wanted = config.convert
     if wanted.toolchain == "snpe":
@@ -179,7 +179,7 @@ def _convert(config: Config, files: Files, output: Output, resumed: bool) -> Non
 
 def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.data.sources import find_pictures
-    from snpe_srgan.quantization.stage import quantize_model
+    from snpe_srgan.stages.quantize import quantize_model
 
     wanted = config.quantize.calibration or config.data.train
     pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale)

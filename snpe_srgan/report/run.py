@@ -15,7 +15,7 @@ from snpe_srgan.config import Config
 from snpe_srgan.report import html, markdown
 
 if TYPE_CHECKING:
-    from snpe_srgan.pipeline.files import Files
+    from snpe_srgan.artifacts.run_files import Files
 
 
 def write_report(config: Config, files: Files) -> None:
@@ -158,8 +158,8 @@ def _figures(config: Config, files: Files) -> list[tuple[Path, str]]:
     """Writes a side-by-side figure for each picture that was run quantized; (path, caption) of each."""
     from snpe_srgan.data.sources import source_folder
     from snpe_srgan.imaging.pictures import Picture, write_picture
+    from snpe_srgan.imaging.side_by_side import Panel, nearest_enlarged, side_by_side
     from snpe_srgan.metrics.dataset import find_evaluation_set
-    from snpe_srgan.report.pictures import Panel, nearest_enlarged, side_by_side
 
     floats, quantized = _datasets(files.float_scores), _datasets(files.quantized_scores)
     figures = []
@@ -189,7 +189,7 @@ def _figures(config: Config, files: Files) -> list[tuple[Path, str]]:
 
 def _panel(files: Files, kind: str, data: str, name: str, score: dict, title: str):
     from snpe_srgan.imaging.pictures import read_picture
-    from snpe_srgan.report.pictures import Panel
+    from snpe_srgan.imaging.side_by_side import Panel
 
     return Panel(read_picture(files.pictures(kind) / data / f"{name}.png").rgb, title, f"{score['psnr']:.2f} dB")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError
-from snpe_srgan.runtimes.reach import Facts
+from snpe_srgan.onnx_graphs.reach import Facts
 
 
 class EngineSession:

@@ -37,11 +37,11 @@ class Runner:
     """The opened model and its input; `once` is what is timed: the network, and tiles where its size is fixed."""
 
     def __init__(self, request: dict):
-        from snpe_srgan.artifacts.resolve import resolve
         from snpe_srgan.imaging.tiles import upscale_tiled
         from snpe_srgan.runtimes.open import open_session
         from snpe_srgan.runtimes.tiling import overlap_for
         from snpe_srgan.runtimes.upscale import plan
+        from snpe_srgan.zoo.resolve import resolve
 
         start = time.perf_counter()
         size = tuple(request["size"])

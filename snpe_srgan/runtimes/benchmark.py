@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snpe_srgan import errors
-from snpe_srgan.artifacts.resolve import ModelFile, resolve
 from snpe_srgan.runtimes.base import installed, usable_threads
 from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
+from snpe_srgan.zoo.resolve import ModelFile, resolve
 
 DEFAULT_ENGINES = ("tensorflow", "openvino", "onnxruntime")
 BASELINE = "tensorflow"
@@ -96,7 +96,7 @@ def benchmark(
     say: Callable[[str], None] = lambda text: None,
 ) -> Benchmark:
     """Times every file on every engine that takes it; `chip` None asks for no estimate."""
-    from snpe_srgan.toolchains.doctor import cpu
+    from snpe_srgan.stages.doctor import cpu
 
     threads = threads or usable_threads()
     pairs = [(file, name) for file in files for name in choose_engines(file, engines)]
@@ -151,7 +151,7 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
         return None, reason
     if file.kind == "pb":
         return None, "the cost model takes no .pb: see the row of the .onnx or .dlc"
-    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.onnx_graphs.model import fix_size
     from snpe_srgan.runtimes.source import load_source
 
     source = load_source(file)

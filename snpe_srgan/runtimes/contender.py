@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snpe_srgan import errors
-from snpe_srgan.artifacts.resolve import ModelFile
+from snpe_srgan.zoo.resolve import ModelFile
 
 ENGINES = {  # name on the command line -> (package, engine, precision, kinds of file)
     "tensorflow": ("tensorflow", "tensorflow", "f32", ("pb",)),

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.resolve import ModelFile
 from snpe_srgan.errors import SnpeSrganError, UsageError
 from snpe_srgan.runtimes.net_run import check_runtime, read_ports
 from snpe_srgan.toolchains.snpe.adb import Phone
@@ -24,6 +23,7 @@ from snpe_srgan.toolchains.snpe.device import Device
 from snpe_srgan.toolchains.snpe.logs import LayerTime, Times
 from snpe_srgan.toolchains.snpe.raw import write_raws
 from snpe_srgan.toolchains.snpe.sdk import Sdk
+from snpe_srgan.zoo.resolve import ModelFile
 
 SECONDS = 3  # of throughput
 PROFILE = "high_performance"  # the one that every release has

@@ -43,7 +43,7 @@ class EmulatorEngineSession(EngineSession):
             raise
 
     def _open(self, shape: tuple[int, ...]) -> None:
-        from snpe_srgan.runtimes.onnx_model import fix_size
+        from snpe_srgan.onnx_graphs.model import fix_size
         from snpe_srgan.toolchains.qnn import EmulatorSession
 
         self.close()

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.resolve import ModelFile
 from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.runtimes.base import EngineSession
-from snpe_srgan.runtimes.reach import Facts
 from snpe_srgan.toolchains.snpe import commands
 from snpe_srgan.toolchains.snpe.device import Device
 from snpe_srgan.toolchains.snpe.logs import Times
@@ -27,6 +26,7 @@ from snpe_srgan.toolchains.snpe.process import run_tool
 from snpe_srgan.toolchains.snpe.raw import LIST, OUTPUT, Port, read_result, write_raws
 from snpe_srgan.toolchains.snpe.release import SNPE1, Release
 from snpe_srgan.toolchains.snpe.sdk import Sdk
+from snpe_srgan.zoo.resolve import ModelFile
 
 
 class NetRunSession(EngineSession):
@@ -129,7 +129,7 @@ def read_ports(file: ModelFile) -> DlcPorts:
     """Reads them from the file. An operator that only the SDK knows leaves the receptive field unknown, no more."""
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
-    from snpe_srgan.runtimes.onnx_model import onnx_facts
+    from snpe_srgan.onnx_graphs.model import onnx_facts
 
     dlc = read(file.path)
     if len(dlc.graphs) != 1:

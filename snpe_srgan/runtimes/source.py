@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.resolve import ModelFile
-from snpe_srgan.runtimes.reach import Facts
+from snpe_srgan.onnx_graphs.reach import Facts
+from snpe_srgan.zoo.resolve import ModelFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,11 @@ def load_source(file: ModelFile) -> Source:
     """Reads a model file; `InputError` for whatever is not a whole super-resolution model."""
     if file.kind == "pb":
         return Source(file.path, file.kind, None, None)
-    from snpe_srgan.runtimes.onnx_model import onnx_facts, read_onnx
+    from snpe_srgan.onnx_graphs.model import onnx_facts, read_onnx
 
     if file.kind == "npz":
-        from snpe_srgan.artifacts.npz import load_npz
-        from snpe_srgan.export.onnx_graph import to_onnx
+        from snpe_srgan.models.npz import load_npz
+        from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
         model = to_onnx(*load_npz(file.path))
     elif file.kind == "dlc":

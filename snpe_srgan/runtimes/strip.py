@@ -42,7 +42,7 @@ def check_strip(model, *, width: int, scale: int, soc: int | str, where: object)
     """Runs a strip of noise through the ONNX `model` (free size); `CheckFailed` when a column is wrong."""
     import onnxruntime
 
-    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.onnx_graphs.model import fix_size
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
     lr = np.random.default_rng(0).random((1, ROWS, width, 3), dtype=np.float32)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
-from snpe_srgan.runtimes.reach import Facts
 from snpe_srgan.runtimes.source import Source
 
 
@@ -20,7 +20,7 @@ class TensorFlowSession(EngineSession):
         from snpe_srgan.quiet import import_tensorflow
 
         tf = import_tensorflow()
-        from snpe_srgan.export.freeze import INPUT, OUTPUT, read_graph_def
+        from snpe_srgan.models.freeze import INPUT, OUTPUT, read_graph_def
 
         self.version = tf.__version__
         graph_def = read_graph_def(source.path)

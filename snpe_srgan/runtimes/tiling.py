@@ -17,8 +17,8 @@ from pathlib import Path
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.tiles import plan_tiles
+from snpe_srgan.onnx_graphs.reach import WHOLE
 from snpe_srgan.runtimes.base import EngineSession
-from snpe_srgan.runtimes.reach import WHOLE
 
 BUDGETS = [64 << 20 + i for i in range(6)]  # bytes of activations that one tile may take: 64 MB to 2 GB
 TWICE = 1.05  # pixels computed for each pixel of the picture, at which a larger tile is not worth its memory

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.cli.output import Output
 from snpe_srgan.config import Config, DataConfig
+from snpe_srgan.console import Output
 from snpe_srgan.data.cache import Cache, prepare
 from snpe_srgan.data.plane import Plane, build_plane, find_plane
 from snpe_srgan.data.sample import make_sample

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import make_folder, os_error
-from snpe_srgan.cli.output import Output
+from snpe_srgan.console import Output
 
 
 class RunLog:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.files import sha256
-from snpe_srgan.artifacts.npz import load_npz
-from snpe_srgan.artifacts.resolve import ModelFile, resolve
 from snpe_srgan.config import Config, DistillConfig
 from snpe_srgan.errors import ConfigError, InputError, did_you_mean
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.models.npz import load_npz
 from snpe_srgan.models.registry import describe
+from snpe_srgan.zoo.resolve import ModelFile, resolve
 
 
 @dataclass(frozen=True)

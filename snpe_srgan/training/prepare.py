@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.cli.output import Output
 from snpe_srgan.config import Config
+from snpe_srgan.console import Output
 from snpe_srgan.data.cache import Cache
 from snpe_srgan.data.plane import Plane
 from snpe_srgan.errors import ConfigError, InputError

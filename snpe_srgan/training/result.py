@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.card import Metric, write_card
-from snpe_srgan.artifacts.npz import save_npz
 from snpe_srgan.config import Config
-from snpe_srgan.export.model_card import model_card
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.training.networks import Teacher
+from snpe_srgan.zoo.model_card import model_card
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from snpe_srgan.cli.output import Output
 from snpe_srgan.config import Config
+from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
 from snpe_srgan.training.engine import make_distribution, set_determinism, set_precision

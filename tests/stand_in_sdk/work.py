@@ -24,7 +24,7 @@ class Refused(Exception):
 
 def read_network(path: Path, dims, outputs, *, layouts):
     """The network at the asked size, as ONNX; refuses what the real converters refuse."""
-    from snpe_srgan.runtimes.onnx_model import fix_size, ports, read_onnx
+    from snpe_srgan.onnx_graphs.model import fix_size, ports, read_onnx
 
     if path.suffix == ".pb":
         model = _tensorflow(path, dims, outputs)
@@ -49,8 +49,8 @@ def read_network(path: Path, dims, outputs, *, layouts):
 
 
 def _tensorflow(path: Path, dims, outputs):
-    from snpe_srgan.export.freeze import read_graph_def
-    from snpe_srgan.export.tf_to_onnx import graph_def_to_onnx
+    from snpe_srgan.models.freeze import read_graph_def
+    from snpe_srgan.onnx_graphs.from_tensorflow import graph_def_to_onnx
 
     graph = read_graph_def(path)
     names = {node.name for node in graph.node}
@@ -131,12 +131,12 @@ def _read_raw(path: Path, shape, dtype: str) -> np.ndarray:
 def write_quantized(source: Path, raws, out: Path, *, weights, activations, algorithms, overrides, per_channel) -> None:
     from dataclasses import replace
 
-    from snpe_srgan.quantization.crops import Crops
-    from snpe_srgan.quantization.encodings import Encoding
+    from snpe_srgan.calibration.crops import Crops
+    from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.onnx_graphs.run import free_size
+    from snpe_srgan.quantization.graph.encodings import Encoding
     from snpe_srgan.quantization.recipe import parse_recipe
-    from snpe_srgan.quantization.simulate import free_size
-    from snpe_srgan.quantization.steps import make_plan
-    from snpe_srgan.runtimes.onnx_model import fix_size
+    from snpe_srgan.quantization.steps.run import make_plan
 
     if not raws:
         raise Refused("The input list names no files")
@@ -186,7 +186,7 @@ def run(dlc: Path, raws: list[Path], output: Path, *, native: bool, quantized_on
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
     from snpe_srgan.errors import SnpeSrganError
-    from snpe_srgan.quantization.simulate import runner
+    from snpe_srgan.onnx_graphs.run import runner
 
     try:
         found = read(dlc)

@@ -1,0 +1,1 @@
+"""Calibration pictures: crops of photographs, or pictures drawn from nothing."""

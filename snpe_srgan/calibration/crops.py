@@ -1,0 +1,188 @@
+"""Calibration pictures as LR crops: found, brought to LR size, cut small, always the same ones.
+
+    crops = calibration_crops(["photos"], scale=4, count=16)
+    crops.arrays[0]            # (1, 48, 48, 3) float32 in [0, 1]
+
+A source is a folder, glob or picture, 'sample', or 'synthetic' (drawn, see `synthetic`). Pictures are HR and are
+brought to LR size by MATLAB's bicubic, as training does (a folder with LR beside HR, like `Set5/HR` + `Set5/LRx4`,
+gives its own LR); with `lr=True` they are taken as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.imaging.bicubic import downscale, modcrop
+from snpe_srgan.imaging.colour import pixels_to_lr
+from snpe_srgan.imaging.pictures import list_pictures, read_picture
+from snpe_srgan.metrics.dataset import find_evaluation_set
+
+SIZE = 48  # LR pixels: the 16 x 64 network keeps 160 MB of tensors for it
+SMALLEST = 8  # of a side; less than that is hardly anything but border
+SAMPLE, SYNTHETIC, NONE = "sample", "synthetic", "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """LR crops (1, h, w, 3) float32 in [0, 1]; where they are from; what a user should know about them."""
+
+    arrays: tuple[np.ndarray, ...]
+    origin: str
+    notes: tuple[str, ...] = ()
+    calm: tuple[np.ndarray, ...] = ()
+
+    @property
+    def watched(self) -> tuple[np.ndarray, ...]:
+        """What is quantized on: the crops, and the calm ones drawn beside them. Losses are measured on the crops."""
+        return (*self.arrays, *self.calm)
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    load: Callable[[], np.ndarray]  # uint8 or uint16 (h, w, 3) at LR size
+    path: Path | None = None  # of the HR picture
+
+
+def calibration_crops(
+    sources: Sequence[str | os.PathLike],
+    *,
+    scale: int,
+    count: int = 16,
+    size: int = SIZE,
+    lr: bool = False,
+    part: tuple[int, int] = (0, 1),
+) -> Crops:
+    """`count` crops of at most `size` x `size`, spread evenly over the pictures; places are drawn with a fixed seed.
+
+    `part` (k, n) takes every n-th picture from the k-th on: parts of the same n share no picture.
+    """
+    if count < 1:
+        raise UsageError(f"at least one calibration crop is needed, not {count}", where="--count")
+    if not sources:
+        raise UsageError("no calibration pictures are named", hint=f"--calibration FOLDER, or --calibration {SAMPLE}")
+    if is_drawn(sources):
+        from snpe_srgan.calibration.synthetic import synthetic_crops
+
+        return synthetic_crops(scale=scale, count=count, size=size, seed=part[0])
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
+        found = [s for source in sources for s in _find(source, scale, lr, Path(scratch))]
+        if len(found) < part[1]:
+            raise InputError(
+                f"{len(found)} picture cannot be divided into {part[1]} parts", where=_place(sources[0]),
+                hint="name more pictures",
+            )  # fmt: skip
+        found = found[part[0] :: part[1]]
+        how = "LR" if lr else "HR, made LR by MATLAB-compatible bicubic"
+        origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({how})"
+        crops = _cut(found, count, size, origin)
+    from snpe_srgan.calibration.synthetic import calm_crops
+
+    # 16 photographs may hold no sky and no wall: there the smallest shift shows, and nothing else would teach it.
+    side = max(max(crop.shape[1:3]) for crop in crops.arrays)
+    return replace(crops, calm=calm_crops(scale=scale, size=side))
+
+
+def is_drawn(sources: Sequence[str | os.PathLike]) -> bool:
+    """Whether the pictures are to be drawn; `UsageError` when others are named beside."""
+    return _alone(sources, SYNTHETIC)
+
+
+def is_nothing(sources: Sequence[str | os.PathLike]) -> bool:
+    """Whether there are no pictures at all, drawn or photographed; `UsageError` when others are named beside."""
+    return _alone(sources, NONE)
+
+
+def _alone(sources: Sequence[str | os.PathLike], word: str) -> bool:
+    named = any(str(s) == word and not Path(s).exists() for s in sources)
+    if named and len(sources) > 1:
+        raise UsageError(f"'{word}' and other calibration pictures exclude each other", where="--calibration")
+    return named
+
+
+def check_sources(sources: Sequence[str | os.PathLike]) -> None:
+    """`InputError` for pictures that are not there, told before anything slow is done for them."""
+    for source in () if is_drawn(sources) or is_nothing(sources) else sources:
+        if str(source) != SAMPLE and not Path(source).exists():
+            list_pictures(source)
+
+
+def hr_pictures(sources: Sequence[str | os.PathLike], *, scale: int, most: int) -> list[np.ndarray]:
+    """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
+        paths = [s.path for source in sources for s in _find(source, scale, False, Path(scratch))]
+        step = max(1, -(-len(paths) // most))
+        pictures = [read_picture(path).rgb for path in paths[::step]]
+    return [p if p.dtype == np.uint8 else (p // 257).astype(np.uint8) for p in pictures]
+
+
+def _place(source: str | os.PathLike) -> str:
+    """A source without the machine's folders: the last two parts of a folder's path, a picture's by its folder."""
+    path = Path(source)
+    return "/".join((path.parent if path.is_file() else path).parts[-2:])
+
+
+def _find(source: str | os.PathLike, scale: int, lr: bool, scratch: Path) -> list[_Source]:
+    if str(source) == SAMPLE and not Path(source).exists():
+        from snpe_srgan.data.sample import make_sample
+
+        root = make_sample(scratch / SAMPLE).root
+        return _find(root / "DIV2K_train_HR", scale, False, scratch)
+    if lr:
+        return [_Source(str(p), lambda p=p: read_picture(p).rgb) for p in list_pictures(source)]
+    if (Path(source) / "DIV2K_train_HR").is_dir():  # a whole DIV2K-shaped set: its training half
+        source = Path(source) / "DIV2K_train_HR"
+    try:
+        pairs = find_evaluation_set(source, scale=scale).files
+    except InputError as error:
+        if Path(source).is_dir() and any(p.is_dir() for p in Path(source).iterdir()):
+            folders = ", ".join(sorted(p.name for p in Path(source).iterdir() if p.is_dir())[:5])
+            raise InputError(error.what, where=error.where, hint=f"there are folders in it: {folders}") from error
+        raise
+    return [_Source(str(p.hr_path), lambda p=p: _lr_pixels(p, scale), p.hr_path) for p in pairs]
+
+
+def _lr_pixels(pair, scale: int) -> np.ndarray:
+    if pair.lr_path is not None:
+        return read_picture(pair.lr_path).rgb
+    hr = read_picture(pair.hr_path).rgb
+    return downscale(modcrop(hr, scale), scale) if min(hr.shape[:2]) >= scale else hr[:0]
+
+
+def _cut(found: list[_Source], count: int, size: int, origin: str) -> Crops:
+    """Pictures in even steps when there are more than `count`; several crops of each when there are fewer."""
+    random = np.random.default_rng(0)
+    chosen = [found[i * len(found) // count] for i in range(count)] if len(found) > count else found
+    arrays, small, used = [], [], 0
+    for index, source in enumerate(chosen):
+        pixels = source.load()
+        if min(pixels.shape[:2]) < SMALLEST:
+            small.append(source.name)
+            continue
+        used += 1
+        for _ in range(count // len(chosen) + (index < count % len(chosen))):
+            arrays.append(_crop(pixels, size, random))
+    if not arrays:
+        raise InputError(
+            f"every calibration picture is smaller than {SMALLEST}x{SMALLEST} at LR size",
+            where=small[0],
+            hint="take larger pictures; add --lr if these are LR pictures already",
+        )
+    notes = []
+    if small:
+        notes.append(f"{len(small)} picture(s) smaller than {SMALLEST}x{SMALLEST} at LR size were left out")
+    if used < 4:
+        notes.append(f"calibrated on {used} picture(s) only: 8 or more different ones are safer")
+    return Crops(tuple(arrays), f"{len(arrays)} crops from {used} pictures of {origin}", tuple(notes))
+
+
+def _crop(pixels: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    top, left = (int(random.integers(0, max(side - size, 0) + 1)) for side in pixels.shape[:2])
+    return pixels_to_lr(np.ascontiguousarray(pixels[top : top + size, left : left + size]))[None]

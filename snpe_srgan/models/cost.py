@@ -1,0 +1,109 @@
+"""What a network costs, read from its description: parameters, multiply-accumulates, receptive radius.
+
+cost = graph_cost(graph)
+cost.parameters, cost.macs_per_lr_pixel, cost.receptive_radius
+
+The receptive radius is what tiles must overlap by so that a tiled picture equals the whole one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpe_srgan.models.graph import Graph, Layer
+
+# For each phase of a layer's pixel grid (its offset inside one LR pixel): how many LR pixels it sees before and after.
+Reach = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`parameters` counts every stored array; `deployed_parameters` what is left once batch norm is folded."""
+
+    parameters: int
+    deployed_parameters: int
+    macs_per_lr_pixel: int
+    receptive_radius: int
+
+
+def graph_cost(graph: Graph) -> Cost:
+    sizes = {key: int(np.prod(shape)) for key, shape in graph.weight_shapes().items()}
+    norms = {layer.name for layer in graph.layers if layer.kind == "batch_norm"}
+    folded = sum(size for key, size in sizes.items() if key.rsplit("/", 1)[0] in norms)
+    # A convolution without a bias gets one when the batch norm after it is folded in.
+    gained = sum(
+        graph.layer(layer.inputs[0]).channels
+        for layer in graph.layers
+        if layer.kind == "batch_norm" and not graph.layer(layer.inputs[0]).attributes.get("bias", True)
+    )
+    return Cost(
+        parameters=sum(sizes.values()),
+        deployed_parameters=sum(sizes.values()) - folded + gained,
+        macs_per_lr_pixel=macs_per_lr_pixel(graph),
+        receptive_radius=receptive_radius(graph),
+    )
+
+
+def macs_per_lr_pixel(graph: Graph) -> int:
+    """Multiply-accumulates of the convolutions for one LR pixel (a layer at x4 size works on 16 pixels for it; one
+    behind a global pooling, once for the whole picture, is not counted)."""
+    return sum(layer_macs(graph, layer) for layer in graph.layers)
+
+
+def layer_macs(graph: Graph, layer: Layer) -> int:
+    """A layer's share of `macs_per_lr_pixel`."""
+    if layer.kind != "conv":
+        return 0
+    h, w = layer.attributes["kernel"]
+    return h * w * graph.in_channels(layer) * layer.channels * layer.upscale**2
+
+
+def receptive_radius(graph: Graph) -> int:
+    """The largest distance in LR pixels, up, down, left or right, from which an output pixel can be influenced. What
+    comes through a global pooling comes from everywhere, and is left out: `onnx_graphs/reach.py` says so to tiling."""
+    return max(_radius(graph, axis) for axis in (0, 1))
+
+
+def _radius(graph: Graph, axis: int) -> int:
+    reach: dict[str, Reach] = {}
+    for layer in graph.layers:
+        if layer.kind == "input":
+            reach[layer.name] = ((0, 0),)
+            continue
+        known = [reach[name] for name in layer.inputs if name in reach]
+        if layer.kind == "global_average_pool" or not known:
+            continue
+        own = widest(known)
+        if layer.kind == "conv":
+            kernel = layer.attributes["kernel"][axis]
+            own = after_window(own, (kernel - 1) // 2, kernel // 2)
+        elif layer.kind == "depth_to_space":
+            own = after_repeat(own, layer.attributes["block"])
+        elif layer.kind == "resize":
+            own = after_repeat(own, layer.attributes["factor"])
+        reach[layer.name] = own
+    return max(max(pair) for pair in reach[graph.output])
+
+
+def widest(reaches: list[Reach]) -> Reach:
+    """What a layer sees that reads several others of one size."""
+    return tuple(
+        (max(before for before, _ in phase), max(after for _, after in phase)) for phase in zip(*reaches, strict=True)
+    )
+
+
+def after_window(reach: Reach, before: int, after: int) -> Reach:
+    """After a window that reads `before` pixels back and `after` ahead, on the layer's own grid."""
+    phases = len(reach)
+    grown = []
+    for phase in range(phases):
+        seen = [divmod(phase + step, phases) for step in range(-before, after + 1)]
+        grown.append((max(reach[p][0] - q for q, p in seen), max(reach[p][1] + q for q, p in seen)))
+    return tuple(grown)
+
+
+def after_repeat(reach: Reach, block: int) -> Reach:
+    """After an upscaling by `block` in which each pixel depends on the one it was."""
+    return tuple(reach[phase // block] for phase in range(len(reach) * block))

@@ -1,0 +1,118 @@
+"""What a network's operators cost on a DSP, in words: on its card, and said by `inspect` and `convert`.
+
+    for note in dsp_notes(graph): print(note)
+
+One table. Facts are Hexagon's: a convolution works on 32 channels at once and takes a ReLU along for nothing; any other
+operator is a pass over memory of its own; a picture of 16 times the pixels costs 16 times as much. The faults are
+those seen with QAIRT 2.51 (runtimes/strip.py holds every .dlc to the host's picture).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from snpe_srgan.models.cost import layer_macs, macs_per_lr_pixel, receptive_radius
+from snpe_srgan.models.graph import Graph, Layer
+
+FAR = 48  # LR pixels: from there on a usual .dlc's 128x128 input is mostly overlap
+VECTOR = 32  # channels
+LARGE = 7  # a kernel's side
+
+
+def dsp_notes(graph: Graph) -> tuple[str, ...]:
+    """One line for each thing that matters, in the order of the table."""
+    notes = []
+    for matters, text in NOTES:
+        found = [layer for layer in graph.layers if matters(graph, layer)]
+        if found:
+            notes.append(text.format(count=len(found), names=_names(found)))
+    return (*_share_at_full_size(graph), *notes, *_far_sight(graph))
+
+
+def _kind(*kinds: str) -> Callable[[Graph, Layer], bool]:
+    return lambda graph, layer: layer.kind in kinds
+
+
+def _stays(graph: Graph, layer: Layer) -> bool:
+    """Whether a multiplication by a constant cannot be folded into a convolution before it."""
+    if layer.kind != "scale":
+        return False
+    readers = sum(x.inputs.count(layer.inputs[0]) for x in graph.layers)
+    before = graph.layer(layer.inputs[0])
+    while before.kind == "batch_norm":
+        before = graph.layer(before.inputs[0])
+    return before.kind != "conv" or readers > 1
+
+
+def _inner_tanh(graph: Graph, layer: Layer) -> bool:
+    return layer.kind == "tanh" and layer.upscale != graph.scale
+
+
+def _large_and_thin(graph: Graph, layer: Layer) -> bool:
+    if layer.kind != "conv" or layer.upscale != graph.scale or max(layer.attributes["kernel"]) < LARGE:
+        return False
+    return min(layer.channels, graph.in_channels(layer)) < VECTOR
+
+
+NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
+    (
+        _large_and_thin,
+        f"{{names}}: a kernel of {LARGE}x{LARGE} or larger at HR size with fewer than {VECTOR} channels at one end; "
+        "most of the matrix unit is idle. `compress` moves a last convolution that follows a pixel shuffle before it",
+    ),
+    (
+        _kind("global_average_pool"),
+        "{count}x a mean over the whole picture: it waits for all of a tensor before the next operator may begin, and "
+        "a tile's mean is not the picture's. By Qualcomm's cost model a light RCAN takes 1.5 times as long with its "
+        "channel attention as without",
+    ),
+    (
+        _kind("sigmoid", "multiply"),
+        "{count}x a sigmoid or a product of tensors (attention): passes over memory that no convolution takes along",
+    ),
+    (
+        _stays,
+        "{count}x a multiplication by a constant that follows no convolution, so that it stays an operator; those "
+        "behind one are part of it",
+    ),
+    (
+        _kind("prelu", "leaky_relu"),
+        "{count}x a leaky or parametric ReLU, an operator of its own; a ReLU would be part of its convolution",
+    ),
+    (_inner_tanh, "{count}x a tanh between convolutions, an operator of its own; a ReLU would be part of one"),
+    (_kind("concat"), "{count}x a concatenation: it copies its inputs, which share one 8-bit grid"),
+    (
+        _kind("resize"),
+        "{count}x a nearest-neighbour enlargement: cheap by itself, but the convolution behind it works on all the new "
+        "pixels, where one before a pixel shuffle works on the old",
+    ),
+    (
+        lambda graph, layer: layer.kind == "depth_to_space" and layer.attributes["block"] == 4,
+        "a pixel shuffle by 4 is computed wrongly in 8 bits at some widths, by Qualcomm's compiler (QAIRT 2.51); never "
+        "seen at multiples of 4. `convert` checks the width it is given",
+    ),
+)
+
+
+def _share_at_full_size(graph: Graph) -> list[str]:
+    """How much of the arithmetic is done on the enlarged picture, where it is most of it."""
+    large = sum(layer_macs(graph, layer) for layer in graph.layers if layer.upscale == graph.scale)
+    share = large / max(macs_per_lr_pixel(graph), 1)
+    if graph.scale == 1 or share < 0.5:
+        return []
+    return [f"{share:.0%} of the multiplications are done at HR size, {graph.scale**2} times for each LR pixel"]
+
+
+def _far_sight(graph: Graph) -> list[str]:
+    radius = receptive_radius(graph)
+    if radius < FAR:
+        return []
+    return [
+        f"it sees {radius} LR pixels far, and tiles that equal the whole picture overlap by as much: a .dlc should "
+        "take the whole picture (--input-size)"
+    ]
+
+
+def _names(layers: Sequence[Layer]) -> str:
+    names = [layer.name for layer in layers]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,175 @@
+"""A `Graph` and its weights as an ONNX model, without TensorFlow: what `run model.npz` executes, `convert` starts from.
+
+    model = to_onnx(graph, weights)                         # any picture size
+    model = to_onnx(graph, weights, input_size=(128, 128))  # fixed, as an accelerator wants it
+
+Input `lr` and output `sr` are NHWC, as SNPE's files are; inside, ONNX's own NCHW. Nodes and their outputs carry the
+layers' names. Batch norm and multiplication by a constant are folded into the convolution before them
+(`fold_batch_norm`, `fold_scale`); PReLU, clip and depth_to_space stay whole, because the DSP and the 8-bit engines have
+them as single operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snpe_srgan.models.cost import receptive_radius
+from snpe_srgan.models.graph import Graph, Layer
+from snpe_srgan.models.npz import check_weights
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 18
+IR_VERSION = 9
+PLAIN = {
+    "relu": "Relu",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "global_average_pool": "GlobalAveragePool",
+    "add": "Add",
+    "multiply": "Mul",
+}
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+
+
+def fold_batch_norm(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The same function with each batch norm inside the convolution it follows, which then has a bias.
+
+    w' = w * g / sqrt(v + e) over output channels, b' = (b - m) * g / sqrt(v + e) + beta. A batch norm that follows
+    something else, or a convolution that is read twice, stays.
+    """
+    weights = dict(weights)
+    convs = _read_once(graph)
+    renamed: dict[str, str] = {}
+    layers: dict[str, Layer] = {}
+    for layer in graph.layers:
+        if layer.kind == "batch_norm" and layer.inputs[0] in convs:
+            conv = convs[layer.inputs[0]]
+            gamma, beta, mean, variance = (
+                np.asarray(weights.pop(f"{layer.name}/{array}"), np.float64)
+                for array in ("gamma", "beta", "mean", "variance")
+            )
+            factor = gamma / np.sqrt(variance + layer.attributes["epsilon"])
+            bias = weights.get(f"{conv.name}/bias", np.zeros(conv.channels))
+            weights[f"{conv.name}/kernel"] = (weights[f"{conv.name}/kernel"] * factor).astype(np.float32)
+            weights[f"{conv.name}/bias"] = ((bias - mean) * factor + beta).astype(np.float32)
+            layers[conv.name] = replace(layers[conv.name], attributes={**conv.attributes, "bias": True})
+            renamed[layer.name] = conv.name
+        else:
+            layers[layer.name] = replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs))
+    return replace(graph, layers=tuple(layers.values())), weights
+
+
+def fold_scale(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The same function with each multiplication by a constant inside the convolution it follows.
+
+    w' = w * f, b' = b * f. One that follows something else, or a convolution that is read twice, stays.
+    """
+    weights, convs = dict(weights), _read_once(graph)
+    renamed: dict[str, str] = {}
+    layers = []
+    for layer in graph.layers:
+        if layer.kind == "scale" and layer.inputs[0] in convs:
+            conv = renamed[layer.name] = layer.inputs[0]
+            for key in (f"{conv}/kernel", f"{conv}/bias"):
+                if key in weights:
+                    weights[key] = weights[key] * np.float32(layer.attributes["factor"])
+        else:
+            layers.append(replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs)))
+    return replace(graph, layers=tuple(layers)), weights
+
+
+def _read_once(graph: Graph) -> dict[str, Layer]:
+    """The convolutions that one layer reads."""
+    read = [name for layer in graph.layers for name in layer.inputs]
+    return {layer.name: layer for layer in graph.layers if layer.kind == "conv" and read.count(layer.name) == 1}
+
+
+def to_onnx(
+    graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple[int, int] | None = None
+) -> onnx.ModelProto:
+    """The ONNX model; `input_size` (height, width) fixes the LR size, None leaves it free."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    check_weights(graph, weights, where=graph.network)
+    radius = receptive_radius(graph)
+    graph, weights = fold_scale(*fold_batch_norm(graph, weights))
+    initializers, nodes = [], []
+
+    def constant(name: str, value: np.ndarray | None) -> str:
+        if value is None:
+            return ""  # an input that is left out
+        initializers.append(numpy_helper.from_array(np.array(value, np.float32, order="C"), name))
+        return name
+
+    source = graph.layers[0].name
+    inside = {source: "lr_nchw", **({"sr": "sr_nchw"} if graph.output == "sr" else {})}
+    nodes.append(helper.make_node("Transpose", ["lr"], ["lr_nchw"], name="lr_nchw", perm=TO_NCHW))
+    for layer in graph.layers[1:]:
+        operator, constants, attributes = _operator(layer, weights)
+        inputs = [inside.get(x, x) for x in layer.inputs]
+        inputs += [constant(f"{layer.name}/{array}", value) for array, value in constants.items()]
+        name = inside.get(layer.name, layer.name)
+        nodes.append(helper.make_node(operator, inputs, [name], name=layer.name, **attributes))
+    last = inside.get(graph.output, graph.output)
+    nodes.append(helper.make_node("Transpose", [last], ["sr"], name="sr_nhwc", perm=TO_NHWC))
+
+    height, width = input_size or ("height", "width")
+    high, wide = (n * graph.scale for n in input_size) if input_size else ("sr_height", "sr_width")
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            graph.network,
+            [helper.make_tensor_value_info("lr", TensorProto.FLOAT, [1, height, width, 3])],
+            [helper.make_tensor_value_info("sr", TensorProto.FLOAT, [1, high, wide, 3])],
+            initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="snpe-srgan",
+    )
+    properties = {"scale": graph.scale, "network": graph.network, "receptive_radius": radius}
+    helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
+    return model
+
+
+def _operator(
+    layer: Layer, weights: Mapping[str, np.ndarray]
+) -> tuple[str, dict[str, np.ndarray | None], dict[str, object]]:
+    """ONNX operator, its constant inputs in order (None: left out), and its attributes."""
+    own = {key.rsplit("/", 1)[1]: value for key, value in weights.items() if key.rsplit("/", 1)[0] == layer.name}
+    attributes = layer.attributes
+    if layer.kind == "conv":
+        h, w = attributes["kernel"]
+        # TensorFlow's SAME: of an odd number of zeros the larger half goes below and to the right.
+        pads = [(h - 1) // 2, (w - 1) // 2, h // 2, w // 2]
+        constants = {"kernel": own["kernel"].transpose(3, 2, 0, 1)}
+        if "bias" in own:
+            constants["bias"] = own["bias"]
+        shape = {"kernel_shape": [h, w], "pads": pads, "strides": [1, 1], "dilations": [1, 1], "group": 1}
+        return "Conv", constants, shape
+    if layer.kind == "prelu":
+        return "PRelu", {"alpha": own["alpha"].reshape(-1, 1, 1)}, {}
+    if layer.kind == "batch_norm":
+        order = ("gamma", "beta", "mean", "variance")
+        return "BatchNormalization", {k: own[k] for k in order}, {"epsilon": float(attributes["epsilon"])}
+    if layer.kind == "clip":
+        return "Clip", {"low": np.array(attributes["low"]), "high": np.array(attributes["high"])}, {}
+    if layer.kind == "depth_to_space":
+        return "DepthToSpace", {}, {"blocksize": int(attributes["block"]), "mode": "DCR"}
+    if layer.kind == "leaky_relu":
+        return "LeakyRelu", {}, {"alpha": float(attributes["slope"])}
+    if layer.kind == "concat":
+        return "Concat", {}, {"axis": 1}
+    if layer.kind == "scale":
+        return "Mul", {"factor": np.array(attributes["factor"])}, {}
+    if layer.kind == "resize":
+        factor = int(attributes["factor"])
+        return "Resize", {"roi": None, "scales": np.array([1, 1, factor, factor])}, NEAREST
+    return PLAIN[layer.kind], {}, {}

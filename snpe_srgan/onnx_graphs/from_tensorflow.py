@@ -1,0 +1,139 @@
+"""A frozen TensorFlow graph as ONNX, by tf2onnx and the passes of `onnx_passes`.
+
+model = pb_to_onnx("generator.pb")
+model = pb_to_onnx("foreign.pb", input_name="x", output_name="out", input_size=(128, 128))
+
+The result looks like what `to_onnx` makes: input `lr` and output `sr`, NHWC, batch 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from snpe_srgan.errors import InputError, did_you_mean
+from snpe_srgan.models.freeze import read_graph_def
+from snpe_srgan.onnx_graphs.from_layers import IR_VERSION, OPSET
+
+NO_RESULT = ("Const", "NoOp", "Assert", "Placeholder")
+
+
+def find_ports(
+    graph_def, *, input_name: str | None = None, output_name: str | None = None, where: object = None
+) -> tuple[str, str]:
+    """The names of the picture that goes in and the one that comes out; asks for an option when it is not clear."""
+    names = {node.name: node for node in graph_def.node}
+    read = {name.lstrip("^").split(":")[0] for node in graph_def.node for name in node.input}
+    inputs = [node.name for node in graph_def.node if node.op == "Placeholder"]
+    outputs = [node.name for node in graph_def.node if node.name not in read and node.op not in NO_RESULT]
+    chosen = []
+    for given, found, option, what in (
+        (input_name, inputs, "--input-name", "input"),
+        (output_name, outputs, "--output-name", "output"),
+    ):
+        name = given.removesuffix(":0") if given else None
+        if name is not None and name not in names:
+            raise InputError(f"the graph has no node '{name}'", where=where, hint=did_you_mean(name, found))
+        if name is None:
+            if len(found) != 1:
+                listed = ", ".join(found[:8]) or "none"
+                raise InputError(
+                    f"the graph has {len(found)} possible {what}s", where=where, hint=f"{option} ({listed})"
+                )
+            name = found[0]
+        chosen.append(name)
+    return chosen[0], chosen[1]
+
+
+def graph_def_to_onnx(graph_def, *, input_name: str, output_name: str, input_size=None, where: object = None):
+    """The converted, cleaned model; `where` is what errors call the graph."""
+    import tf2onnx
+
+    graph_def = _with_input_shape(graph_def, input_name, input_size, where=where)
+    lr, sr = f"{input_name}:0", f"{output_name}:0"
+    try:
+        with _quiet():
+            model, _ = tf2onnx.convert.from_graph_def(
+                graph_def,
+                input_names=[lr],
+                output_names=[sr],
+                opset=OPSET,
+                tensors_to_rename={lr: "lr", sr: "sr"},
+            )
+    except Exception as error:  # whatever tf2onnx meets in a foreign graph
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(f"tf2onnx cannot convert the graph: {reason}", where=where) from error
+    unknown = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
+    if unknown:
+        raise InputError(f"operators without an ONNX form: {', '.join(unknown[:5])}", where=where)
+    return _finish(model)
+
+
+def _with_input_shape(graph_def, input_name: str, input_size: tuple[int, int] | None, *, where: object):
+    """A copy whose placeholder is [1, height, width, 3]; only a size that is free can be chosen."""
+    copy = type(graph_def)()
+    copy.CopyFrom(graph_def)
+    node = next(node for node in copy.node if node.name == input_name)
+    if node.op != "Placeholder" or node.attr["dtype"].type != 1:  # DT_FLOAT
+        raise InputError(f"the input '{input_name}' must be a float32 placeholder", where=where)
+    dims = [dim.size for dim in node.attr["shape"].shape.dim] or [-1, -1, -1, 3]
+    if len(dims) != 4 or dims[0] not in (-1, 1) or dims[3] not in (-1, 3):
+        raise InputError(f"the input '{input_name}' is {dims}, not one NHWC RGB picture", where=where)
+    for given, own in zip(input_size or (), dims[1:3], strict=False):
+        if own not in (-1, given):
+            raise InputError(f"the graph's input size is fixed to {dims[1]}x{dims[2]}", where=where)
+    del node.attr["shape"].shape.dim[:]
+    for size in (1, *(input_size or dims[1:3]), 3):
+        node.attr["shape"].shape.dim.add().size = size
+    node.attr["shape"].shape.unknown_rank = False
+    return copy
+
+
+def _finish(model):
+    from snpe_srgan.onnx_graphs.passes import clean
+
+    model = clean(model)
+    model.ir_version = IR_VERSION
+    model.producer_name = "snpe-srgan"
+    unused = [item for item in model.opset_import if item.domain not in ("", "ai.onnx")]
+    for item in unused:
+        model.opset_import.remove(item)
+    for value, labels in (
+        (model.graph.input[0], ("height", "width")),
+        (model.graph.output[0], ("sr_height", "sr_width")),
+    ):
+        for dim, label in zip(value.type.tensor_type.shape.dim[1:3], labels, strict=False):
+            if not dim.dim_value:
+                dim.dim_param = label
+    return model
+
+
+def pb_to_onnx(
+    path: str | os.PathLike,
+    *,
+    input_name: str | None = None,
+    output_name: str | None = None,
+    input_size: tuple[int, int] | None = None,
+):
+    """Reads a `.pb` and converts it; input and output are found where the graph leaves no choice."""
+    graph_def = read_graph_def(path)
+    input_name, output_name = find_ports(graph_def, input_name=input_name, output_name=output_name, where=path)
+    return graph_def_to_onnx(
+        graph_def, input_name=input_name, output_name=output_name, input_size=input_size, where=path
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """tf2onnx calls what TensorFlow deprecates: not for a user's eyes."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,253 @@
+"""ONNX models as the engines get them: read without trusting the file, asked for their facts, fixed to a size.
+
+    model = read_onnx("generator.onnx")
+    facts = onnx_facts(model, where="generator.onnx")
+    fixed = fix_size(model, (128, 128))
+
+A model from a stranger may be wrong, but must not read other files (external data), nor hide loops in itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snpe_srgan.artifacts.files import os_error
+from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
+
+if TYPE_CHECKING:
+    import onnx
+
+MAX_BYTES = 1 << 31  # the protobuf format's own limit
+MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
+MAX_PROBE_ELEMENTS = 1 << 28  # the same for a model of free size, at PROBE
+PROBE = (64, 64)  # where the size is free, shapes are inferred for this one
+DOMAINS = ("", "ai.onnx", "com.microsoft")
+
+SAME = {  # each pixel of the result depends on the same pixel of what is read
+    "Abs", "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "DequantizeLinear", "Div", "Elu", "Erf",
+    "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Max", "Min", "Mul", "Neg", "PRelu",
+    "Pow", "QuantizeLinear", "Relu", "Round", "Sigmoid", "Softplus", "Split", "Sqrt", "Sub", "Sum", "Tanh",
+    "Transpose",
+}  # fmt: skip
+
+POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean", "ReduceSum"}
+SHAPES = {"Shape", "Size"}  # what they read of a picture is its size
+
+
+def read_onnx(path: str | Path) -> onnx.ModelProto:
+    """Reads and checks an `.onnx` file; `InputError` for whatever is not a whole, self-contained model."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError("the file is larger than an ONNX file can be", where=path)
+        model = onnx.load_model_from_string(path.read_bytes())
+    except OSError as error:
+        raise os_error(error, path, "read the model") from error
+    except (DecodeError, ValueError) as error:
+        raise InputError("not an ONNX model, or a damaged one", where=path) from error
+    _refuse(model, path)
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise InputError(f"not a valid ONNX model: {_first_line(error)}", where=path) from error
+    return model
+
+
+def _refuse(model, path: Path) -> None:
+    import onnx
+
+    def check(tensor) -> None:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise InputError(
+                f"the weights of '{tensor.name}' lie in another file, which is not read",
+                where=path,
+                hint="save the model as one file: onnx.save_model(model, path, save_as_external_data=False)",
+            )
+
+    if not model.graph.node or not model.graph.input:
+        raise InputError("not an ONNX model: it has no operators or no input", where=path)
+    if model.functions:
+        raise InputError("models with functions of their own are not taken", where=path)
+    for tensor in model.graph.initializer:
+        check(tensor)
+    for sparse in model.graph.sparse_initializer:
+        check(sparse.values)
+        check(sparse.indices)
+    for node in model.graph.node:
+        if node.domain not in DOMAINS:
+            raise InputError(f"operator {node.domain}.{node.op_type} is not known", where=path)
+        for attribute in node.attribute:
+            if attribute.HasField("g") or attribute.graphs:
+                raise InputError(f"models with loops or branches ({node.op_type}) are not taken", where=path)
+            for tensor in [attribute.t, *attribute.tensors]:
+                check(tensor)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _dims(value) -> list[int | None]:
+    return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
+
+
+def ports(model: onnx.ModelProto, *, where: object):
+    """The model's one input and one output; `InputError` unless they are float NHWC pictures."""
+    from onnx import TensorProto
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise InputError(
+            f"not a super-resolution model: it has {len(inputs)} inputs and {len(model.graph.output)} outputs, not 1 "
+            "and 1",
+            where=where,
+        )
+    lr, sr = inputs[0], model.graph.output[0]
+    if lr.type.tensor_type.elem_type != TensorProto.FLOAT or sr.type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise InputError("the model's input and output must be float32", where=where)
+    dims = _dims(lr)
+    if len(dims) != 4 or dims[0] not in (None, 1) or dims[3] != 3:
+        hint = "an input of [1, height, width, 3] (NHWC) in [0, 1] is needed"
+        if len(dims) == 4 and dims[1] == 3:
+            hint += "; this one is NCHW: put a Transpose at each end of the graph"
+        shape = ", ".join("?" if d is None else str(d) for d in dims)
+        raise InputError(f"the model's input '{lr.name}' is [{shape}], not one RGB picture", where=where, hint=hint)
+    if (dims[1] is None) != (dims[2] is None):
+        raise InputError(
+            "one side of the model's input is fixed and the other is free", where=where, hint="fix both, or none"
+        )
+    return lr, sr
+
+
+def input_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+    """The fixed (height, width) of the model's input, or None where it is free."""
+    height, width = _dims(ports(model, where=None)[0])[1:3]
+    return None if height is None else (height, width)
+
+
+def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = None) -> onnx.ModelProto:
+    """A copy whose input is [1, *size, 3] and whose other shapes follow from it."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    lr, sr = ports(copy, where=where)
+    del copy.graph.value_info[:]
+    for value, shape in ((lr, (1, *size, 3)), (sr, ())):
+        del value.type.tensor_type.shape.dim[:]
+        for length in shape:
+            value.type.tensor_type.shape.dim.add().dim_value = length
+    sr.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(copy, data_prop=True)
+    except Exception as error:  # inference errors have no stable type
+        raise InputError(
+            f"the model does not work at {size[0]}x{size[1]}: {_first_line(error)}", where=where
+        ) from error
+
+
+def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
+    """Scale, input size, receptive radius and memory of a model, by inferring its shapes; nothing is run."""
+    lr, sr = ports(model, where=where)
+    height, width = _dims(lr)[1:3]
+    fixed = None if height is None else (height, width)
+    size = fixed or PROBE
+    inferred = fix_size(model, size, where=where)
+    shapes = {v.name: _dims(v) for v in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]}
+    for name, shape in shapes.items():
+        elements = 1
+        for length in shape:
+            elements *= length or 1
+        if elements > (MAX_ELEMENTS if fixed else MAX_PROBE_ELEMENTS):
+            raise InputError(
+                f"tensor '{name}' would have {elements:.1e} values: not a network for pictures", where=where
+            )
+    out = shapes.get(sr.name, [])
+    if out and len(out) != 4 and None not in out:
+        raise InputError(f"the model's output '{sr.name}' is {out}, not one RGB picture", where=where)
+    if len(out) != 4 or None in out:
+        raise InputError("the size of the model's output cannot be told", where=where)
+    steps = _steps(inferred.graph, shapes, lr.name)
+    scale, overlap, memory, because, whole = walk(
+        steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=tuple(out[1:]), where=where
+    )
+    return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole)
+
+
+def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
+    """The graph's operators on pictures. Pictures are NHWC at the ends and NCHW inside: Transpose tells where."""
+    nhwc = {lr}
+    for node in graph.node:
+        shape = shapes.get(node.output[0])
+        if node.op_type in SHAPES:
+            continue
+        turned = list(_attribute(node, "perm", ())) if node.op_type == "Transpose" else None
+        flat = turned == [0, 2, 3, 1] or (turned is None and any(name in nhwc for name in node.input))
+        if flat:
+            nhwc.update(node.output)
+        height, width, channels = 0, 0, 0  # an unknown shape fits nothing: the radius is then unknown
+        if shape is not None and len(shape) == 4 and None not in shape:
+            height, width, channels = shape[1:] if flat else (shape[2], shape[3], shape[1])
+        window, repeat = _window(node, shapes, flat=flat)
+        whole = node.op_type in POOLS and shape is not None and (len(shape) != 4 or (height, width) == (1, 1))
+        for output in node.output:
+            yield Step(node.op_type, output, tuple(node.input), (height, width, channels), window, repeat, whole)
+
+
+def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int] | None, int]:
+    """The pixels that an operator reads for one of its own, and by how much it enlarges."""
+    if node.op_type in SAME:
+        return (0, 0, 0, 0), 1
+    if flat:
+        return None, 1  # these operators take NCHW
+    if node.op_type == "Conv":
+        return _conv_window(node), 1
+    if node.op_type == "DepthToSpace":
+        return (0, 0, 0, 0), int(_attribute(node, "blocksize", 1))
+    if node.op_type.startswith("Reduce"):  # over channels: the size is kept
+        before, after = (shapes.get(name) or [] for name in (node.input[0], node.output[0]))
+        return ((0, 0, 0, 0) if before[2:] == after[2:] else None), 1
+    return _resize(node, shapes) if node.op_type == "Resize" else (None, 1)
+
+
+def _attribute(node, name: str, default):
+    from onnx import helper
+
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return helper.get_attribute_value(attribute)
+    return default
+
+
+def _conv_window(node) -> tuple[int, int, int, int] | None:
+    kernel = list(_attribute(node, "kernel_shape", ()))
+    if list(_attribute(node, "strides", (1, 1))) != [1, 1] or len(kernel) != 2:
+        return None
+    dilations = list(_attribute(node, "dilations", (1, 1)))
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    auto = _attribute(node, "auto_pad", b"NOTSET")
+    if auto in (b"SAME_UPPER", b"SAME_LOWER"):
+        low = [r // 2 if auto == b"SAME_UPPER" else (r + 1) // 2 for r in reach]
+    else:
+        low = list(_attribute(node, "pads", (0, 0, 0, 0)))[:2]
+    return low[0], reach[0] - low[0], low[1], reach[1] - low[1]
+
+
+def _resize(node, shapes: dict) -> tuple[tuple[int, int, int, int] | None, int]:
+    before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
+    mode = _attribute(node, "mode", b"nearest")
+    reach = {b"nearest": 1, b"linear": 1, b"cubic": 2}.get(mode)
+    if before is None or after is None or None in [*before, *after] or reach is None:
+        return None, 1
+    place = _attribute(node, "coordinate_transformation_mode", b"half_pixel").decode()
+    rounding = _attribute(node, "nearest_mode", b"round_prefer_floor").decode()
+    if mode == b"nearest" and (place, rounding) in REPEATS:
+        reach = 1 if any(a % b for a, b in zip(after, before, strict=True)) else 0  # pixels are only repeated
+    return (reach,) * 4, max(after[2] // before[2], 1)

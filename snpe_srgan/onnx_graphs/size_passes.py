@@ -1,0 +1,118 @@
+"""Passes over what TensorFlow says with sizes: an enlargement by computed lengths, a mean over both axes.
+
+fuse_resize(net), fuse_pool(net), drop_reshapes(net)      # among the passes of onnx_passes.clean
+
+TensorFlow's nearest-neighbour enlargement takes the size of its result, which the frozen graph computes from the size
+of the picture: a Shape, a product and half a dozen operators on three numbers, none of which a chip has. What they
+compute is asked of two sizes; where both answers are the same whole factors, the operator gets those.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpe_srgan.onnx_graphs.from_layers import NEAREST
+from snpe_srgan.onnx_graphs.net import Net
+from snpe_srgan.onnx_graphs.reach import REPEATS
+
+SIZES = ((1, 8, 6, 10), (1, 8, 35, 9))  # asked of; NCHW
+IMAGES = ("Conv", "DepthToSpace", "GlobalAveragePool", "Resize")  # give four dimensions
+POINTWISE = ("Add", "Clip", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Tanh")
+
+
+def fuse_resize(net: Net) -> None:
+    """Resize to a computed size, nearest neighbour, by whole numbers: Resize by constant factors."""
+    from onnx import helper
+
+    for node in list(net.nodes):
+        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type != "Resize" or len(node.input) < 4 or not node.input[3] or own.get("mode") != b"nearest":
+            continue
+        place = own.get("coordinate_transformation_mode", b"half_pixel").decode()
+        if (place, own.get("nearest_mode", b"round_prefer_floor").decode()) not in REPEATS:
+            continue
+        chain = _chain(net, node.input[3])
+        factors = None if chain is None else _factors(net, chain, node)
+        if factors is None:
+            continue
+        # The product that TensorFlow's graph calls `<layer>/size` still knows the layer's name, which tf2onnx lost.
+        made = [x.removesuffix(":0") for n in chain for x in n.output]
+        sized = next((x.removesuffix("/size") for x in made if x.endswith("/size")), node.output[0])
+        name = node.output[0] if node.output[0] in net.outputs else sized
+        scales = net.constant(f"{name}/scales", factors)
+        resize = helper.make_node("Resize", [node.input[0], "", scales], [name], name=name, **NEAREST)
+        for other in net.readers(node.output[0]):
+            for i, x in enumerate(other.input):
+                other.input[i] = name if x == node.output[0] else x
+        net.replace(node, resize)
+
+
+def _chain(net: Net, tensor: str) -> list | None:
+    """The nodes that a tensor is computed by, first to last, back to where a shape is taken."""
+    makers = {x: node for node in net.nodes for x in node.output}
+    found, wanted = set(), [tensor]
+    while wanted:
+        x = wanted.pop()
+        if x in net.constants or x in found or not x:
+            continue
+        if x not in makers:
+            return None
+        found.add(x)
+        if makers[x].op_type != "Shape":
+            wanted += makers[x].input
+    return [node for node in net.nodes if found.intersection(node.output)]
+
+
+def _factors(net: Net, chain: list, node) -> np.ndarray | None:
+    """(4,) whole factors by which the computed size enlarges what `node` reads, if it does so at every size."""
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    shapes = [n for n in chain if n.op_type == "Shape"]
+    if any(n.input[0] != node.input[0] or n.attribute for n in shapes):
+        return None
+    nodes = [n for n in chain if n.op_type != "Shape"]
+    read = {x for n in nodes for x in n.input}
+    graph = helper.make_graph(
+        nodes,
+        "size",
+        [helper.make_tensor_value_info(n.output[0], TensorProto.INT64, [4]) for n in shapes],
+        [helper.make_tensor_value_info(node.input[3], TensorProto.INT64, [4])],
+        [numpy_helper.from_array(v, name) for name, v in net.constants.items() if name in read],
+    )
+    run = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+    answers = []
+    for size in SIZES:
+        made = run.run(None, {n.output[0]: np.array(size, np.int64) for n in shapes})[0]
+        if made.shape != (4,) or np.any(made % size):
+            return None
+        answers.append(made // size)
+    return answers[0].astype(np.float32) if np.array_equal(*answers) else None
+
+
+def fuse_pool(net: Net) -> None:
+    """The mean over height and width: GlobalAveragePool."""
+    from onnx import helper
+
+    for node in list(net.nodes):
+        axes = net.constants.get(node.input[1]) if len(node.input) > 1 else None
+        kept = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+        if node.op_type == "ReduceMean" and kept and axes is not None and sorted(axes.tolist()) in ([2, 3], [-2, -1]):
+            net.replace(node, helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], name=node.name))
+
+
+def drop_reshapes(net: Net) -> None:
+    """tf2onnx says a change of layout as a Reshape where it moves nothing in memory: of one channel, of one pixel. For
+    pictures that are NCHW already it is nothing at all."""
+    images, pooled = set(), set()
+    for node in list(net.nodes):
+        if node.op_type in IMAGES or (node.op_type in POINTWISE and node.input[0] in images):
+            images.update(node.output)
+        if node.op_type == "GlobalAveragePool" or (node.op_type in (*POINTWISE, "Conv") and node.input[0] in pooled):
+            pooled.update(node.output)
+        shape = net.constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is None or shape.size != 4 or node.attribute:
+            continue
+        one_pixel = node.input[0] in pooled and shape[2:].tolist() == [1, 1]
+        if one_pixel or (node.input[0] in images and shape[0] in (-1, 0, 1) and shape[2:].tolist() == [0, 0]):
+            net.remove(node, gives=node.input[0])

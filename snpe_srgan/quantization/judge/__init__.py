@@ -1,0 +1,1 @@
+"""What a quantization costs: in simulation, on the emulator, layer by layer."""

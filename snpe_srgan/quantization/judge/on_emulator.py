@@ -1,0 +1,218 @@
+"""The judge: the graph inside the .dlc on the Hexagon emulator, beside the simulation that guided the quantization.
+
+    judged, figure = judge_on_emulator(float_model, quantized, rebuilt, crops, scale=4, overlap=40, soc=57)
+    pictures = emulate(rebuilt, lr_pictures, scale=4, overlap=40, soc=57)
+
+The emulator computes about 0.7 GMAC a second and CPU at 8 bits, 0.13 with 16-bit activations; each picture gets a
+process on a CPU of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
+from snpe_srgan.metrics.psnr import psnr
+from snpe_srgan.onnx_graphs.run import free_size, runner
+
+JUDGED_CROPS = 3
+WHOLE = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
+RATE_8, RATE_16 = 0.73e9, 0.13e9  # measured: MACs a second and CPU, by the bits of the activations
+AMPLIFIED = 32  # at most, so that a difference of one level shows
+BROKEN_BLOCK = 4  # an 8-bit DepthToSpace of this block is compiled wrongly at some odd widths, see runtimes/strip.py
+
+
+@dataclass(frozen=True)
+class EmulatorJudgement:
+    """On a few calibration crops, 8-bit RGB: how far simulation and emulator are from the float network's picture.
+
+    Attributes:
+        psnr_to_float, simulation_psnr_to_float: dB of each to the float picture.
+        psnr_to_simulation: dB between the two.
+        equal: share of the values (pixels x colours) that are the same in both.
+        largest: the largest difference between the two, in 8-bit levels.
+    """
+
+    version: str
+    crops: int
+    psnr_to_float: float
+    simulation_psnr_to_float: float
+    psnr_to_simulation: float
+    equal: float
+    largest: int
+
+
+def judge_on_emulator(
+    reference, quantized, rebuilt, crops: Sequence[np.ndarray], *, scale: int, overlap: int | None, soc: int | str
+) -> tuple[EmulatorJudgement, np.ndarray]:
+    """Numbers, and a figure (uint8 RGB) of the crop on which the two differ most.
+
+    Args:
+        reference: the float network; `quantized`: the QDQ model that is simulated; both of free size.
+        rebuilt: the graph read back from the .dlc.
+        crops: LR crops (1, h, w, 3); JUDGED_CROPS of them are run.
+    """
+    from snpe_srgan.toolchains import qnn
+
+    crops = [c for c in crops if c.shape == crops[0].shape]
+    crops = crops[:: -(-len(crops) // JUDGED_CROPS)]
+    pictures = [np.rint(c[0] * 255).astype(np.uint8) for c in crops]
+    emulated = emulate(rebuilt, pictures, scale=scale, overlap=overlap, soc=soc)
+    exact, simulated = ([sr_to_pixels(run(c))[0] for c in crops] for run in (runner(reference), runner(quantized)))
+    gaps = [np.abs(a.astype(int) - b) for a, b in zip(emulated, simulated, strict=True)]
+    judgement = EmulatorJudgement(
+        version=qnn.version() or "",
+        crops=len(crops),
+        psnr_to_float=_psnr(emulated, exact),
+        simulation_psnr_to_float=_psnr(simulated, exact),
+        psnr_to_simulation=_psnr(emulated, simulated),
+        equal=float(np.mean([gap == 0 for gap in gaps])),
+        largest=int(max(gap.max() for gap in gaps)),
+    )
+    shown = int(np.argmax([gap.mean() for gap in gaps]))
+    return judgement, figure(exact[shown], simulated[shown], emulated[shown])
+
+
+def _psnr(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
+    """PSNR in dB over all values of two lists of uint8 pictures."""
+    return psnr(*(np.concatenate([x.ravel() for x in side]) for side in (a, b)))
+
+
+def figure(exact: np.ndarray, simulated: np.ndarray, emulated: np.ndarray) -> np.ndarray:
+    """Float | simulation | emulator | what the last two differ by, amplified around grey: one uint8 RGB picture."""
+    from snpe_srgan.imaging.side_by_side import Panel, nearest_enlarged, side_by_side
+
+    gap = emulated.astype(int) - simulated
+    largest = int(np.abs(gap).max())
+    factor = max(1, min(AMPLIFIED, 127 // max(largest, 1)))
+    shown = np.clip(128 + gap * factor, 0, 255).astype(np.uint8)  # signed: a shift of all pixels shows as a tint
+    notes = (
+        "",
+        f"{psnr(simulated, exact):.2f} dB to float",
+        f"{psnr(emulated, exact):.2f} dB to float",
+        f"x{factor} (at most {largest} of 255)",
+    )
+    titles = ("float", "simulation", "emulator", "emulator - simulation")
+    zoom = max(1, -(-180 // exact.shape[1]))  # a caption needs so many pixels
+    pictures = (exact, simulated, emulated, shown)
+    panels = [Panel(nearest_enlarged(p, zoom), t, n) for p, t, n in zip(pictures, titles, notes, strict=True)]
+    return side_by_side(panels, detail=exact.shape[1] * zoom // 4)
+
+
+def emulate(
+    model,
+    pictures: Sequence[np.ndarray],
+    *,
+    scale: int,
+    overlap: int | None,
+    soc: int | str,
+    done: Callable[[int], None] = lambda index: None,
+) -> list[np.ndarray]:
+    """The uint8 pictures (h, w, 3) enlarged by a model on the emulator, as many at a time as there are CPUs.
+
+    Args:
+        model: any ONNX model the HTP takes.
+        overlap: the network's receptive radius, for pictures that need tiles; None runs every picture whole.
+        done: called with the index of each picture that is finished.
+    """
+    from snpe_srgan.imaging.tiles import upscale_tiled
+    from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.runtimes.base import usable_threads
+    from snpe_srgan.toolchains.qnn import EmulatorSession
+
+    model = free_size(model)
+
+    def one(index: int) -> np.ndarray:
+        pixels = pictures[index]
+        tile = emulator_tile(model, *pixels.shape[:2], overlap=overlap)
+        fixed = fix_size(model, tile)
+        with EmulatorSession(fixed.SerializeToString(), soc_model=soc, name="the .dlc's graph") as session:
+            sr = upscale_tiled(
+                lambda box: sr_to_pixels(session.run(box)),
+                pixels_to_lr(pixels),
+                scale=scale,
+                tile=tile,
+                overlap=overlap or 0,
+            )
+        done(index)
+        return sr
+
+    order = sorted(range(len(pictures)), key=lambda i: -pictures[i].size)  # the longest first
+    with ThreadPoolExecutor(min(usable_threads(), len(order))) as pool:
+        results = dict(zip(order, pool.map(one, order), strict=True))
+    return [results[i] for i in range(len(pictures))]
+
+
+def emulator_tile(model, height: int, width: int, *, overlap: int | None) -> tuple[int, int]:
+    """The tile for a picture: the whole, unless that is over WHOLE pixels or of a width that is compiled wrongly."""
+    from snpe_srgan.runtimes.tiling import choose_tile
+
+    if overlap is None:
+        return height, width
+    tile = choose_tile(height, width, overlap=overlap, pixels=WHOLE) or (height, width)
+    broken = any(
+        a.name == "blocksize" and a.i >= BROKEN_BLOCK
+        for node in model.graph.node
+        if node.op_type == "DepthToSpace"
+        for a in node.attribute
+    )
+    if broken and tile[1] % 4:
+        half = (tile[1] + 2 * overlap + 1) // 2  # two tiles, side by side
+        wide = min(half + -half % 4, tile[1] - tile[1] % 4)
+        if wide > 2 * overlap:
+            return tile[0], wide
+    return tile
+
+
+def emulator_seconds(model, pictures: Sequence[tuple[int, int]], *, overlap: int | None) -> float:
+    """About how long `emulate` will take for pictures of these LR (heights, widths)."""
+    from snpe_srgan.imaging.tiles import plan_tiles
+    from snpe_srgan.onnx_graphs.cost import onnx_cost
+    from snpe_srgan.runtimes.base import usable_threads
+
+    pixels = 0
+    for height, width in pictures:
+        tile = emulator_tile(model, height, width, overlap=overlap)
+        count = len(plan_tiles(height, width, tile=tile, overlap=overlap or 0))
+        pixels += count * tile[0] * tile[1]
+    macs = pixels * onnx_cost(free_size(model)).macs_per_lr_pixel
+    return macs / _rate(model) / min(usable_threads(), len(pictures))
+
+
+def _rate(model) -> float:
+    """MACs a second and CPU: between the two measured ones, by how many convolutions read 16-bit activations."""
+    from onnx import TensorProto
+
+    zero_points = {t.name: t.data_type for t in model.graph.initializer}
+    wide = {
+        n.output[0]
+        for n in model.graph.node
+        if n.op_type == "DequantizeLinear" and len(n.input) > 2 and zero_points.get(n.input[2]) == TensorProto.UINT16
+    }
+    convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
+    share = sum(n.input[0] in wide for n in convolutions) / max(len(convolutions), 1)
+    return 1 / (share / RATE_16 + (1 - share) / RATE_8)
+
+
+def with_emulator(losses, paths, rebuilt, *, scale: int, overlap: int | None, soc, say=lambda text: None) -> tuple:
+    """The `DatasetLoss`es of the data sets at `paths`, with the emulator's mean PSNR of whole pictures added."""
+    from snpe_srgan.metrics.dataset import find_evaluation_set
+    from snpe_srgan.metrics.protocol import Protocol, mean_score, score
+
+    judged = []
+    for loss, path in zip(losses, paths, strict=True):
+        pairs = list(find_evaluation_set(path, scale=scale))
+        lrs = [pair.lr for pair in pairs]
+        minutes = emulator_seconds(rebuilt, [lr.shape[:2] for lr in lrs], overlap=overlap) / 60
+        say(f"emulating {loss.dataset}: {len(pairs)} picture(s), about {max(minutes, 0.1):.1f} minutes")
+        pictures = emulate(rebuilt, lrs, scale=scale, overlap=overlap, soc=soc)
+        scores = [
+            score(sr, pair.hr, protocol=Protocol("y"), scale=scale, grey=pair.grey)
+            for sr, pair in zip(pictures, pairs, strict=True)
+        ]
+        judged.append(replace(loss, emulator_psnr=mean_score(scores).psnr))
+    return tuple(judged)

@@ -1,0 +1,132 @@
+"""What a quantization cost, measured: the picture against the float network's, dB of ground truth, layer by layer.
+
+report = make_report(plan, analysis, crops, recipe="w8a8", reference=float_model, scale=4, overlap=40)
+report.worst.name, report.psnr_to_float
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from snpe_srgan.imaging.colour import sr_to_pixels
+from snpe_srgan.metrics.psnr import psnr
+from snpe_srgan.onnx_graphs.run import runner
+from snpe_srgan.quantization.graph.plan import Plan
+from snpe_srgan.quantization.judge.analysis import Analysis
+from snpe_srgan.quantization.judge.layer_losses import LayerLoss
+from snpe_srgan.quantization.judge.on_emulator import EmulatorJudgement
+
+TILE = 64  # kept LR pixels of a tile: ONNX Runtime takes 100 kB a pixel for 8-bit graphs
+ENGINE = "onnxruntime (simulation)"
+
+
+@dataclass(frozen=True)
+class DatasetLoss:
+    """dB lost against ground truth: mean PSNR of the float and of the quantized network, by the named protocol.
+
+    `quantized_psnr` is the simulation's; `emulator_psnr` that of the .dlc's graph on the emulator, None if not run.
+    """
+
+    dataset: str
+    protocol: str
+    pictures: int
+    float_psnr: float
+    quantized_psnr: float
+    emulator_psnr: float | None = None
+
+    @property
+    def lost(self) -> float:
+        return self.float_psnr - self.quantized_psnr
+
+    @property
+    def lost_on_emulator(self) -> float | None:
+        return None if self.emulator_psnr is None else self.float_psnr - self.emulator_psnr
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it. `psnr_to_float` is over the calibration crops, 8-bit RGB, quantized against float.
+
+    `layers` in execution order, `worst` the one with the largest share of the error (measured, else estimated).
+    """
+
+    recipe: str
+    calibration: str
+    engine: str
+    crops: int
+    psnr_to_float: float
+    layers: tuple[LayerLoss, ...]
+    worst: LayerLoss
+    datasets: tuple[DatasetLoss, ...] = ()
+    emulator: EmulatorJudgement | None = None
+
+
+def make_report(
+    plan: Plan,
+    analysis: Analysis,
+    crops,
+    *,
+    recipe: str,
+    reference,
+    scale: int,
+    overlap: int | None,
+    evaluate: Sequence = (),
+) -> Report:
+    """The report of one quantization; `crops` are those it is judged on (`crops.Crops`), `reference` the float model,
+    `evaluate` data sets."""
+    exact, rounded = runner(reference), runner(plan.quantized())
+    return Report(
+        recipe=recipe,
+        calibration=crops.origin,
+        engine=ENGINE,
+        crops=len(crops.arrays),
+        psnr_to_float=psnr_to_float(exact, rounded, crops.arrays),
+        layers=analysis.layers,
+        worst=analysis.worst,
+        datasets=tuple(dataset_loss(exact, rounded, path, scale=scale, overlap=overlap) for path in evaluate),
+    )
+
+
+def psnr_to_float(run_float, run_quantized, crops: Sequence[np.ndarray]) -> float:
+    """PSNR in dB over all pixels of the crops between the pictures (8 bits) that two runners make."""
+    pairs = [(sr_to_pixels(run_float(c)).ravel(), sr_to_pixels(run_quantized(c)).ravel()) for c in crops]
+    return psnr(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
+
+
+def dataset_loss(run_float, run_quantized, path, *, scale: int, overlap: int | None) -> DatasetLoss:
+    """Mean PSNR (protocol y) of both networks on an evaluation set, in tiles that bound the memory."""
+    from snpe_srgan.imaging.colour import pixels_to_lr
+    from snpe_srgan.imaging.tiles import upscale_tiled
+    from snpe_srgan.metrics.dataset import find_evaluation_set
+    from snpe_srgan.metrics.protocol import Protocol, mean_score, score
+
+    dataset, protocol = find_evaluation_set(path, scale=scale), Protocol("y")
+    tile = None if overlap is None else (TILE + 2 * overlap,) * 2
+    scores: tuple[list, list] = ([], [])
+    for pair in dataset:
+        for run, kept in zip((run_float, run_quantized), scores, strict=True):
+            sr = upscale_tiled(run, pixels_to_lr(pair.lr), scale=scale, tile=tile, overlap=overlap or 0)
+            kept.append(score(sr_to_pixels(sr), pair.hr, protocol=protocol, scale=scale, grey=pair.grey))
+    float_psnr, quantized_psnr = (mean_score(kept).psnr for kept in scores)
+    return DatasetLoss(
+        dataset.name, f"{protocol.describe()}; {dataset.origin}", len(dataset), float_psnr, quantized_psnr
+    )
+
+
+def to_json(report: Report) -> dict:
+    """Plain data; a perfect match (infinite dB) is None, dB lost are added to each data set."""
+    data = asdict(report)
+    for entry, loss in zip(data["datasets"], report.datasets, strict=True):
+        entry["lost"], entry["lost_on_emulator"] = loss.lost, loss.lost_on_emulator
+    return finite(data)
+
+
+def finite(value):
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""What flows through a float network on calibration pictures, and how much each tensor matters."""

@@ -1,0 +1,125 @@
+"""A float model with all that recipes need of it: its calibration pictures, its statistics, what it is judged on.
+
+source = Source(resolve("generator.npz"), ["photos"], lr=False, count=16, minutes=20, say=print)
+made = source.make(parse_recipe("w8a8"))
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+from snpe_srgan.calibration.crops import Crops, calibration_crops, hr_pictures, is_drawn, is_nothing
+from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.onnx_graphs.run import runner
+from snpe_srgan.quantization.judge.report import Report, dataset_loss
+from snpe_srgan.quantization.recipe import Recipe, parse_recipe
+from snpe_srgan.quantization.steps.run import Made, make_plan
+from snpe_srgan.zoo.resolve import ModelFile
+
+PICTURES = 600  # decoded for fine-tuning
+
+
+class Source:
+    """A float model with all that recipes need of it; several recipes may be tried on one."""
+
+    def __init__(self, file: ModelFile, calibration, *, lr: bool, count: int, minutes: float, say):
+        self.model, self.facts, self.moments = load_float(file)
+        self.calibration, self.minutes, self.say = calibration, minutes, say
+        nothing = is_nothing(calibration)
+        # Something must be looked at to say what was lost, even where nothing may be looked at to quantize.
+        self.judged = calibration_crops(
+            ("synthetic",) if nothing else calibration, scale=self.facts.scale, count=count, lr=lr
+        )
+        self.crops: Crops | None = None if nothing else self.judged
+        self.can_train = not (nothing or lr or is_drawn(calibration))
+        say("calibration: none" if nothing else f"calibration: {self.judged.origin}")
+        self.notes = () if nothing else self.judged.notes
+        for note in self.notes:
+            say(note)
+
+    @property
+    def overlap(self) -> int | None:
+        """By how much tiles must overlap to give what the whole picture gives; None where no tiles do."""
+        return None if self.facts.whole else self.facts.overlap
+
+    @property
+    def origin(self) -> str:
+        return "none: ranges from batch-norm statistics" if self.crops is None else self.crops.origin
+
+    def make(self, recipe: Recipe) -> Made:
+        if recipe.has("qat") and not self.can_train:
+            raise UsageError(
+                "fine-tuning learns from HR pictures", where=f"--recipe {recipe.name}", hint="--calibration FOLDER"
+            )
+        return make_plan(
+            self.model, recipe, scale=self.facts.scale, crops=self.crops, moments=self.moments,
+            finetune=self._finetune, say=self.say,
+        )  # fmt: skip
+
+    def _finetune(self, plan):
+        from snpe_srgan.quantization.steps.finetune import finetune
+
+        pictures = hr_pictures(self.calibration, scale=self.facts.scale, most=PICTURES)
+        return finetune(plan, reference_model=self.model, pictures=pictures, minutes=self.minutes, say=self.say)
+
+    def attempt(self, name: str, evaluate) -> tuple[tuple[Recipe, Made], dict[str, float]]:
+        """One recipe of the ladder, and the dB that it loses on each data set, by simulation."""
+        recipe = parse_recipe(name)
+        made = self.make(recipe)
+        runs = runner(self.model), runner(made.plan.quantized())
+        size = {"scale": self.facts.scale, "overlap": self.overlap}
+        losses = [dataset_loss(*runs, path, **size) for path in evaluate]
+        return (recipe, made), {loss.dataset: loss.lost for loss in losses}
+
+    def judge(self, recipe: Recipe, made: Made, evaluate):
+        """(Report, Analysis) of a finished plan."""
+        from snpe_srgan.quantization.judge.analysis import analyse
+        from snpe_srgan.quantization.judge.report import make_report
+
+        self.say("measuring what was lost, layer by layer")
+        exact = None if recipe.has("qat") else made.exact  # fine-tuned weights are not a rounding of the old ones
+        analysis = analyse(made.plan, self.judged.arrays, reference=self.model, exact=exact)
+        report = make_report(
+            made.plan, analysis, self.judged, recipe=recipe.name, reference=self.model,
+            scale=self.facts.scale, overlap=self.overlap, evaluate=evaluate,
+        )  # fmt: skip
+        return replace(report, calibration=self.origin), analysis
+
+    def emulate(self, report: Report, quantized, rebuilt, evaluate, chip, picture: Path, overwrite: bool) -> Report:
+        """The report with the emulator's judgement; writes the figure of both pictures."""
+        from snpe_srgan.imaging.pictures import Picture
+        from snpe_srgan.imaging.writing import write_picture
+        from snpe_srgan.quantization.judge.on_emulator import judge_on_emulator, with_emulator
+
+        self.say("judging on the Hexagon emulator")
+        common = {"scale": self.facts.scale, "overlap": self.overlap, "soc": chip}
+        judged, figure = judge_on_emulator(self.model, quantized, rebuilt, self.judged.arrays, **common)
+        write_picture(picture, Picture(figure), overwrite=overwrite)
+        datasets = with_emulator(report.datasets, evaluate, rebuilt, **common, say=self.say)
+        return replace(report, emulator=judged, datasets=datasets)
+
+
+def load_float(file: ModelFile):
+    """(float ONNX model that takes any size, its Facts, moments by its batch norms or None) of any model file."""
+    from snpe_srgan.onnx_graphs.model import onnx_facts
+    from snpe_srgan.onnx_graphs.run import free_size
+    from snpe_srgan.runtimes.source import load_source
+
+    moments = None
+    if file.kind == "pb":
+        from snpe_srgan.onnx_graphs.from_tensorflow import pb_to_onnx
+
+        model = pb_to_onnx(file.path)
+        facts = onnx_facts(model, where=file.path)
+    else:
+        source = load_source(file)
+        model, facts = source.model, source.facts
+    if file.kind == "npz":
+        from snpe_srgan.models.npz import load_npz
+        from snpe_srgan.quantization.graph.analytic import batch_norm_statistics
+
+        with contextlib.suppress(InputError):  # no batch norm: the steps that want one say so
+            moments = batch_norm_statistics(*load_npz(file.path))
+    return free_size(model), facts, moments

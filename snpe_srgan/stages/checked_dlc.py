@@ -1,0 +1,67 @@
+"""A `.dlc` that is put in place only when what is in it has been seen to be right.
+
+checks, rebuilt = write_checked_dlc(model, "generator.dlc", input_size=(128, 128), scale=4, soc=57, against="...")
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from snpe_srgan.artifacts.card import Check
+from snpe_srgan.artifacts.files import write_bytes
+from snpe_srgan.stages.compare import check_decibel, probe_picture, run_onnx
+from snpe_srgan.toolchains.socs import Soc
+
+FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
+CACHE = "KiB of the graph compiled for it: made by Qualcomm's compiler, never run"
+
+
+def write_checked_dlc(
+    model,
+    path: Path,
+    *,
+    input_size: tuple[int, int],
+    scale: int,
+    soc: int | str,
+    against: str,
+    caches: Sequence[Soc] = (),
+    overwrite: bool = False,
+) -> tuple[tuple[Check, ...], object]:
+    """Writes the ONNX `model` (float or QDQ) as a `.dlc` of fixed LR size; gives the checks, and the graph read back.
+
+    The file is made elsewhere and read back; the graph in it is compared with `model` on a host engine, and a strip
+    of a picture on the emulator with the host (`CheckFailed` when they differ). Only then it is put at `path`, with the
+    graph ready-compiled for the chips of `caches`.
+    """
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.dlc.to_onnx import rebuild
+    from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.onnx_graphs.run import free_size
+    from snpe_srgan.runtimes.strip import check_strip
+    from snpe_srgan.toolchains import qnn
+
+    fixed = fix_size(model, tuple(input_size), where=path)
+    lr = probe_picture(*input_size)
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
+        onnx_path, dlc_path = Path(folder) / "fixed.onnx", Path(folder) / path.name
+        onnx_path.write_bytes(fixed.SerializeToString())
+        qnn.write_dlc(onnx_path, dlc_path, soc_model=soc)
+        rebuilt = rebuild(read(dlc_path))
+        same = check_decibel(
+            run_onnx(rebuilt, lr),
+            run_onnx(fixed, lr),
+            least=INTEGER_DLC if quantized else FLOAT_DLC,
+            against=against,
+            where=path,
+        )
+        strip = check_strip(free_size(model), width=input_size[1], scale=scale, soc=soc, where=path)
+        compiled: tuple[Check, ...] = ()
+        if caches:
+            from snpe_srgan.toolchains.qnn_caches import add_caches
+
+            compiled = tuple(Check(c.chip, CACHE, c.bytes / 1024) for c in add_caches(onnx_path, dlc_path, caches))
+        write_bytes(path, dlc_path.read_bytes(), overwrite=overwrite)
+    return (same, strip, *compiled), rebuilt

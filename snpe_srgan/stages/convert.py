@@ -1,0 +1,235 @@
+"""The stages freeze and convert: a model file in, the next files with their cards and self-checks out.
+
+card = freeze_model("runs/mobile", "generator.pb")
+result = convert_model("generator.pb", "out", input_size=(128, 128))     # out/generator.onnx, out/generator.dlc
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.card import Card, Check, source_of, version_of, write_card
+from snpe_srgan.artifacts.files import refuse_overwrite, write_bytes
+from snpe_srgan.errors import InputError
+from snpe_srgan.models.npz import load_npz
+from snpe_srgan.quiet import import_tensorflow
+from snpe_srgan.stages.checked_dlc import write_checked_dlc
+from snpe_srgan.stages.compare import check_equal, probe_picture, run_onnx
+from snpe_srgan.toolchains.socs import Soc
+from snpe_srgan.zoo.model_card import model_card, ports
+from snpe_srgan.zoo.resolve import ModelFile, resolve
+
+PROBE = (40, 36)  # LR size of the picture that free-size checks run on
+
+
+def freeze_model(
+    model: str | os.PathLike | ModelFile,
+    out: str | os.PathLike,
+    *,
+    input_size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Card:
+    """Writes a `.pb` from a run folder or `.npz` and checks it against the network's ONNX graph; returns its card."""
+    from snpe_srgan.models.freeze import freeze, run_graph_def
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
+
+    refuse_overwrite(out, overwrite)
+    file = model if isinstance(model, ModelFile) else resolve(model, kinds=("npz",))
+    graph, weights = load_npz(file.path)
+    say("loading TensorFlow")
+    import_tensorflow()
+    graph_def = freeze(graph, weights, input_size=input_size)
+    lr = probe_picture(*(input_size or PROBE))
+    check = check_equal(
+        run_graph_def(graph_def, lr), run_onnx(to_onnx(graph, weights), lr), against=file.path.name, where=out
+    )
+    write_bytes(out, graph_def.SerializeToString(deterministic=True), overwrite=overwrite)
+    card = model_card(
+        graph,
+        kind="pb",
+        input_size=input_size,
+        training=file.card.training if file.card else None,
+        source=source_of(file.path),
+        checks=(check,),
+    )
+    return write_card(out, card, tools=(_tensorflow_package(), "tensorlayer"))
+
+
+def _tensorflow_package() -> str:
+    """TensorFlow under the name it was installed by."""
+    return next((name for name in ("tensorflow-cpu", "tensorflow") if version_of(name) != "absent"), "tensorflow")
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What was written; `onnx` is None when the model was one already, `dlc` with `onnx_only`. `onnx_size` is the LR
+    size that a `.pb` fixes, None for any."""
+
+    onnx: Path | None
+    dlc: Path | None
+    onnx_bytes: int | None
+    dlc_bytes: int | None
+    onnx_size: tuple[int, int] | None
+    input_size: tuple[int, int] | None
+    chip: str | None
+    checks: tuple[Check, ...]
+    dsp_notes: tuple[str, ...] = ()
+
+
+def convert_model(
+    model: str | os.PathLike | ModelFile,
+    out_dir: str | os.PathLike,
+    *,
+    input_size: tuple[int, int] = (128, 128),
+    soc: int | str | None = None,
+    caches: Sequence[Soc] = (),
+    input_name: str | None = None,
+    output_name: str | None = None,
+    onnx_only: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> ConvertResult:
+    """Writes `<stem>.onnx` (any input size) and `<stem>.dlc` (LR size `input_size`) of a model file.
+
+    Args:
+        soc: the chip that the .dlc's operators are checked for.
+        caches: chips to compile the .dlc's graph for, beside the graph itself.
+        input_name, output_name: of a foreign `.pb`, where the graph leaves a choice.
+    """
+    from snpe_srgan.toolchains import qnn, socs
+
+    file = model if isinstance(model, ModelFile) else resolve(model)
+    if file.kind == "dlc":
+        raise InputError(
+            "a .dlc is converted already", where=file.path, hint="inspect --to-onnx gives the graph that it holds"
+        )
+    if file.kind == "onnx" and onnx_only:
+        raise InputError("the model is an .onnx already", where=file.path, hint="leave out --onnx-only")
+    if file.kind != "pb" and (input_name or output_name):
+        raise InputError("--input-name and --output-name are for .pb files", where=file.path)
+    if not onnx_only:
+        qnn.require()
+        chip = socs.find(socs.DEFAULT if soc is None else soc)
+    onnx_path = None if file.kind == "onnx" else Path(out_dir) / f"{file.stem}.onnx"
+    dlc_path = None if onnx_only else Path(out_dir) / f"{file.stem}.dlc"
+    for path in (onnx_path, dlc_path):
+        if path is not None:
+            refuse_overwrite(path, overwrite)
+
+    converted, card, checks = _to_onnx(file, input_name, output_name, say)
+    if onnx_path is not None:
+        write_bytes(onnx_path, converted.SerializeToString(), overwrite=overwrite)
+        tools = ("onnx", "onnxruntime", *(("tf2onnx",) if file.kind == "pb" else ()))
+        write_card(onnx_path, replace(card, source=source_of(file.path), checks=checks), tools=tools)
+    if dlc_path is not None:
+        say(f"writing the .dlc for {chip.name}")
+        made, _ = write_checked_dlc(
+            converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, caches=caches,
+            overwrite=overwrite, against=f"{file.stem}.onnx",
+        )  # fmt: skip
+        lr, sr = ports(card.scale, input_size)
+        dlc_card = replace(
+            card,
+            kind="dlc",
+            input=replace(lr, name=card.input.name),
+            output=replace(sr, name=card.output.name),
+            source=source_of(onnx_path or file.path),
+            checks=made,
+        )
+        write_card(dlc_path, dlc_card, tools=("onnxruntime-qnn",))
+        checks = (*checks, *made)
+    return ConvertResult(
+        onnx=onnx_path,
+        dlc=dlc_path,
+        onnx_bytes=onnx_path.stat().st_size if onnx_path else None,
+        dlc_bytes=dlc_path.stat().st_size if dlc_path else None,
+        onnx_size=card.input.shape[1:3] if None not in card.input.shape[1:3] else None,
+        input_size=None if onnx_only else tuple(input_size),
+        chip=None if onnx_only else chip.name,
+        checks=checks,
+        dsp_notes=card.dsp_notes,
+    )
+
+
+def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, say: Callable[[str], None]):
+    """(model, its card, the checks against the source network) of any float model file; an `.onnx` is only read."""
+    from snpe_srgan.onnx_graphs.model import onnx_facts, read_onnx
+
+    training = file.card.training if file.card else None
+    if file.kind == "npz":
+        from snpe_srgan.onnx_graphs.from_layers import to_onnx
+
+        graph, weights = load_npz(file.path)
+        model = to_onnx(graph, weights)
+        say("checking against the TensorLayer network")
+        lr = probe_picture(*PROBE)
+        check = check_equal(
+            run_onnx(model, lr), _tensorlayer(graph, weights, lr), against=file.path.name, where=file.path
+        )
+        return model, model_card(graph, kind="onnx", training=training), (check,)
+    if file.kind == "onnx":
+        model = read_onnx(file.path)
+        return model, _card_of(file, model, onnx_facts(model, where=file.path)), ()
+
+    from snpe_srgan.models.freeze import read_graph_def, run_graph_def
+    from snpe_srgan.onnx_graphs.from_tensorflow import find_ports, graph_def_to_onnx
+
+    say("loading TensorFlow")
+    import_tensorflow()
+    graph_def = read_graph_def(file.path)
+    names = dict(zip(("input_name", "output_name"), find_ports(
+        graph_def, input_name=input_name, output_name=output_name, where=file.path
+    ), strict=True))  # fmt: skip
+    model = graph_def_to_onnx(graph_def, **names, where=file.path)
+    facts = onnx_facts(model, where=file.path)
+    lr = probe_picture(*(facts.input_size or PROBE))
+    expected = run_graph_def(graph_def, lr, **names, where=file.path)
+    check = check_equal(run_onnx(model, lr), expected, against=file.path.name, where=file.path)
+    card = _card_of(file, model, facts)
+    _describe(model, card)
+    return model, card, (check,)
+
+
+def _tensorlayer(graph, weights, lr: np.ndarray) -> np.ndarray:
+    import_tensorflow()
+    from snpe_srgan.models.tensorlayer_model import build, set_weights
+
+    network = build(graph, seed=0)
+    set_weights(network, graph, weights)
+    return np.asarray(network(lr, is_train=False))
+
+
+def _card_of(file: ModelFile, model, facts) -> Card:
+    """The card of an ONNX model of which there is no description, only the graph (and the source's card, if any)."""
+    from snpe_srgan.onnx_graphs.cost import onnx_cost
+
+    cost = onnx_cost(model, where=file.path)
+    lr, sr = ports(facts.scale, facts.input_size)
+    base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
+    return replace(
+        base,
+        kind="onnx",
+        scale=facts.scale,
+        parameters=cost.parameters,
+        macs_per_lr_pixel=round(cost.macs_per_lr_pixel),
+        receptive_radius=facts.overlap,
+        remarks=base.remarks or facts.remarks,
+        input=replace(lr, name=facts.input_name),
+        output=replace(sr, name=facts.output_name),
+        metrics=(),
+        checks=(),
+        tools={},
+    )
+
+
+def _describe(model, card: Card) -> None:
+    from onnx import helper
+
+    known = {"scale": card.scale, "network": card.network, "receptive_radius": card.receptive_radius}
+    helper.set_model_props(model, {key: str(value) for key, value in known.items() if value is not None})

