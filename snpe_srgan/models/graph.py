@@ -1,9 +1,9 @@
 """A generator as plain data: an ordered list of layers.
 
 A network's file describes itself once, through a `Builder`; everything else reads the description: the TensorLayer
-model that trains (`models/tensorlayer_model.py`), the ONNX graph that runs (`onnx_graphs/from_layers.py`), parameters, MACs
-and receptive field (`models/cost.py`). The description is stored inside the `.npz`, so a network that was pruned or
-factorized is rebuilt from its own file, whatever the registry says.
+model that trains (`models/tensorlayer_model.py`), the ONNX graph that runs (`onnx_graphs/from_layers.py`), parameters,
+MACs and receptive field (`models/cost.py`). The description is stored inside the `.npz`, so a network that was pruned
+or factorized is rebuilt from its own file, whatever the registry says.
 
     net = Builder(scale=4)
     x = net.conv(net.lr, 64, 9, name="head")

@@ -55,7 +55,7 @@ def batch_norm_statistics(graph: Graph, weights: Mapping[str, np.ndarray]) -> di
     """Tensor of the folded ONNX graph -> what its batch norm says about it.
 
     The tensor that a batch norm gives is named after the convolution that it was folded into
-    (`export.onnx_graph.fold_batch_norm`). `InputError` when the network has none.
+    (`onnx_graphs.from_layers.fold_batch_norm`). `InputError` when the network has none.
     """
     from snpe_srgan.onnx_graphs.from_layers import fold_batch_norm
 
