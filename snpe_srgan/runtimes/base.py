@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError
+from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.onnx_graphs.reach import Facts
 
 
@@ -72,27 +72,6 @@ class EngineSession:
 
     def __exit__(self, *exception):
         self.close()
-
-
-def installed(package: str) -> bool:
-    """Whether a module can be imported, without importing it."""
-    import importlib.util
-
-    return importlib.util.find_spec(package) is not None
-
-
-def require(package: str, *, what: str, pip: str | None = None) -> None:
-    if not installed(package):
-        raise MissingToolError(f"{what} needs the package {pip or package}", hint=f"pip install {pip or package}")
-
-
-def usable_threads() -> int:
-    """The processors this process may use (a container's or taskset's share, not the whole machine's)."""
-    import os
-
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def first_line(error: Exception) -> str:

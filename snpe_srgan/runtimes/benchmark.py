@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snpe_srgan import errors
-from snpe_srgan.runtimes.base import installed, usable_threads
+from snpe_srgan.machine import installed, usable_threads
 from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
@@ -96,7 +96,7 @@ def benchmark(
     say: Callable[[str], None] = lambda text: None,
 ) -> Benchmark:
     """Times every file on every engine that takes it; `chip` None asks for no estimate."""
-    from snpe_srgan.stages.doctor import cpu
+    from snpe_srgan.machine import cpu
 
     threads = threads or usable_threads()
     pairs = [(file, name) for file in files for name in choose_engines(file, engines)]

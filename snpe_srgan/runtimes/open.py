@@ -9,7 +9,8 @@ On the host that is OpenVINO where it is installed, else ONNX Runtime; TensorFlo
 from __future__ import annotations
 
 from snpe_srgan.errors import UsageError, did_you_mean
-from snpe_srgan.runtimes.base import EngineSession, installed
+from snpe_srgan.machine import installed
+from snpe_srgan.runtimes.base import EngineSession
 from snpe_srgan.runtimes.source import load_source
 from snpe_srgan.toolchains.socs import DEFAULT
 from snpe_srgan.zoo.resolve import ModelFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.machine import require, usable_threads
 from snpe_srgan.onnx_graphs.reach import Facts
-from snpe_srgan.runtimes.base import EngineSession, first_line, require, usable_threads
+from snpe_srgan.runtimes.base import EngineSession, first_line
 from snpe_srgan.runtimes.source import Source
 
 

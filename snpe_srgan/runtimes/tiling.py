@@ -12,37 +12,16 @@ means of its own. Such a network runs whole as long as half of the memory allows
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.tiles import plan_tiles
+from snpe_srgan.machine import available_memory
 from snpe_srgan.onnx_graphs.reach import WHOLE
 from snpe_srgan.runtimes.base import EngineSession
 
 BUDGETS = [64 << 20 + i for i in range(6)]  # bytes of activations that one tile may take: 64 MB to 2 GB
 TWICE = 1.05  # pixels computed for each pixel of the picture, at which a larger tile is not worth its memory
 SMALLEST = 32  # LR pixels: where even that is over the budget, the estimate is not what fails
-
-
-def available_memory() -> int | None:
-    """Bytes this process may still take (the machine's or the container's, whichever is less), None if unknown."""
-    found = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit.isdecimal():
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(found)) if found else None
 
 
 def choose_tile(height: int, width: int, *, overlap: int, pixels: int) -> tuple[int, int] | None:

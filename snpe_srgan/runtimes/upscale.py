@@ -16,8 +16,9 @@ from snpe_srgan.imaging.bicubic import upscale as bicubic
 from snpe_srgan.imaging.colour import grey_to_rgb, pixels_to_lr, rgb_to_grey, sr_to_pixels
 from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.imaging.tiles import plan_tiles, upscale_tiled
+from snpe_srgan.machine import available_memory
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.tiling import available_memory, inexact, overlap_for, tile_for
+from snpe_srgan.runtimes.tiling import inexact, overlap_for, tile_for
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.losses.feature_networks import hed_vgg16
-from snpe_srgan.runtimes.base import usable_threads
-from snpe_srgan.runtimes.tiling import available_memory
+from snpe_srgan.machine import available_memory, cpu, usable_threads
 from snpe_srgan.toolchains import qnn
 from snpe_srgan.toolchains.snpe.sdk import VARIABLES as SDK_VARIABLES
 from snpe_srgan.toolchains.snpe.sdk import read_sdk
@@ -130,22 +129,6 @@ def _machine(folder: str | Path) -> list[Finding]:
     ok = free > 1 << 30
     found.append(Finding("machine", "disk", ok, f"{free / 2**30:.1f} GiB free in {place}", "data, runs"))
     return found
-
-
-def cpu() -> tuple[str, set[str]]:
-    """The processor's name and its instruction-set flags (Linux; elsewhere only the name)."""
-    name, flags = platform.processor() or platform.machine(), set()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-                break
-    except OSError:
-        pass
-    return name, flags
 
 
 def _package(package: str, module: str, needed_for: str) -> Finding:

@@ -120,8 +120,8 @@ def emulate(
         done: called with the index of each picture that is finished.
     """
     from snpe_srgan.imaging.tiles import upscale_tiled
+    from snpe_srgan.machine import usable_threads
     from snpe_srgan.onnx_graphs.model import fix_size
-    from snpe_srgan.runtimes.base import usable_threads
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
     model = free_size(model)
@@ -171,8 +171,8 @@ def emulator_tile(model, height: int, width: int, *, overlap: int | None) -> tup
 def emulator_seconds(model, pictures: Sequence[tuple[int, int]], *, overlap: int | None) -> float:
     """About how long `emulate` will take for pictures of these LR (heights, widths)."""
     from snpe_srgan.imaging.tiles import plan_tiles
+    from snpe_srgan.machine import usable_threads
     from snpe_srgan.onnx_graphs.cost import onnx_cost
-    from snpe_srgan.runtimes.base import usable_threads
 
     pixels = 0
     for height, width in pictures:

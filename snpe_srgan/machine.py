@@ -1,0 +1,63 @@
+"""What this machine is and has: processor, memory, installed packages. Asked without loading any of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+from snpe_srgan.errors import MissingToolError
+
+
+def cpu() -> tuple[str, set[str]]:
+    """The processor's name and its instruction-set flags (Linux; elsewhere only the name)."""
+    name, flags = platform.processor() or platform.machine(), set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+                break
+    except OSError:
+        pass
+    return name, flags
+
+
+def usable_threads() -> int:
+    """The processors this process may use (a container's or taskset's share, not the whole machine's)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes this process may still take (the machine's or the container's, whichever is less), None if unknown."""
+    found = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit.isdecimal():
+            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(found)) if found else None
+
+
+def installed(package: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None
+
+
+def require(package: str, *, what: str, pip: str | None = None) -> None:
+    if not installed(package):
+        raise MissingToolError(f"{what} needs the package {pip or package}", hint=f"pip install {pip or package}")
