@@ -1,0 +1,303 @@
+"""The kinds of file that `scripts/fuzz` knows: how a whole one is made, how it is injured, how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import helpers_dlc
+import numpy as np
+from helpers_cli import snpe_srgan
+from helpers_fuzz import Kind, Unforeseen, injure_bytes, injure_json, injure_json_text, injure_protobuf
+
+from snpe_srgan.errors import SnpeSrganError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def verb(*arguments: object) -> None:
+    """Runs a verb; SnpeSrganError when it refuses, Unforeseen when it does not know what has happened."""
+    outcome = snpe_srgan(*arguments)
+    if "again with -v" in outcome.err or "Traceback" in outcome.err:
+        raise Unforeseen(f"{arguments[0]}: {outcome.err.strip()[-250:]}")
+    if outcome.code:
+        raise SnpeSrganError(outcome.err.strip().splitlines()[0] if outcome.err.strip() else "no word")
+    if "--json" in arguments:
+        json.loads(outcome.out)
+
+
+def _photo(folder: Path) -> Path:
+    from PIL import Image
+
+    path = folder / "photo.png"
+    if not path.exists():
+        pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    return path
+
+
+# .npz: a network of ours
+
+
+def _network(network: str):
+    from helpers_networks import TINY, random_weights
+
+    from snpe_srgan.models.registry import describe
+
+    graph = describe(network, TINY[network], scale=4)
+    return graph, random_weights(graph, np.random.default_rng(0))
+
+
+def _zoo():
+    from helpers_networks import random_weights, zoo
+
+    graph = zoo()
+    return graph, random_weights(graph, np.random.default_rng(0))
+
+
+def make_npz(folder: Path) -> list[bytes]:
+    from snpe_srgan.artifacts.npz import save_npz
+
+    networks = [_network("mobile"), _network("srgan"), _zoo()]
+    return [
+        save_npz(folder / f"{i}.npz", graph, weights).read_bytes() for i, (graph, weights) in enumerate(networks)
+    ]
+
+
+def injure_npz(data: bytes, rng: np.random.Generator) -> bytes:
+    """The archive's bytes, one array's bytes under a right checksum, or the layers that are written down in it."""
+    kind = rng.integers(0, 4)
+    if kind == 0:
+        return injure_bytes(data, rng)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if kind == 1:
+        name = list(members)[rng.integers(0, len(members))]
+        members[name] = injure_bytes(members[name][:200], rng) + members[name][200:]
+    else:
+        name = "__architecture__.npy"
+        layers = json.loads(str(np.load(io.BytesIO(members[name]))))
+        text = io.BytesIO()
+        np.save(text, np.array(json.dumps(injure_json(layers, rng))))
+        members[name] = text.getvalue()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def read_npz(path: Path) -> None:
+    from snpe_srgan.artifacts.npz import load_npz
+    from snpe_srgan.export.model_card import model_card
+    from snpe_srgan.export.onnx_graph import to_onnx
+
+    verb("inspect", path, "--json")
+    verb("inspect", path)
+    graph, weights = load_npz(path)
+    model_card(graph, kind="npz")
+    to_onnx(graph, weights)
+    verb("run", path, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
+
+
+# .dlc
+
+
+def make_dlc(folder: Path) -> list[bytes]:
+    from helpers_dlc_v3 import small_network, write_v3
+
+    files = [helpers_dlc.TINY]
+    for kind in ("floats", "integers"):
+        files.append(write_v3(folder / f"{kind}.dlc", small_network(quantized=kind == "integers")))
+    return [file.read_bytes() for file in files]
+
+
+def read_dlc(path: Path) -> None:
+    helpers_dlc.read_all(path)
+    verb("inspect", path, "--json")
+
+
+# .onnx and .pb: read by other people's libraries
+
+
+def make_onnx(folder: Path) -> list[bytes]:
+    from snpe_srgan.export.onnx_graph import to_onnx
+
+    made = [to_onnx(*_network("mobile")), to_onnx(*_zoo()), to_onnx(*_network("srgan"), input_size=(12, 16))]
+    return [model.SerializeToString() for model in made]
+
+
+def make_pb(folder: Path) -> list[bytes]:
+    from snpe_srgan.export.freeze import freeze
+
+    return [freeze(*network).SerializeToString(deterministic=True) for network in (_network("mobile"), _zoo())]
+
+
+def read_foreign(path: Path) -> None:
+    verb("inspect", path, "--json")
+    verb("run", path, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
+
+
+# .h5: weights that Keras wrote
+
+
+def make_h5(folder: Path) -> list[bytes]:
+    import h5py
+
+    graph, weights = _network("srgan")
+    made = {"conv": "conv2d", "prelu": "p_re_lu", "batch_norm": "batch_normalization_v1"}
+    arrays = {"mean": "moving_mean", "variance": "moving_variance"}
+    with h5py.File(folder / "whole.h5", "w") as file:
+        names = []
+        for layer in graph.layers:
+            if layer.kind in made:
+                name = f"{made[layer.kind]}_{len(names)}"
+                names.append(name)
+                group, stored = file.create_group(name), []
+                for key in layer.weight_shapes(graph.in_channels(layer)):
+                    stored.append(f"{name}/{arrays.get(key, key)}:0")
+                    group[stored[-1]] = weights[f"{layer.name}/{key}"]
+                group.attrs["weight_names"] = [text.encode() for text in stored]
+        file.attrs["layer_names"] = [name.encode() for name in names]
+    return [(folder / "whole.h5").read_bytes()]
+
+
+def injure_h5(data: bytes, rng: np.random.Generator) -> bytes:
+    """Mostly among the first bytes and the names: the rest is numbers."""
+    at = int(rng.integers(0, len(data) - 4096)) if rng.integers(0, 3) else 0
+    return data[:at] + injure_bytes(data[at : at + 4096], rng) + data[at + 4096 :]
+
+
+def read_h5(path: Path) -> None:
+    verb("import", path, "-o", path.with_suffix(".out.npz"), "--overwrite")
+
+
+# what stands beside networks: cards, checkpoints, the pipeline's state
+
+
+def make_card(folder: Path) -> list[bytes]:
+    from snpe_srgan.artifacts.card import Check, Metric, card_path, write_card
+    from snpe_srgan.artifacts.npz import save_npz
+    from snpe_srgan.export.model_card import model_card
+
+    graph, weights = _network("mobile")
+    path = save_npz(folder / "damaged.npz", graph, weights)
+    card = model_card(graph, kind="npz", training={"stages": [{"name": "pixel"}], "data": "a"}, checks=(
+        Check("other.npz", "max |difference|", 3e-7, 1e-5),
+    ))  # fmt: skip
+    import dataclasses
+
+    write_card(path, dataclasses.replace(card, metrics=(Metric("Set5", "y", 30.0, 0.9, "openvino"),)))
+    return [card_path(path).read_bytes()]
+
+
+def read_card(path: Path) -> None:
+    model = path.with_name("damaged.npz")
+    verb("inspect", model, "--json")
+    verb("inspect", model)
+    verb("run", model, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
+
+
+def make_checkpoint(folder: Path) -> list[bytes]:
+    from snpe_srgan.training.checkpoint import Progress, save_checkpoint
+
+    progress = Progress(
+        stage=1, step=20, seed=0, seconds=1.5, stage_began=0.5, plan=(3, 0.5, 100), metrics_bytes=10, logged=2,
+        best=20.5, history=[{"name": "pixel", "psnr": 20.0}], config={"seed": 0, "model": {"name": "mobile"}},
+        config_hash="abc", data_key="def", teachers={"0": "abc"},
+    )  # fmt: skip
+    arrays = {"generator/head/kernel": np.zeros((3, 3, 3, 8), np.float32), "step": np.array(3)}
+    return [save_checkpoint(folder / "checkpoints", progress, arrays).read_bytes()]
+
+
+def injure_checkpoint(data: bytes, rng: np.random.Generator) -> bytes:
+    """Mostly under a right digest: one that is wrong is told before anything else is looked at."""
+    from snpe_srgan.training.checkpoint import MAGIC
+
+    if rng.integers(0, 8) == 0:
+        return injure_bytes(data, rng)
+    payload = data[len(MAGIC) + 65 :]
+    if rng.integers(0, 2):
+        payload = injure_bytes(payload, rng)
+    else:
+        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        meta = io.BytesIO()
+        value = injure_json(json.loads(str(np.load(io.BytesIO(members["__meta__.npy"])))), rng)
+        np.save(meta, np.array(json.dumps(value)))
+        members["__meta__.npy"] = meta.getvalue()
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        payload = out.getvalue()
+    return MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+
+
+def read_checkpoint(path: Path) -> None:
+    from snpe_srgan.training.checkpoint import read_checkpoint as read
+
+    read(path)
+
+
+# configs and pictures
+
+
+def make_yaml(folder: Path) -> list[bytes]:
+    return [(ROOT / "configs" / f"{name}.yaml").read_bytes() for name in ("smoke", "mobile_distill", "mobile_gan")]
+
+
+def injure_yaml(data: bytes, rng: np.random.Generator) -> bytes:
+    import yaml
+
+    if rng.integers(0, 3) == 0:
+        return injure_bytes(data, rng)
+    try:
+        return yaml.safe_dump(injure_json(yaml.safe_load(data), rng), allow_unicode=True).encode("utf-8", "replace")
+    except (yaml.YAMLError, ValueError):
+        return injure_bytes(data, rng)
+
+
+def read_yaml(path: Path) -> None:
+    from snpe_srgan.config import load_config
+
+    load_config(path)
+
+
+def make_picture(folder: Path) -> list[bytes]:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 31, 3), np.uint8)
+    made = []
+    for name, options in {
+        "a.png": {}, "b.jpg": {"quality": 90}, "c.tif": {"compression": "tiff_lzw"}, "d.webp": {"lossless": True},
+        "e.bmp": {}, "f.gif": {},
+    }.items():  # fmt: skip
+        Image.fromarray(pixels).save(folder / name, **options)
+        made.append((folder / name).read_bytes())
+    return made
+
+
+def read_picture(path: Path) -> None:
+    from snpe_srgan.imaging.pictures import read_picture as read
+
+    read(path)
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("npz", ".npz", make_npz, injure_npz, read_npz),
+        Kind("dlc", ".dlc", make_dlc, helpers_dlc.mutate, read_dlc),
+        Kind("onnx", ".onnx", make_onnx, injure_protobuf, read_foreign, seconds=60),
+        Kind("pb", ".pb", make_pb, injure_protobuf, read_foreign, seconds=60),
+        Kind("h5", ".h5", make_h5, injure_h5, read_h5),
+        Kind("card", ".npz.json", make_card, injure_json_text, read_card),
+        Kind("checkpoint", ".ckpt", make_checkpoint, injure_checkpoint, read_checkpoint),
+        Kind("yaml", ".yaml", make_yaml, injure_yaml, read_yaml),
+        Kind("picture", ".picture", make_picture, injure_bytes, read_picture),
+    )
+}
