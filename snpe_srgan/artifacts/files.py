@@ -1,4 +1,6 @@
-"""Files are written whole or not at all: a temporary name in the same folder, then a rename.
+"""Files are written whole or not at all: in a hidden folder beside their place (staging.py), then they get their name.
+
+Every write of every command goes through here. A file that the command itself reads is never replaced (inputs.py).
 
 An existing file is kept unless the caller says `overwrite=True`, and every operating-system failure (full disk,
 read-only folder, a folder in the way) becomes one `InputError` that names the path.
@@ -12,13 +14,18 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from snpe_srgan.artifacts.inputs import refuse_input
+from snpe_srgan.artifacts.staging import NEW, OLD, note_move, note_new, recover, staging
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import open_regular, read_text
 from snpe_srgan.opener import os_error as os_error  # under this name every folder uses it
+
+TAKEN = "the output exists already"
+
+LONGEST_NAME = 255  # bytes of one name, on every common file system
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -34,72 +41,126 @@ def make_folder(path: str | os.PathLike) -> Path:
 def require_writable(folder: str | os.PathLike) -> Path:
     """Raises unless `folder` can be written or made, changing nothing: for before long work."""
     folder = Path(folder)
-    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    wrong = errno.ENOTDIR if not there.is_dir() else None if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
-    if wrong is not None:
-        raise os_error(OSError(wrong, os.strerror(wrong)), folder, "write into the folder")
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        for part in folder.parts:
+            if len(os.fsencode(part)) > LONGEST_NAME:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    except OSError as error:  # of a current folder that was removed, too
+        raise os_error(error, folder, "write into the folder") from error
     return folder
 
 
 def refuse_overwrite(path: str | os.PathLike, overwrite: bool) -> Path:
-    """Raises unless `path` is free or may be replaced; call it before long work, not after."""
+    """Raises unless `path` is free or may be replaced; call it before long work, not after.
+
+    What the running command reads is never replaced. What a killed run left half done is put in order first.
+    """
     path = Path(path)
-    if path.is_dir():
-        raise InputError("the output is a folder, a file name is needed", where=path)
-    if path.exists() and not overwrite:
-        raise InputError("the output exists already", where=path, hint="add --overwrite, or choose another -o")
+    try:
+        recover(path.parent)
+        if path.is_dir():
+            raise InputError("the output is a folder, a file name is needed", where=path)
+        refuse_input(path)
+        if os.path.lexists(path):
+            if not overwrite:
+                raise InputError(TAKEN, where=path, hint="add --overwrite, or choose another -o")
+            if path.exists() and not path.is_file():
+                raise InputError("the output is no file but a device, a pipe or a socket", where=path)
+        elif len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    except (OSError, ValueError) as error:
+        raise _write_error(error, path) from error
     return path
+
+
+def _write_error(error: OSError | ValueError, path: Path) -> InputError:
+    if isinstance(error, OSError):
+        return os_error(error, path, "write the file")
+    return InputError(f"cannot write the file: {error}", where=path)  # a NUL character in its name
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` on success, deletes it on any failure.
+    """Yields a path of the same name in a hidden folder beside `path`; what is written there becomes `path` on success.
 
-    The temporary file keeps the suffix of `path` (encoders choose their format by it). It is flushed to disk before
-    the rename, so a crash leaves either the old file or the whole new one.
+    The file is flushed to disk before it gets its name, so a crash leaves either the old file or the whole new one.
+    Without `overwrite` a name is only ever given to a file where there is none, even if two processes try at once.
     """
     path = refuse_overwrite(path, overwrite)
     make_folder(path.parent)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise os_error(error, path, "write the file") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        _usual_mode(temporary)
+    with staging(path.parent) as work:
+        temporary = work / path.name
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            refuse_input(path)
+            _put(temporary, path, overwrite)
+        except OSError as error:
+            raise os_error(error, path, "write the file") from error
+
+
+def _put(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Gives a finished file its name. A link is made only where nothing is: that is what a rename cannot promise."""
+    if not os.path.lexists(path):
+        note_new(path, temporary)
+    if overwrite:
         os.replace(temporary, path)
-    except OSError as error:
-        raise os_error(error, path, "write the file") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise InputError(TAKEN, where=path, hint="another command has just written it") from error
+    except OSError:  # a file system without hard links (FAT): the small gap between look and rename stays
+        refuse_overwrite(path, overwrite)
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Like `atomic_write` for a whole folder: yields a temporary folder that becomes `path` on success."""
+    """Like `atomic_write` for a whole folder: yields a temporary folder that becomes `path` on success.
+
+    The old folder is moved aside and removed only when the new one is in its place; a kill between the two leaves both
+    in the hidden folder, and the next run puts one of them back.
+    """
     path = Path(path)
+    recover(path.parent)
     if path.exists() and not overwrite:
-        raise InputError("the output exists already", where=path, hint="add --overwrite, or choose another -o")
+        raise InputError(TAKEN, where=path, hint="add --overwrite, or choose another -o")
+    refuse_input(path)
     make_folder(path.parent)
+    with staging(path.parent) as work:
+        try:
+            (work / NEW).mkdir()
+            yield work / NEW
+            refuse_input(path)
+            if not os.path.lexists(path):
+                note_new(path, work / NEW)
+            elif overwrite:
+                note_move(work, path)
+                os.replace(path, work / OLD)
+            os.rename(work / NEW, path)
+        except OSError as error:
+            if not overwrite and path.exists():
+                raise InputError(TAKEN, where=path, hint="another command has just written it") from error
+            if (work / OLD).exists() and not os.path.lexists(path):
+                os.rename(work / OLD, path)
+            raise os_error(error, path, "write the folder") from error
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Removes a file, a link or a whole folder, but never one that the running command reads."""
+    path = Path(path)
+    refuse_input(path, doing="remove")
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     except OSError as error:
-        raise os_error(error, path, "create the folder") from error
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise os_error(error, path, "write the folder") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise os_error(error, path, "remove the file") from error
 
 
 def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:
@@ -142,13 +203,3 @@ def sha256(path: str | os.PathLike) -> str:
         except OSError as error:
             raise os_error(error, path, "read the file") from error
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _usual_mode(path: Path) -> None:
-    path.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read

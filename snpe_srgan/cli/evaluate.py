@@ -44,6 +44,7 @@ def command(
     MODEL may also be 'bicubic'. DATASET is a folder: HR beside LRx4 (LR is read), DIV2K's layout, or pictures (LR is
     made by MATLAB-compatible bicubic).
     """
+    from snpe_srgan.artifacts.staging import unfinished
     from snpe_srgan.errors import CheckFailed
     from snpe_srgan.metrics.dataset import find_evaluation_set
     from snpe_srgan.metrics.evaluate import evaluate
@@ -61,10 +62,12 @@ def command(
             for remark in session.remarks:
                 output.warn(remark)
         sets = [find_evaluation_set(path, scale=scale) for path in datasets]
+        savers = _savers(save_images, sets, overwrite)
+        if save_images:
+            stack.enter_context(unfinished(save_images))
         results = []
-        for data in sets:
+        for data, saver in zip(sets, savers, strict=True):
             output.note(data.describe())
-            saver = Saver(save_images, data, overwrite) if save_images else None
             results.append(
                 evaluate(
                     session, data, protocol=chosen, limit=limit, tile=tile, perceptual=distance, save=saver,
@@ -99,6 +102,20 @@ def _distance(name, weights, heads):
     from snpe_srgan.metrics.perceptual import load_distance
 
     return load_distance(name, weights=weights, heads=heads)
+
+
+def _savers(folder, sets, overwrite) -> list[Saver | None]:
+    """One a data set; every name is checked before any work."""
+    from snpe_srgan.errors import UsageError
+
+    if not folder:
+        return [None] * len(sets)
+    names = [data.name.casefold() for data in sets]
+    twice = next((data.name for data in sets if names.count(data.name.casefold()) > 1), None)
+    if twice:
+        raise UsageError(f"two data sets are called '{twice}': their pictures would get the same names",
+                         hint="evaluate them one after the other, into different folders")  # fmt: skip
+    return [Saver(folder, data, overwrite) for data in sets]
 
 
 class Saver:

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 import click
 
 from snpe_srgan import __version__
+from snpe_srgan.artifacts.inputs import watched
 from snpe_srgan.console import Output, fail
 from snpe_srgan.errors import SnpeSrganError, nearest
+from snpe_srgan.opener import os_error
 
 # Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
 VERBS = {
@@ -81,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up chatter is not ours to show
     ended: list[int] = []
     try:
-        with signals_as_interrupts(ended):
+        with signals_as_interrupts(ended), watched():
             cli.main(args=arguments, prog_name="snpe-srgan", standalone_mode=False)
     except click.exceptions.Abort:
         fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])
@@ -99,6 +101,9 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left (`| head`): nothing to say and nobody to say it to
         raise SystemExit(1) from None
+    except OSError as error:
+        # Names too long, loops of links, a current folder that was removed: a path may meet them in any call.
+        fail(output, 1, os_error(error, error.filename, "go on").lines(), error)
     except MemoryError as error:
         fail(output, 1, ["out of memory", "  try: smaller tiles (--tile), a smaller batch, or fewer pictures"], error)
     except Exception as error:

@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import atomic_folder, read_json, sha256, write_json
+from snpe_srgan.artifacts.staging import recover
 from snpe_srgan.errors import InputError, MissingToolError
 
 VERSION = 1
@@ -78,6 +79,7 @@ class Sample:
 def make_sample(root: str | os.PathLike, *, overwrite: bool = False) -> Sample:
     """Writes the set to the folder `root`, whole or not at all; an unchanged finished one is left as it is."""
     root = Path(root)
+    recover(root.parent)
     if root.is_dir() and not any(root.iterdir()):
         root.rmdir()  # an empty folder may be filled
     if root.exists():
@@ -91,6 +93,15 @@ def make_sample(root: str | os.PathLike, *, overwrite: bool = False) -> Sample:
                 where=root,
                 hint="add --overwrite, or choose another -o",
             )
+    try:
+        _make(root, overwrite)
+    except InputError:
+        if not ((root / MANIFEST).is_file() and _intact(root)):  # else another process was quicker
+            raise
+    return Sample(root, len(TRAIN), len(VALID))
+
+
+def _make(root: Path, overwrite: bool) -> None:
     with atomic_folder(root, overwrite=overwrite) as temporary:
         entries = [
             _write(temporary, split, FIRST_NUMBER[split] + i, region)
@@ -106,7 +117,6 @@ def make_sample(root: str | os.PathLike, *, overwrite: bool = False) -> Sample:
                 "pictures": entries,
             },
         )
-    return Sample(root, len(TRAIN), len(VALID))
 
 
 def photo_folder() -> Path:

@@ -24,8 +24,8 @@ def save_npz(
     """Writes a generator; `weights` must be exactly the arrays of `graph` (`layer/array`)."""
     check_weights(graph, weights, where=path)
     arrays = {name: np.asarray(weights[name], np.float32) for name in graph.weight_shapes()}
-    with atomic_write(path, overwrite=overwrite) as temporary:
-        np.savez(temporary, **{ARCHITECTURE: np.array(graph.to_json())}, **arrays)
+    with atomic_write(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{ARCHITECTURE: np.array(graph.to_json())}, **arrays)
     return Path(path)
 
 

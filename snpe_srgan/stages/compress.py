@@ -7,6 +7,7 @@ result.measured.host_speedup, result.recommendation
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.plain import to_plain
+from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.calibration.crops import SAMPLE
 from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
@@ -129,45 +131,49 @@ def compress_model(
             run_dir=run_dir, resume=resume, overwrite=overwrite, output=output,
         )  # fmt: skip
 
-    found = _earlier(untuned, request, source) if resume else None
-    if found is None:
-        pictures = find_crops(calibration, validation, scale=graph.scale, count=count)
-        output.note(f"calibration: {pictures.calibration.origin}")
-        output.note(f"validation: {pictures.validation.origin}")
-        compression = compress_network(
-            graph, weights, target=request.target, ssvd=ssvd, prune=prune, strategy=strategy,
-            crops=pictures.calibration.arrays, validation=pictures.validation.arrays, multiple=multiple,
-            price=pricing.Pricer(input_size=input_size, chip=chip) if priced else None,
-            say=output.note,
-        )  # fmt: skip
-        found = _Found(compression, _record(request, source, compression, pictures))
-        make_folder(folder)
-        _write(untuned, found, file, source, overwrite or resume)
-    for note in found.record["notes"]:
-        output.note(note)
+    # With fine-tuning, --resume takes what is there; without it the network and its report come together or not at all.
+    with unfinished(folder) if tuning is None else contextlib.nullcontext():
+        found = _earlier(untuned, request, source) if resume else None
+        if found is None:
+            pictures = find_crops(calibration, validation, scale=graph.scale, count=count)
+            output.note(f"calibration: {pictures.calibration.origin}")
+            output.note(f"validation: {pictures.validation.origin}")
+            compression = compress_network(
+                graph, weights, target=request.target, ssvd=ssvd, prune=prune, strategy=strategy,
+                crops=pictures.calibration.arrays, validation=pictures.validation.arrays, multiple=multiple,
+                price=pricing.Pricer(input_size=input_size, chip=chip) if priced else None,
+                say=output.note,
+            )  # fmt: skip
+            found = _Found(compression, _record(request, source, compression, pictures))
+            make_folder(folder)
+            _write(untuned, found, file, source, overwrite or resume)
+        for note in found.record["notes"]:
+            output.note(note)
 
-    training = None
-    if tuning is not None:
-        training = _tune(tuning, final, found, file, source, overwrite or resume, output)
-    measured = measure(file.path, final, input_size=input_size, chip=chip, runs=runs, say=output.note)
-    compression = found.compression
-    result = CompressResult(
-        network=final,
-        untuned=untuned if finetune is not None else None,
-        report=report,
-        target=request.text,
-        strategy=compression.strategy,
-        rows=compression.rows,
-        tried=compression.tried,
-        calibration=found.record["calibration"],
-        validation=found.record["validation"],
-        measured=measured,
-        recommendation=advise(measured, compression.strategy, compression.rows, compression.tried, multiple=multiple),
-        training=training,
-        notes=tuple(found.record["notes"]),
-    )
-    write_json(report, to_plain({**_plain(result), "source": source}), overwrite=overwrite)
-    return result
+        training = None
+        if tuning is not None:
+            training = _tune(tuning, final, found, file, source, overwrite or resume, output)
+        measured = measure(file.path, final, input_size=input_size, chip=chip, runs=runs, say=output.note)
+        compression = found.compression
+        result = CompressResult(
+            network=final,
+            untuned=untuned if finetune is not None else None,
+            report=report,
+            target=request.text,
+            strategy=compression.strategy,
+            rows=compression.rows,
+            tried=compression.tried,
+            calibration=found.record["calibration"],
+            validation=found.record["validation"],
+            measured=measured,
+            recommendation=advise(
+                measured, compression.strategy, compression.rows, compression.tried, multiple=multiple
+            ),
+            training=training,
+            notes=tuple(found.record["notes"]),
+        )
+        write_json(report, to_plain({**_plain(result), "source": source}), overwrite=overwrite)
+        return result
 
 
 def _plain(result: CompressResult) -> dict:
@@ -241,10 +247,11 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
 
 def _write(path: Path, found: _Found, file: ModelFile, source: Mapping[str, str], overwrite: bool) -> None:
     compression = found.compression
-    save_npz(path, compression.graph, compression.weights, overwrite=overwrite)
     training = file.card.training if file.card else None
     card = model_card(compression.graph, kind="npz", training=training, source=source)
-    write_card(path, replace(card, compression=found.record), tools=("numpy",))
+    with unfinished(path.parent):
+        save_npz(path, compression.graph, compression.weights, overwrite=overwrite)
+        write_card(path, replace(card, compression=found.record), tools=("numpy",))
 
 
 def _tune(tuning: Tuning, final: Path, found: _Found, file: ModelFile, source, overwrite, output) -> TrainResult:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.card import Card, Check, source_of, version_of, write_card
-from snpe_srgan.artifacts.files import refuse_overwrite, write_bytes
+from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes
+from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.npz import load_npz
 from snpe_srgan.quiet import import_tensorflow
@@ -39,8 +40,8 @@ def freeze_model(
     from snpe_srgan.models.freeze import freeze, run_graph_def
     from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
-    refuse_overwrite(out, overwrite)
     file = model if isinstance(model, ModelFile) else resolve(model, kinds=("npz",))
+    require_writable(refuse_overwrite(out, overwrite).parent)
     graph, weights = load_npz(file.path)
     say("loading TensorFlow")
     import_tensorflow()
@@ -49,7 +50,6 @@ def freeze_model(
     check = check_equal(
         run_graph_def(graph_def, lr), run_onnx(to_onnx(graph, weights), lr), against=file.path.name, where=out
     )
-    write_bytes(out, graph_def.SerializeToString(deterministic=True), overwrite=overwrite)
     card = model_card(
         graph,
         kind="pb",
@@ -58,7 +58,9 @@ def freeze_model(
         source=source_of(file.path),
         checks=(check,),
     )
-    return write_card(out, card, tools=(_tensorflow_package(), "tensorlayer"))
+    with unfinished(Path(out).parent):
+        write_bytes(out, graph_def.SerializeToString(deterministic=True), overwrite=overwrite)
+        return write_card(out, card, tools=(_tensorflow_package(), "tensorlayer"))
 
 
 def _tensorflow_package() -> str:
@@ -121,29 +123,31 @@ def convert_model(
     for path in (onnx_path, dlc_path):
         if path is not None:
             refuse_overwrite(path, overwrite)
+    require_writable(out_dir)
 
     converted, card, checks = _to_onnx(file, input_name, output_name, say)
-    if onnx_path is not None:
-        write_bytes(onnx_path, converted.SerializeToString(), overwrite=overwrite)
-        tools = ("onnx", "onnxruntime", *(("tf2onnx",) if file.kind == "pb" else ()))
-        write_card(onnx_path, replace(card, source=source_of(file.path), checks=checks), tools=tools)
-    if dlc_path is not None:
-        say(f"writing the .dlc for {chip.name}")
-        made, _ = write_checked_dlc(
-            converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, caches=caches,
-            overwrite=overwrite, against=f"{file.stem}.onnx",
-        )  # fmt: skip
-        lr, sr = ports(card.scale, input_size)
-        dlc_card = replace(
-            card,
-            kind="dlc",
-            input=replace(lr, name=card.input.name),
-            output=replace(sr, name=card.output.name),
-            source=source_of(onnx_path or file.path),
-            checks=made,
-        )
-        write_card(dlc_path, dlc_card, tools=("onnxruntime-qnn",))
-        checks = (*checks, *made)
+    with unfinished(out_dir):
+        if onnx_path is not None:
+            write_bytes(onnx_path, converted.SerializeToString(), overwrite=overwrite)
+            tools = ("onnx", "onnxruntime", *(("tf2onnx",) if file.kind == "pb" else ()))
+            write_card(onnx_path, replace(card, source=source_of(file.path), checks=checks), tools=tools)
+        if dlc_path is not None:
+            say(f"writing the .dlc for {chip.name}")
+            made, _ = write_checked_dlc(
+                converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, caches=caches,
+                overwrite=overwrite, against=f"{file.stem}.onnx",
+            )  # fmt: skip
+            lr, sr = ports(card.scale, input_size)
+            dlc_card = replace(
+                card,
+                kind="dlc",
+                input=replace(lr, name=card.input.name),
+                output=replace(sr, name=card.output.name),
+                source=source_of(onnx_path or file.path),
+                checks=made,
+            )
+            write_card(dlc_path, dlc_card, tools=("onnxruntime-qnn",))
+            checks = (*checks, *made)
     return ConvertResult(
         onnx=onnx_path,
         dlc=dlc_path,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, write_bytes
+from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import CheckFailed, InputError, SnpeSrganError
 from snpe_srgan.stages.checked_dlc import FLOAT_DLC
 from snpe_srgan.stages.compare import check_decibel, probe_picture, run_onnx
@@ -97,16 +98,16 @@ def convert_with_sdk(
     shown = tuple(filter(None, (network.by, *sdk.exports(), sdk.shell(command(dlc)))))
     if dry_run:
         return SdkConvertResult(network.path, dlc, None, input_size, str(sdk.release), shown, (), network.remarks)
-    if network.by:
-        _make(file, network.path, input_size, overwrite, say)
-    with atomic_write(dlc, overwrite=overwrite) as temporary:
-        temporary.unlink()  # a converter that writes nothing must not look as if it had
-        say(f"{sdk.release}: {command(dlc)}")
-        run_tool(sdk, command(temporary), makes=temporary, subject=network.path)
-        check_ports(temporary, input_size, where=dlc)
-        checks, not_compared = _compare(temporary, network.path, input_size, where=dlc)
-    found = (*network.remarks, *not_compared, *_runtimes(sdk, dlc))
-    _write_card(dlc, file, network, input_size, sdk.release, checks)
+    with unfinished(out_dir):
+        if network.by:
+            _make(file, network.path, input_size, overwrite, say)
+        with atomic_write(dlc, overwrite=overwrite) as temporary:
+            say(f"{sdk.release}: {command(dlc)}")
+            run_tool(sdk, command(temporary), makes=temporary, subject=network.path)
+            check_ports(temporary, input_size, where=dlc)
+            checks, not_compared = _compare(temporary, network.path, input_size, where=dlc)
+        found = (*network.remarks, *not_compared, *_runtimes(sdk, dlc))
+        _write_card(dlc, file, network, input_size, sdk.release, checks)
     return SdkConvertResult(network.path, dlc, dlc.stat().st_size, input_size, str(sdk.release), shown, checks, found)
 
 

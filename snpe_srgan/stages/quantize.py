@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
-from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, write_bytes, write_json
+from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes, write_json
+from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.calibration.crops import SAMPLE
 from snpe_srgan.errors import UsageError
 from snpe_srgan.quantization.auto import Try, cheapest
@@ -102,7 +103,7 @@ def quantize_model(
         qnn.require()
     for name in LADDER if auto else (chosen.name,):
         _refuse(_paths(out_dir, file, name), onnx_only, overwrite)
-    make_folder(out_dir)
+    require_writable(out_dir)
 
     count = count or parse_recipe(LADDER[0] if auto else recipe).crops
     source = Source(file, calibration, lr=lr, count=count, minutes=minutes, say=say)
@@ -117,20 +118,21 @@ def quantize_model(
     quantized = made.plan.quantized()
     report, analysis = source.judge(chosen, made, evaluate)
     say("writing the files")
-    write_bytes(paths["onnx"], quantized.SerializeToString(), overwrite=overwrite)
-    checks: tuple[Check, ...] = ()
-    if not onnx_only:
-        checks, rebuilt = write_checked_dlc(
-            quantized, paths["dlc"], input_size=input_size, scale=source.facts.scale,
-            soc=chip, caches=caches, against=paths["onnx"].name, overwrite=overwrite,
-        )  # fmt: skip
-        if judge == "emulator":
-            report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)
-    for note in made.notes:
-        say(note)
-    notes = (*source.notes, *made.notes)
-    _write_cards(paths, file, source, chosen, report, input_size, checks, notes, onnx_only)
-    plots = _write_reports(paths, file, chosen, made, report, analysis, tries, overwrite)
+    with unfinished(out_dir):
+        write_bytes(paths["onnx"], quantized.SerializeToString(), overwrite=overwrite)
+        checks: tuple[Check, ...] = ()
+        if not onnx_only:
+            checks, rebuilt = write_checked_dlc(
+                quantized, paths["dlc"], input_size=input_size, scale=source.facts.scale,
+                soc=chip, caches=caches, against=paths["onnx"].name, overwrite=overwrite,
+            )  # fmt: skip
+            if judge == "emulator":
+                report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)
+        for note in made.notes:
+            say(note)
+        notes = (*source.notes, *made.notes)
+        _write_cards(paths, file, source, chosen, report, input_size, checks, notes, onnx_only)
+        plots = _write_reports(paths, file, chosen, made, report, analysis, tries, overwrite)
     return QuantizeResult(
         recipe=chosen.name,
         onnx=paths["onnx"],

@@ -171,7 +171,6 @@ def quantize_with_sdk(
     try:
         write_raws(pictures, raws, known.lr)
         with atomic_write(dlc, overwrite=overwrite) as temporary:
-            temporary.unlink()
             say(f"{sdk.release}: {quantize(dlc)}")
             run_tool(sdk, quantize(temporary), makes=temporary, subject=float_dlc)
             if prepare:

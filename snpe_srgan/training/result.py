@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.card import Metric, write_card
+from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.config import Config
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.models.graph import Graph
@@ -71,7 +72,6 @@ def save_generator(
     protocol: str,
 ) -> Path:
     """Writes `path` (replacing it) and the card that says how the weights came to be."""
-    save_npz(path, graph, weights, overwrite=True)
     last, metrics = stages[-1], ()
     if last.psnr is not None:
         metrics = (Metric(validation, protocol, last.psnr, last.ssim, engine="tensorflow"),)
@@ -107,7 +107,9 @@ def save_generator(
             if stage.name in features
         }
     card = dataclasses.replace(model_card(graph, kind="npz", training=training), metrics=metrics)
-    write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))
+    with unfinished(path.parent):
+        save_npz(path, graph, weights, overwrite=True)
+        write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))
     return path
 
 

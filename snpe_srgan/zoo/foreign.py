@@ -18,6 +18,8 @@ import numpy as np
 
 from snpe_srgan.artifacts.card import Card, source_of, write_card
 from snpe_srgan.artifacts.files import os_error, refuse_overwrite
+from snpe_srgan.artifacts.inputs import reading
+from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError, MissingToolError, did_you_mean
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.npz import check_weights, save_npz
@@ -45,12 +47,15 @@ class Foreign:
 
 def import_model(source: str | os.PathLike, out: str | os.PathLike, *, overwrite: bool = False) -> Card:
     """Reads a foreign weight file and writes our `.npz` with its card; returns the card."""
-    refuse_overwrite(out, overwrite)
     path, origin = find(source)
+    reading(path)
+    refuse_overwrite(out, overwrite)
     foreign = read_foreign(path)
-    save_npz(out, foreign.graph, foreign.weights, overwrite=overwrite)
     training = {"origin": foreign.origin, "data": "not known", "licence": "not known", **origin}
-    return write_card(out, model_card(foreign.graph, kind="npz", training=training, source=source_of(path)))
+    card = model_card(foreign.graph, kind="npz", training=training, source=source_of(path))
+    with unfinished(Path(out).parent):
+        save_npz(out, foreign.graph, foreign.weights, overwrite=overwrite)
+        return write_card(out, card)
 
 
 def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:

@@ -9,7 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.card import Card, read_card
+from snpe_srgan.artifacts.card import Card, card_path, read_card
+from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.errors import InputError, did_you_mean, nearest
 from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
 
@@ -60,6 +61,8 @@ def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> Mode
         raise InputError("no such model file, run folder or named model", where=model, hint=_near(path))
     kind = path.suffix.lower().lstrip(".")
     _require(path, kind, kinds)
+    reading(path)
+    reading(card_path(path))
     return ModelFile(path=path, kind=kind, card=read_card(path), origin=origin)
 
 

@@ -1,0 +1,186 @@
+"""Where files are made before they are put in place, and how a run that was killed is tidied up.
+
+    with staging(folder) as work: ...       # a hidden folder in `folder`, removed at the end
+    with unfinished(folder): ...            # files that appear in `folder` meanwhile go again if this does not end well
+    recover(folder)                         # what killed runs left in `folder` goes
+
+Everything that is made or noted on the way lies in folders named `.snpe-srgan-*.part`. Each is locked by the process
+that works in it, so a folder that can be locked belongs to a dead one: whoever comes next finishes or undoes its work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from snpe_srgan.artifacts.locks import FolderIsLocked, try_lock
+from snpe_srgan.opener import os_error
+
+PREFIX, SUFFIX = ".snpe-srgan-", ".part"
+JOURNAL, MOVING = "journal", "moving"  # files in such a folder: see `unfinished` and `atomic_folder`
+NEW, OLD = "new", "old"
+
+_recovered: set[tuple[int, int]] = set()  # folders that this process has looked through
+_journals: list[_Journal] = []
+
+
+@contextlib.contextmanager
+def staging(folder: str | os.PathLike | None = None) -> Iterator[Path]:
+    """A hidden folder of one's own in `folder` (the system's folder for temporary files when None)."""
+    place = Path(tempfile.gettempdir() if folder is None else folder)
+    recover(place)
+    path, handle = _make(place)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _make(folder: Path) -> tuple[Path, int | None]:
+    """A new folder, and the lock on it. One that is caught before it is locked is given up for another."""
+    try:
+        while True:
+            path = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=folder))
+            with contextlib.suppress(FolderIsLocked, FileNotFoundError):
+                handle = try_lock(path)
+                if handle is None or os.path.samestat(os.fstat(handle), os.stat(path)):
+                    return path, handle
+    except OSError as error:
+        raise os_error(error, folder, "write into the folder") from error
+
+
+def recover(folder: str | os.PathLike, *, again: bool = False) -> None:
+    """Finishes or undoes what killed runs left in `folder`; looks once a process, and once more with `again`."""
+    try:
+        status = os.stat(folder)
+        known = (status.st_dev, status.st_ino)
+        if known in _recovered and not again:
+            return
+        _recovered.add(known)
+        with os.scandir(folder) as entries:
+            left = [Path(e.path) for e in entries if e.name.startswith(PREFIX) and e.name.endswith(SUFFIX)]
+        for path in left:
+            _tidy(path, Path(folder))
+    except OSError:
+        pass  # no such folder, or none of ours to write into: nothing to tidy
+
+
+def _tidy(path: Path, folder: Path) -> None:
+    if path.is_symlink() or (hasattr(os, "geteuid") and path.stat().st_uid != os.geteuid()):
+        return  # in a shared folder (/tmp) others have theirs
+    try:
+        handle = try_lock(path)
+    except (FolderIsLocked, OSError):
+        return
+    if handle is None:
+        return  # no locks here: whether its owner lives cannot be known
+    try:
+        _finish_move(path, folder)
+        _undo(_lines(path / JOURNAL), folder)
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _finish_move(path: Path, folder: Path) -> None:
+    """A folder was being replaced: the old one is out, the new one may not be in yet."""
+    for entry in _lines(path / MOVING):
+        target = _inside(folder, entry)
+        if target is not None and not os.path.lexists(target):
+            for source in (path / NEW, path / OLD):
+                if source.is_dir():
+                    os.replace(source, target)
+                    break
+
+
+def _undo(entries: list[dict[str, object]], folder: Path) -> None:
+    """Removes the files that were put in place, unless something else stands there by now."""
+    for entry in reversed(entries):
+        target = _inside(folder, entry)
+        with contextlib.suppress(OSError):
+            if target is not None and _mark(os.lstat(target)) == entry.get("mark"):
+                shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+
+def _mark(status: os.stat_result) -> list[int]:
+    """What tells one file from another in its place. A folder's own times change with what is put into it."""
+    return [status.st_ino, *([] if stat.S_ISDIR(status.st_mode) else [status.st_size, status.st_mtime_ns])]
+
+
+def _inside(folder: Path, entry: dict[str, object]) -> Path | None:
+    """The file that an entry names; None for names that lead elsewhere (a folder may come from a stranger)."""
+    name = entry.get("name")
+    parts = Path(name).parts if isinstance(name, str) and "\0" not in name else ("..",)
+    return None if not parts or ".." in parts or Path(*parts).is_absolute() else folder.joinpath(*parts)
+
+
+def _lines(path: Path) -> list[dict[str, object]]:
+    """A journal's entries; a half-written last one is none."""
+    entries: list[dict[str, object]] = []
+    if path.is_file() and not path.is_symlink():
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    entries.append(entry)
+    return entries
+
+
+def note_move(work: Path, target: Path) -> None:
+    """Before a folder is replaced: `work/new` is whole, and `target` is about to go to `work/old`."""
+    with open(work / MOVING, "w", encoding="ascii") as file:
+        file.write(json.dumps({"name": target.name}) + "\n")
+
+
+class _Journal:
+    """The files that have appeared in a folder since its `unfinished` began."""
+
+    def __init__(self, folder: Path, work: Path):
+        self.folder, self.path = Path(os.path.realpath(folder)), work / JOURNAL
+        self.entries: list[dict[str, object]] = []
+
+    def note(self, target: Path, made: Path) -> None:
+        place = Path(os.path.realpath(target.parent)) / target.name
+        if self.folder in place.parents:
+            entry = {"name": place.relative_to(self.folder).as_posix(), "mark": _mark(os.stat(made))}
+            self.entries.append(entry)
+            with open(self.path, "a", encoding="ascii") as file:
+                file.write(json.dumps(entry) + "\n")
+
+
+def note_new(target: Path, made: Path) -> None:
+    """Before `made` gets the name `target`, which is free: every `unfinished` around it writes that down."""
+    for journal in _journals:
+        journal.note(target, made)
+
+
+@contextlib.contextmanager
+def unfinished(folder: str | os.PathLike) -> Iterator[None]:
+    """Outputs that belong together: the files that appear in `folder` stay only if the block ends well.
+
+    An error or an interruption removes them at once, a kill leaves them to the next run: the same command then finds
+    nothing in its way. Files that were there before, and were replaced, stay as they are.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise os_error(error, folder, "create the folder") from error
+    with staging(folder) as work:
+        journal = _Journal(folder, work)
+        _journals.append(journal)
+        try:
+            yield
+        except BaseException:
+            _undo(journal.entries, journal.folder)
+            raise
+        finally:
+            _journals.remove(journal)
