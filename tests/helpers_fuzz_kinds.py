@@ -179,9 +179,10 @@ def read_h5(path: Path) -> None:
 
 
 def make_card(folder: Path) -> list[bytes]:
-    from snpe_srgan.artifacts.card import Check, Metric, card_path, write_card
     from snpe_srgan.artifacts.npz import save_npz
     from snpe_srgan.export.model_card import model_card
+
+    from snpe_srgan.artifacts.card import Check, Metric, card_path, write_card
 
     graph, weights = _network("mobile")
     path = save_npz(folder / "damaged.npz", graph, weights)

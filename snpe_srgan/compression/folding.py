@@ -17,8 +17,7 @@ import numpy as np
 
 from snpe_srgan.compression.structure import Weights
 from snpe_srgan.models.graph import Graph, Layer
-
-POINTWISE = ("prelu", "relu", "leaky_relu")
+from snpe_srgan.models.operators import OPERATORS
 
 
 def foldable(graph: Graph) -> tuple[Layer, list[Layer], Layer] | None:
@@ -34,7 +33,7 @@ def foldable(graph: Graph) -> tuple[Layer, list[Layer], Layer] | None:
     if last.kind != "conv" or not last.attributes["trainable"]:
         return None
     between, layer = [], by_name[last.inputs[0]]
-    while layer.kind in POINTWISE and readers.count(layer.name) == 1:
+    while OPERATORS[layer.kind].pointwise and OPERATORS[layer.kind].homogeneous and readers.count(layer.name) == 1:
         between.insert(0, layer)
         layer = by_name[layer.inputs[0]]
     if layer.kind != "depth_to_space" or readers.count(layer.name) != 1:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.models.graph import Graph, Layer
-
-# For each phase of a layer's pixel grid (its offset inside one LR pixel): how many LR pixels it sees before and after.
-Reach = tuple[tuple[int, int], ...]
+from snpe_srgan.models.operators import OPERATORS, Reach, widest
 
 
 @dataclass(frozen=True)
@@ -73,37 +71,7 @@ def _radius(graph: Graph, axis: int) -> int:
             reach[layer.name] = ((0, 0),)
             continue
         known = [reach[name] for name in layer.inputs if name in reach]
-        if layer.kind == "global_average_pool" or not known:
-            continue
-        own = widest(known)
-        if layer.kind == "conv":
-            kernel = layer.attributes["kernel"][axis]
-            own = after_window(own, (kernel - 1) // 2, kernel // 2)
-        elif layer.kind == "depth_to_space":
-            own = after_repeat(own, layer.attributes["block"])
-        elif layer.kind == "resize":
-            own = after_repeat(own, layer.attributes["factor"])
-        reach[layer.name] = own
+        own = OPERATORS[layer.kind].reach(layer, axis, widest(known)) if known else None
+        if own is not None:
+            reach[layer.name] = own
     return max(max(pair) for pair in reach[graph.output])
-
-
-def widest(reaches: list[Reach]) -> Reach:
-    """What a layer sees that reads several others of one size."""
-    return tuple(
-        (max(before for before, _ in phase), max(after for _, after in phase)) for phase in zip(*reaches, strict=True)
-    )
-
-
-def after_window(reach: Reach, before: int, after: int) -> Reach:
-    """After a window that reads `before` pixels back and `after` ahead, on the layer's own grid."""
-    phases = len(reach)
-    grown = []
-    for phase in range(phases):
-        seen = [divmod(phase + step, phases) for step in range(-before, after + 1)]
-        grown.append((max(reach[p][0] - q for q, p in seen), max(reach[p][1] + q for q, p in seen)))
-    return tuple(grown)
-
-
-def after_repeat(reach: Reach, block: int) -> Reach:
-    """After an upscaling by `block` in which each pixel depends on the one it was."""
-    return tuple(reach[phase // block] for phase in range(len(reach) * block))

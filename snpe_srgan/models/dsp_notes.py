@@ -2,9 +2,10 @@
 
     for note in dsp_notes(graph): print(note)
 
-One table. Facts are Hexagon's: a convolution works on 32 channels at once and takes a ReLU along for nothing; any other
-operator is a pass over memory of its own; a picture of 16 times the pixels costs 16 times as much. The faults are
-those seen with QAIRT 2.51 (runtimes/strip.py holds every .dlc to the host's picture).
+What a kind of layer costs anywhere stands in its record (`models/operators.py`); here is what depends on its place.
+Facts are Hexagon's: a convolution works on 32 channels at once and takes a ReLU along for nothing; any other operator
+is a pass over memory of its own; a picture of 16 times the pixels costs 16 times as much. The faults are those seen
+with QAIRT 2.51 (runtimes/strip.py holds every .dlc to the host's picture).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from snpe_srgan.models.cost import layer_macs, macs_per_lr_pixel, receptive_radius
 from snpe_srgan.models.graph import Graph, Layer
+from snpe_srgan.models.operators import OPERATORS
 
 FAR = 48  # LR pixels: from there on a usual .dlc's 128x128 input is mostly overlap
 VECTOR = 32  # channels
@@ -20,17 +22,17 @@ LARGE = 7  # a kernel's side
 
 
 def dsp_notes(graph: Graph) -> tuple[str, ...]:
-    """One line for each thing that matters, in the order of the table."""
+    """One line for each thing that matters: what depends on a layer's place, then what its kind costs anywhere."""
     notes = []
     for matters, text in NOTES:
         found = [layer for layer in graph.layers if matters(graph, layer)]
         if found:
             notes.append(text.format(count=len(found), names=_names(found)))
+    for text in dict.fromkeys(operator.dsp for operator in OPERATORS.values() if operator.dsp):
+        found = [layer for layer in graph.layers if OPERATORS[layer.kind].dsp == text]
+        if found:
+            notes.append(text.format(count=len(found), names=_names(found)))
     return (*_share_at_full_size(graph), *notes, *_far_sight(graph))
-
-
-def _kind(*kinds: str) -> Callable[[Graph, Layer], bool]:
-    return lambda graph, layer: layer.kind in kinds
 
 
 def _stays(graph: Graph, layer: Layer) -> bool:
@@ -61,31 +63,11 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
         "most of the matrix unit is idle. `compress` moves a last convolution that follows a pixel shuffle before it",
     ),
     (
-        _kind("global_average_pool"),
-        "{count}x a mean over the whole picture: it waits for all of a tensor before the next operator may begin, and "
-        "a tile's mean is not the picture's. By Qualcomm's cost model a light RCAN takes 1.5 times as long with its "
-        "channel attention as without",
-    ),
-    (
-        _kind("sigmoid", "multiply"),
-        "{count}x a sigmoid or a product of tensors (attention): passes over memory that no convolution takes along",
-    ),
-    (
         _stays,
         "{count}x a multiplication by a constant that follows no convolution, so that it stays an operator; those "
         "behind one are part of it",
     ),
-    (
-        _kind("prelu", "leaky_relu"),
-        "{count}x a leaky or parametric ReLU, an operator of its own; a ReLU would be part of its convolution",
-    ),
     (_inner_tanh, "{count}x a tanh between convolutions, an operator of its own; a ReLU would be part of one"),
-    (_kind("concat"), "{count}x a concatenation: it copies its inputs, which share one 8-bit grid"),
-    (
-        _kind("resize"),
-        "{count}x a nearest-neighbour enlargement: cheap by itself, but the convolution behind it works on all the new "
-        "pixels, where one before a pixel shuffle works on the old",
-    ),
     (
         lambda graph, layer: layer.kind == "depth_to_space" and layer.attributes["block"] == 4,
         "a pixel shuffle by 4 is computed wrongly in 8 bits at some widths, by Qualcomm's compiler (QAIRT 2.51); never "

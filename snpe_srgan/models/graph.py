@@ -21,29 +21,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from snpe_srgan.errors import InputError
+from snpe_srgan.errors import InputError, did_you_mean
+from snpe_srgan.models.operators import OPERATORS
 
 FORMAT = 1
-KINDS = {
-    # kind: number of inputs (None: two or more)
-    "input": 0,
-    "conv": 1,
-    "prelu": 1,
-    "relu": 1,
-    "leaky_relu": 1,
-    "batch_norm": 1,
-    "depth_to_space": 1,
-    "tanh": 1,
-    "clip": 1,
-    "sigmoid": 1,
-    "scale": 1,
-    "resize": 1,
-    "global_average_pool": 1,
-    "add": 2,
-    "multiply": 2,
-    "concat": None,
-}
 POOLED = 0  # the `upscale` of a layer that gives one pixel for the whole picture
+MOST_CHANNELS, MOST_UPSCALE = 1 << 16, 64  # far beyond any network, and small enough to compute with
+OPTIONAL = ("init", "gamma", "decay")  # attributes that only a fresh training reads
 
 
 @dataclass(frozen=True)
@@ -60,15 +44,25 @@ class Layer:
 
     def weight_shapes(self, in_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the layer's arrays, by array name (without the layer's own name)."""
-        if self.kind == "conv":
-            kh, kw = self.attributes["kernel"]
-            shapes = {"kernel": (kh, kw, in_channels, self.channels)}
-            return shapes | {"bias": (self.channels,)} if self.attributes["bias"] else shapes
-        if self.kind == "prelu":
-            return {"alpha": (self.channels,)}
-        if self.kind == "batch_norm":
-            return {k: (self.channels,) for k in ("gamma", "beta", "mean", "variance")}
-        return {}
+        return OPERATORS[self.kind].weights(self, in_channels)
+
+    def check(self) -> None:
+        """`InputError` unless the description is one that can be computed: files come from strangers."""
+        operator = OPERATORS.get(self.kind)
+        if operator is None:
+            hint = did_you_mean(self.kind, OPERATORS)
+            raise InputError(f"unknown kind of layer '{self.kind[:40]}'", where=self.name, hint=hint)
+        few = len(self.inputs) < 2 if operator.inputs is None else len(self.inputs) != operator.inputs
+        if few:
+            raise InputError(f"a {self.kind} layer cannot have {len(self.inputs)} inputs", where=self.name)
+        if not 0 <= self.channels <= MOST_CHANNELS or not POOLED <= self.upscale <= MOST_UPSCALE:
+            raise InputError(f"{self.channels:.6g} channels at x{self.upscale:.6g} cannot be", where=self.name)
+        for name, right in operator.attributes.items():
+            if name not in self.attributes and name in OPTIONAL:
+                continue
+            if name not in self.attributes or not right(self.attributes[name]):
+                value = repr(self.attributes.get(name, "missing"))[:40]
+                raise InputError(f"the attribute '{name}' of a {self.kind} layer cannot be {value}", where=self.name)
 
 
 @dataclass(frozen=True)
@@ -83,13 +77,9 @@ class Graph:
     def __post_init__(self):
         seen: dict[str, Layer] = {}
         for layer in self.layers:
-            wanted = KINDS.get(layer.kind, -1)
-            if wanted == -1:
-                raise InputError(f"unknown kind of layer '{layer.kind}'", where=layer.name)
+            layer.check()
             if layer.name in seen or not layer.name:
                 raise InputError("layer names must be unique", where=layer.name)
-            if (wanted is not None and len(layer.inputs) != wanted) or (wanted is None and len(layer.inputs) < 2):
-                raise InputError(f"a {layer.kind} layer cannot have {len(layer.inputs)} inputs", where=layer.name)
             for name in layer.inputs:
                 if name not in seen:
                     raise InputError(f"reads '{name}', which comes later or not at all", where=layer.name)
@@ -167,7 +157,8 @@ class Builder:
     def channels(self, x: str) -> int:
         return self._layers[x].channels
 
-    def _same(self, kind: str, x: str, name: str, **attributes) -> str:
+    def apply(self, kind: str, x: str, *, name: str, **attributes) -> str:
+        """Any kind of layer that keeps size and channels, by its name in `operators.OPERATORS`."""
         layer = self._layers[x]
         return self._add(name, kind, (x,), layer.channels, layer.upscale, **attributes)
 
@@ -196,17 +187,17 @@ class Builder:
 
     def prelu(self, x: str, *, name: str) -> str:
         """max(x, 0) + alpha * min(x, 0), one alpha a channel, shared over space."""
-        return self._same("prelu", x, name)
+        return self.apply("prelu", x, name=name)
 
     def relu(self, x: str, *, name: str) -> str:
-        return self._same("relu", x, name)
+        return self.apply("relu", x, name=name)
 
     def leaky_relu(self, x: str, *, name: str, slope: float = 0.2) -> str:
-        return self._same("leaky_relu", x, name, slope=slope)
+        return self.apply("leaky_relu", x, name=name, slope=slope)
 
     def batch_norm(self, x: str, *, name: str, epsilon: float = 1e-3, decay: float = 0.9, gamma: float = 1.0) -> str:
         """`gamma` is what the scale starts from; 0 makes a residual branch start as nothing."""
-        return self._same("batch_norm", x, name, epsilon=epsilon, decay=decay, gamma=gamma)
+        return self.apply("batch_norm", x, name=name, epsilon=epsilon, decay=decay, gamma=gamma)
 
     def depth_to_space(self, x: str, block: int, *, name: str) -> str:
         """TensorFlow's order (ONNX: DCR): out[h*b+i, w*b+j, c] = in[h, w, (i*b+j)*C + c]."""
@@ -231,7 +222,7 @@ class Builder:
 
     def scale(self, x: str, factor: float, *, name: str) -> str:
         """Times a positive constant. Behind a convolution it costs nothing: export folds it in."""
-        return self._same("scale", x, name, factor=factor)
+        return self.apply("scale", x, name=name, factor=factor)
 
     def concat(self, xs: list[str], *, name: str) -> str:
         return self._add(
@@ -239,13 +230,13 @@ class Builder:
         )
 
     def tanh(self, x: str, *, name: str) -> str:
-        return self._same("tanh", x, name)
+        return self.apply("tanh", x, name=name)
 
     def sigmoid(self, x: str, *, name: str) -> str:
-        return self._same("sigmoid", x, name)
+        return self.apply("sigmoid", x, name=name)
 
     def clip(self, x: str, *, name: str, low: float = -1.0, high: float = 1.0) -> str:
-        return self._same("clip", x, name, low=low, high=high)
+        return self.apply("clip", x, name=name, low=low, high=high)
 
     def graph(self, output: str, *, network: str, options: Mapping[str, object]) -> Graph:
         """The finished description; `output` must be the layer added last."""

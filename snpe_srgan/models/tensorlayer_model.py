@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from snpe_srgan.models.activations import nearest
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.layers import (
@@ -31,6 +30,7 @@ from snpe_srgan.models.layers import (
     tl,
 )
 from snpe_srgan.models.npz import check_weights
+from snpe_srgan.models.operators import OPERATORS
 
 ATTRIBUTES = {
     # array -> attribute of the TensorLayer layer that holds it
@@ -96,23 +96,8 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         return PReLU(alpha_init=start("alpha"), name=name)
     if layer.kind == "leaky_relu":
         return LeakyReLU(attributes["slope"], name=name)
-    if layer.kind == "add":
-        return tl.layers.Elementwise(tf.add, name=name)
-    if layer.kind == "multiply":
-        return Function(lambda x: tf.multiply(x[0], x[1], name=name), name=name)
-    if layer.kind == "concat":
-        return tl.layers.Concat(-1, name=name)
-    functions = {
-        "relu": lambda x: tf.nn.relu(x, name=name),
-        "tanh": lambda x: tf.math.tanh(x, name=name),
-        "sigmoid": lambda x: tf.math.sigmoid(x, name=name),
-        "scale": lambda x: tf.multiply(x, attributes["factor"], name=name),
-        "global_average_pool": lambda x: tf.reduce_mean(x, axis=[1, 2], keepdims=True, name=name),
-        "resize": lambda x: nearest(x, attributes["factor"], name=name),
-        "clip": lambda x: tf.clip_by_value(x, attributes["low"], attributes["high"], name=name),
-        "depth_to_space": lambda x: tf.nn.depth_to_space(x, attributes["block"], name=name),
-    }
-    return Function(functions[layer.kind], name=name)
+    compute = OPERATORS[layer.kind].tensorflow
+    return Function(lambda x: compute(layer, {}, x if isinstance(x, list) else [x], name), name=name)
 
 
 def variables(model: tl.models.Model, graph: Graph) -> dict[str, tf.Variable]:

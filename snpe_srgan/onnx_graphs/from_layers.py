@@ -20,21 +20,13 @@ import numpy as np
 from snpe_srgan.models.cost import receptive_radius
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.npz import check_weights
+from snpe_srgan.models.operators import OPERATORS
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET = 18
 IR_VERSION = 9
-PLAIN = {
-    "relu": "Relu",
-    "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
-    "global_average_pool": "GlobalAveragePool",
-    "add": "Add",
-    "multiply": "Mul",
-}
-NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -112,11 +104,14 @@ def to_onnx(
     inside = {source: "lr_nchw", **({"sr": "sr_nchw"} if graph.output == "sr" else {})}
     nodes.append(helper.make_node("Transpose", ["lr"], ["lr_nchw"], name="lr_nchw", perm=TO_NCHW))
     for layer in graph.layers[1:]:
-        operator, constants, attributes = _operator(layer, weights)
-        inputs = [inside.get(x, x) for x in layer.inputs]
-        inputs += [constant(f"{layer.name}/{array}", value) for array, value in constants.items()]
-        name = inside.get(layer.name, layer.name)
-        nodes.append(helper.make_node(operator, inputs, [name], name=layer.name, **attributes))
+        own = {key.rsplit("/", 1)[1]: value for key, value in weights.items() if key.rsplit("/", 1)[0] == layer.name}
+        read = [inside.get(x, x) for x in layer.inputs]
+        for made in OPERATORS[layer.kind].onnx(layer, own):
+            inputs = read + [f"{layer.name}/{part}" for part in made.reads]
+            inputs += [constant(f"{layer.name}/{array}", value) for array, value in made.constants.items()]
+            part = f"{layer.name}/{made.suffix}"
+            name, result = (part, part) if made.suffix else (layer.name, inside.get(layer.name, layer.name))
+            nodes.append(helper.make_node(made.kind, inputs, [result], name=name, **made.attributes))
     last = inside.get(graph.output, graph.output)
     nodes.append(helper.make_node("Transpose", [last], ["sr"], name="sr_nhwc", perm=TO_NHWC))
 
@@ -138,38 +133,3 @@ def to_onnx(
     helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
     return model
 
-
-def _operator(
-    layer: Layer, weights: Mapping[str, np.ndarray]
-) -> tuple[str, dict[str, np.ndarray | None], dict[str, object]]:
-    """ONNX operator, its constant inputs in order (None: left out), and its attributes."""
-    own = {key.rsplit("/", 1)[1]: value for key, value in weights.items() if key.rsplit("/", 1)[0] == layer.name}
-    attributes = layer.attributes
-    if layer.kind == "conv":
-        h, w = attributes["kernel"]
-        # TensorFlow's SAME: of an odd number of zeros the larger half goes below and to the right.
-        pads = [(h - 1) // 2, (w - 1) // 2, h // 2, w // 2]
-        constants = {"kernel": own["kernel"].transpose(3, 2, 0, 1)}
-        if "bias" in own:
-            constants["bias"] = own["bias"]
-        shape = {"kernel_shape": [h, w], "pads": pads, "strides": [1, 1], "dilations": [1, 1], "group": 1}
-        return "Conv", constants, shape
-    if layer.kind == "prelu":
-        return "PRelu", {"alpha": own["alpha"].reshape(-1, 1, 1)}, {}
-    if layer.kind == "batch_norm":
-        order = ("gamma", "beta", "mean", "variance")
-        return "BatchNormalization", {k: own[k] for k in order}, {"epsilon": float(attributes["epsilon"])}
-    if layer.kind == "clip":
-        return "Clip", {"low": np.array(attributes["low"]), "high": np.array(attributes["high"])}, {}
-    if layer.kind == "depth_to_space":
-        return "DepthToSpace", {}, {"blocksize": int(attributes["block"]), "mode": "DCR"}
-    if layer.kind == "leaky_relu":
-        return "LeakyRelu", {}, {"alpha": float(attributes["slope"])}
-    if layer.kind == "concat":
-        return "Concat", {}, {"axis": 1}
-    if layer.kind == "scale":
-        return "Mul", {"factor": np.array(attributes["factor"])}, {}
-    if layer.kind == "resize":
-        factor = int(attributes["factor"])
-        return "Resize", {"roi": None, "scales": np.array([1, 1, factor, factor])}, NEAREST
-    return PLAIN[layer.kind], {}, {}

@@ -1,7 +1,7 @@
 """How far a network sees, how much it enlarges and how much memory it takes, read from its operators.
 
 For a network of ours its layers say it; a `.dlc`, `.onnx` or `.pb`, whoever made it, has to be asked. An engine's graph
-is told as a list of `Step`s, in executing order; the arithmetic of reaches is that of `models/cost.py`.
+is told as a list of `Step`s, in executing order; the arithmetic of reaches is that of `models/operators.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.models.cost import Reach, after_repeat, after_window, widest
+from snpe_srgan.models.operators import Reach, after_repeat, after_window, widest
 
 WHOLE = (
     "{} reads the whole picture: a tile has means of its own, so what tiles give is near the whole picture's result, "

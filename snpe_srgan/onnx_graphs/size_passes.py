@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.from_layers import NEAREST
+from snpe_srgan.models.operators import NEAREST
 from snpe_srgan.onnx_graphs.net import Net
 from snpe_srgan.onnx_graphs.reach import REPEATS
 

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.models.activations import nearest
+from snpe_srgan.models.operators import nearest
 from snpe_srgan.onnx_graphs.network import MOVES, Network, Node, enlarges
 from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding
 from snpe_srgan.quantization.graph.plan import Plan

@@ -1,0 +1,104 @@
+"""Every kind of layer by its one record: ONNX and TensorFlow agree, and what the record says of it is true."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from helpers_networks import random_weights, run_onnx
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.models.graph import Builder, graph_from_json
+from snpe_srgan.models.operators import OPERATORS
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
+
+EXTRA = {"depth_to_space": 2, "resize": 2}
+ATTRIBUTES = {"leaky_relu": {"slope": 0.2}, "clip": {"low": -0.3, "high": 0.4}, "scale": {"factor": 0.7}}
+ALONE = [kind for kind in OPERATORS if kind != "input"]
+
+
+def network_with(kind: str):
+    """conv -> the layer -> conv, at the size that the layer gives."""
+    net = Builder(scale=EXTRA.get(kind, 1))
+    x = net.conv(net.lr, 8, 3, name="head")
+    if kind == "batch_norm":
+        x = net.batch_norm(net.relu(x, name="between"), name="layer")
+    elif kind in EXTRA:
+        x = getattr(net, kind)(x, EXTRA[kind], name="layer")
+    elif kind == "conv":
+        x = net.conv(x, 8, 3, name="layer")
+    elif kind == "global_average_pool":
+        x = net.multiply(x, net.global_average_pool(x, name="layer"), name="gated")
+    elif kind == "concat":
+        x = net.concat([x, net.relu(x, name="other")], name="layer")
+    elif OPERATORS[kind].inputs == 2:
+        x = getattr(net, kind)(x, net.relu(x, name="other"), name="layer")
+    else:
+        x = net.apply(kind, x, name="layer", **ATTRIBUTES.get(kind, {}))
+    return net.graph(net.conv(x, 3, 3, name="tail"), network="one", options={})
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_onnx_and_tensorflow_compute_the_same(kind, rng):
+    import tensorflow as tf
+
+    from snpe_srgan.models.activations import activations
+
+    graph = network_with(kind)
+    weights, lr = random_weights(graph, rng), rng.random((1, 9, 7, 3), np.float32)
+    (expected,) = activations(graph, weights, tf.constant(lr), [graph.output])
+    np.testing.assert_allclose(run_onnx(to_onnx(graph, weights), lr), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [k for k in ALONE if OPERATORS[k].homogeneous])
+def test_a_positive_factor_passes_through_a_homogeneous_layer(kind, rng):
+    import tensorflow as tf
+
+    graph = network_with(kind)
+    layer = graph.layer("layer")
+    x = rng.normal(size=(1, 4, 4, graph.in_channels(layer))).astype(np.float32)
+    arrays = {name: tf.constant(rng.normal(size=shape).astype(np.float32))
+              for name, shape in layer.weight_shapes(graph.in_channels(layer)).items()}  # fmt: skip
+    compute = OPERATORS[kind].tensorflow
+    np.testing.assert_allclose(
+        compute(layer, arrays, [3.5 * x], None), 3.5 * compute(layer, arrays, [x], None), rtol=1e-5, atol=1e-6
+    )
+
+
+DAMAGE = {
+    "conv": [("kernel", [3]), ("kernel", [10**30, 3]), ("kernel", "33"), ("bias", 1), ("trainable", "yes")],
+    "depth_to_space": [("block", 10**30), ("block", 0), ("block", 2.0), ("block", None)],
+    "resize": [("factor", -1), ("factor", True)],
+    "batch_norm": [("epsilon", "small"), ("epsilon", float("inf"))],
+    "leaky_relu": [("slope", float("nan"))],
+    "clip": [("low", [])],
+    "scale": [("factor", {})],
+}
+
+
+@pytest.mark.parametrize("kind, name, value", [(k, n, v) for k, rows in DAMAGE.items() for n, v in rows])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_file_whose_attributes_cannot_be_is_refused_by_name(kind, name, value, missing):
+    data = json.loads(network_with(kind).to_json())
+    layer = next(layer for layer in data["layers"] if layer["name"] == "layer")
+    if missing:
+        del layer["attributes"][name]
+    else:
+        layer["attributes"][name] = value
+    with pytest.raises(InputError, match=f"'{name}' of a {kind} layer"):
+        graph_from_json(json.dumps(data))
+
+
+def test_every_attribute_is_damaged_once():
+    assert {(k, n) for k, rows in DAMAGE.items() for n, _ in rows} | {
+        ("conv", "init"), ("batch_norm", "decay"), ("batch_norm", "gamma"), ("clip", "high"),
+    } == {(k, n) for k, operator in OPERATORS.items() for n in operator.attributes}  # fmt: skip
+
+
+def test_an_unknown_kind_is_answered_with_the_nearest():
+    data = json.loads(network_with("relu").to_json())
+    next(layer for layer in data["layers"] if layer["name"] == "layer")["kind"] = "reluu"
+    with pytest.raises(InputError) as error:
+        graph_from_json(json.dumps(data))
+    assert "relu" in error.value.hint
