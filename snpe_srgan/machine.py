@@ -34,8 +34,8 @@ def usable_threads() -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes this process may still take (the machine's or the container's, whichever is less), None if unknown."""
-    found = []
+    """Bytes this process may still take (of the machine, the container, `ulimit -v`: the least), None if unknown."""
+    found = _below_own_limit()
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -51,6 +51,19 @@ def available_memory() -> int | None:
     if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return max(0, min(found)) if found else None
+
+
+def _below_own_limit() -> list[int]:
+    """Bytes of address space left below this process's own limit, as a list of one, or of none without a limit."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return []
+        return [limit - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()]
+    except (ImportError, OSError, ValueError):
+        return []
 
 
 def installed(package: str) -> bool:

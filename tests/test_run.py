@@ -13,6 +13,7 @@ from PIL import Image
 
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.imaging.bicubic import upscale as bicubic
+from snpe_srgan.imaging.metadata import Metadata
 from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.imaging.pictures import read_picture, write_picture
 from snpe_srgan.runtimes.enlarge import plan_jobs
@@ -52,9 +53,9 @@ def test_every_kind_of_picture_keeps_what_it_has(dtype, grey, alpha, rng):
     top = np.iinfo(dtype).max
     rgb = rng.integers(0, top, (6, 5, 1 if grey else 3), dtype=dtype, endpoint=True) * np.ones(3, dtype)
     plane = rng.integers(0, top, (6, 5), dtype=dtype, endpoint=True) if alpha else None
-    sr = upscale_picture(Nearest(), Picture(rgb, alpha=plane, grey=grey, icc_profile=b"profile"))
+    sr = upscale_picture(Nearest(), Picture(rgb, alpha=plane, grey=grey, metadata=Metadata(icc_profile=b"profile")))
     np.testing.assert_array_equal(sr.rgb, np.repeat(np.repeat(rgb, 4, 0), 4, 1))
-    assert (sr.grey, sr.icc_profile, sr.rgb.dtype) == (grey, b"profile", dtype)
+    assert (sr.grey, sr.metadata.icc_profile, sr.rgb.dtype) == (grey, b"profile", dtype)
     assert (sr.alpha is None) if plane is None else (sr.alpha == bicubic(plane, 4)).all()
 
 

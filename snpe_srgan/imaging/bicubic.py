@@ -72,9 +72,15 @@ def _resize_rows(image: np.ndarray, out_length: int, scale: float) -> np.ndarray
 
 
 def _resize_axis(image: np.ndarray, axis: int, out_length: int, scale: float) -> np.ndarray:
-    moved = np.ascontiguousarray(np.moveaxis(image, axis, 0))
-    out = _resize_rows(moved.reshape(moved.shape[0], -1), out_length, scale)
-    return np.moveaxis(out.reshape(out_length, *moved.shape[1:]), 0, axis)
+    """Resizes one axis of `(h, w[, c])`; the memory is that of the result and a few rows."""
+    if axis == 0:
+        return _resize_rows(image.reshape(len(image), -1), out_length, scale).reshape(out_length, *image.shape[1:])
+    out = np.empty((len(image), out_length, *image.shape[2:]), image.dtype)
+    for start in range(0, len(image), _STRIP):
+        turned = np.swapaxes(image[start : start + _STRIP], 0, 1)
+        strip = _resize_rows(turned.reshape(len(turned), -1), out_length, scale)
+        out[start : start + _STRIP] = np.swapaxes(strip.reshape(out_length, *turned.shape[1:]), 0, 1)
+    return out
 
 
 def bicubic_resize(

@@ -13,6 +13,7 @@ from snpe_srgan.errors import InputError
 # ITU-R BT.601, the matrix of MATLAB's rgb2ycbcr: R, G, B in [0, 1] -> Y in [16, 235].
 _LUMA_STUDIO = np.array([65.481, 128.553, 24.966])
 _LUMA_FULL = np.array([0.299, 0.587, 0.114])
+_BLOCK = 1 << 16  # pixels
 
 
 def full_range(dtype: np.dtype) -> int:
@@ -30,12 +31,16 @@ def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
 def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
     """Full-range BT.601 grey of `(..., 3)` uint8 / uint16 pixels, same dtype, rounded; exact where R = G = B."""
     full_range(rgb.dtype)
-    return np.floor(rgb.astype(np.float64) @ _LUMA_FULL + 0.5).astype(rgb.dtype)
+    pixels = np.reshape(rgb, (-1, 3))
+    grey = np.empty(len(pixels), rgb.dtype)
+    for start in range(0, len(pixels), _BLOCK):  # a block at a time: floats of a whole picture take 24 bytes a pixel
+        grey[start : start + _BLOCK] = np.floor(pixels[start : start + _BLOCK] @ _LUMA_FULL + 0.5)
+    return grey.reshape(rgb.shape[:-1])
 
 
 def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    """`(h, w) -> (h, w, 3)`, all three channels alike."""
-    return np.repeat(grey[..., None], 3, axis=-1)
+    """`(h, w) -> (h, w, 3)`, all three channels alike: one seen three times, to be read only."""
+    return np.broadcast_to(grey[..., None], (*grey.shape, 3))
 
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:

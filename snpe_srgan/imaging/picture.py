@@ -8,24 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.decoded import Layout
+from snpe_srgan.imaging.metadata import Metadata
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An upright picture: pixels, transparency, colour profile.
+    """An upright picture: pixels, transparency, and what its file says besides.
 
     Attributes:
-        rgb: `(h, w, 3)`, uint8 or uint16. Grey pictures have three equal channels.
+        rgb: `(h, w, 3)`, uint8 or uint16. Grey pictures have three equal channels, mostly one that is seen three times.
         alpha: `(h, w)` of the same dtype (0 is transparent), or None. Colours are not multiplied by it.
         grey: the file was grey, and is written grey again.
-        icc_profile: the embedded colour profile, or None for sRGB.
+        metadata: colour profile, camera data, resolution.
+        remarks: what its file holds and this does not, each for a line of its own.
         path: where it was read from, for messages.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None = field(default=None, kw_only=True)
     grey: bool = field(default=False, kw_only=True)
-    icc_profile: bytes | None = field(default=None, kw_only=True)
+    metadata: Metadata = field(default_factory=Metadata, kw_only=True)
+    remarks: tuple[str, ...] = field(default=(), kw_only=True)
     path: Path | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
@@ -47,3 +51,8 @@ class Picture:
     def bits(self) -> int:
         """8 or 16 bits a channel."""
         return 8 * self.rgb.dtype.itemsize
+
+    @property
+    def layout(self) -> Layout:
+        channels = (1 if self.grey else 3) + (self.alpha is not None)
+        return Layout(self.width, self.height, channels, self.bits)

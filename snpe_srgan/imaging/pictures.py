@@ -8,8 +8,9 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.kinds import SUFFIXES
 from snpe_srgan.imaging.picture import Picture
-from snpe_srgan.imaging.reading import MAX_PIXELS, SUFFIXES, read_picture
+from snpe_srgan.imaging.reading import MAX_PIXELS, read_picture
 from snpe_srgan.imaging.writing import check_output, output_format, write_picture
 
 __all__ = [

@@ -14,27 +14,37 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from snpe_srgan.imaging.metadata import Metadata
+
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> grey, grey + alpha, RGB, RGBA
 _BAND = 1 << 20  # bytes of a band: each starts without a history, which at this length costs nothing
 _THREADS = 8  # at most: each holds about eight bands
 _ADLER = 65521
 
 
-def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int = 1) -> Iterator[bytes]:
-    """The bytes of a PNG file with the pixels `planes`, uint8 / uint16 `(h, w, 1..4)`, piece by piece.
+def encode(
+    planes: np.ndarray, *, alpha: np.ndarray | None = None, metadata: Metadata | None = None, level: int = 1
+) -> Iterator[bytes]:
+    """The bytes of a PNG file, piece by piece.
 
-    `level` is zlib's; 6 takes four times as long as 1, to make the file an eighth smaller.
+    Args:
+        planes: uint8 / uint16 `(h, w, 1..4)`.
+        alpha: `(h, w)` of the same dtype, a further channel of 1 or 3 planes; woven in band by band.
+        metadata: what the file says besides (`colour`, profile, EXIF, resolution).
+        level: zlib's; 6 takes four times as long as 1, to make the file an eighth smaller.
     """
     height, width, channels = planes.shape
+    channels += alpha is not None
     pixel = channels * planes.itemsize
     yield b"\x89PNG\r\n\x1a\n"
     yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * planes.itemsize, _COLOUR_TYPE[channels], 0, 0, 0))
-    if icc_profile:
-        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile))
+    yield from _describe(metadata or Metadata())
     step = max(1, _BAND // (1 + width * pixel))
 
     def pack(start: int) -> tuple[bytes, int, int]:
-        band = _bytes(planes[max(0, start - 1) : start + step])
+        rows = slice(max(0, start - 1), start + step)
+        band = planes[rows] if alpha is None else np.concatenate([planes[rows], alpha[rows, :, None]], axis=2)
+        band = _bytes(band)
         above, rows = (band[0], band[1:]) if start else (np.zeros_like(band[0]), band)
         data = filter_rows(rows, above, pixel)
         packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -42,12 +52,28 @@ def encode(planes: np.ndarray, *, icc_profile: bytes | None = None, level: int =
 
     yield _chunk(b"IDAT", b"\x78\x5e")
     checksum = 1
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:  # zlib and numpy let other threads run
-        for packed, adler, size in pool.map(pack, range(0, height, step)):
-            checksum = _join_adler(checksum, adler, size)
-            yield _chunk(b"IDAT", packed)
+    threads = min(_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:  # zlib and numpy let other threads run
+        for first in range(0, height, 4 * threads * step):  # a few bands ahead of what is written, not all
+            for packed, adler, size in pool.map(pack, range(first, min(height, first + 4 * threads * step), step)):
+                checksum = _join_adler(checksum, adler, size)
+                yield _chunk(b"IDAT", packed)
     yield _chunk(b"IDAT", b"\x03\x00" + struct.pack(">I", checksum))  # an empty last block ends the stream
     yield _chunk(b"IEND", b"")
+
+
+def _describe(metadata: Metadata) -> Iterator[bytes]:
+    """The chunks before the pixels."""
+    for kind, data in metadata.colour:
+        if not (kind == b"sRGB" and metadata.icc_profile):  # a file must not hold both
+            yield _chunk(kind, data)
+    if metadata.icc_profile:
+        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc_profile))
+    if metadata.resolution:
+        across, down = (min(0x7FFFFFFF, max(1, round(value / 0.0254))) for value in metadata.resolution)
+        yield _chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
+    if metadata.exif:
+        yield _chunk(b"eXIf", metadata.exif)
 
 
 def filter_rows(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:

@@ -1,27 +1,33 @@
 """Writing a `Picture` in the format its name asks for.
 
-| suffix | bits | alpha | ICC profile | compression |
-|---|---|---|---|---|
-| `.png`, `.tif`, `.tiff` | 8, 16 | kept | kept | lossless |
-| `.webp` | 8 | kept | kept | lossless, or `quality` |
-| `.jpg`, `.jpeg` | 8 | refused | kept | `quality` (95), no chroma subsampling |
-| `.bmp` | 8 | refused | lost | none |
+| suffix | bits | alpha | ICC profile | gamma, cICP | EXIF | resolution | compression |
+|---|---|---|---|---|---|---|---|
+| `.png` | 8, 16 | kept | kept | kept | kept | kept | lossless |
+| `.tif`, `.tiff` | 8, 16 | kept | kept | lost | lost | kept | lossless |
+| `.webp` | 8 | kept | kept | lost | kept | in EXIF | lossless, or `quality` |
+| `.jpg`, `.jpeg`, `.jfif`, `.jpe` | 8 | refused | kept | lost | kept | kept | `quality` (95), no chroma subsampling |
+| `.bmp` | 8 | refused | lost | lost | lost | kept | none |
 
-16 bits become 8 where the format has no more, and a profile is lost in a `.bmp`; `check_output` says so. Transparency
-is never flattened behind the user's back: a picture with a see-through pixel cannot be written as JPEG or BMP.
+What is lost is a note of `check_output`. Transparency is never flattened behind the user's back: a picture with a
+see-through pixel cannot be written as JPEG or BMP. Pictures go to the file strip by strip where the encoder allows it,
+and no encoder writes to the file itself: of those that do, some pass over a disk that is full.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import atomic_write, os_error
+from snpe_srgan.artifacts.files import atomic_write
 from snpe_srgan.errors import InputError, UsageError, did_you_mean
 from snpe_srgan.imaging import png
-from snpe_srgan.imaging.colour import full_range, rgb_to_grey, to_uint8
+from snpe_srgan.imaging.colour import full_range, to_uint8
 from snpe_srgan.imaging.picture import Picture
+from snpe_srgan.opener import os_error
 
 WRITABLE = {
     ".png": "PNG",
@@ -30,11 +36,18 @@ WRITABLE = {
     ".webp": "WEBP",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
     ".bmp": "BMP",
 }
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")
-_LARGEST_SIDE = {"JPEG": 65535, "WEBP": 16383}
+_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG's own limit is 65535, libjpeg's is this
+_LARGEST_FILE = {"BMP": (1 << 31) - 1024}
+_MOST_EXIF_IN_JPEG = 65533 - 6
+_USUAL_DPI = (72, 96)  # what programs write who know nothing: losing it loses nothing
+_STRIP = 1 << 20  # bytes
+_WEBP_A_PIXEL = 24  # bytes that libwebp takes while it works without loss
 
 
 def output_format(path: str | Path) -> str:
@@ -63,12 +76,44 @@ def check_output(path: str | Path, picture: Picture, *, scale: int = 1) -> tuple
             where=path,
             hint="write a .png or .tif instead",
         )
+    size = picture.height * picture.width * scale**2 * 3
+    if size > _LARGEST_FILE.get(kind, size):
+        raise InputError(f"{kind} holds at most 2 GB, this picture needs {size / 1e9:.1f} GB", where=path,
+                         hint="write a .png or .tif instead")  # fmt: skip
     notes = []
     if picture.bits == 16 and kind not in _DEEP:
         notes.append(f"{kind} has 8 bits a channel: the picture's 16 are rounded")
-    if picture.icc_profile and kind == "BMP":
+    return tuple(notes + _losses(kind, picture))
+
+
+def _losses(kind: str, picture: Picture) -> list[str]:
+    """What of the metadata a format cannot hold."""
+    metadata, notes = picture.metadata, []
+    if kind == "BMP" and metadata.icc_profile:
         notes.append("BMP holds no colour profile: the picture's own is lost")
-    return tuple(notes)
+    elif _grey_profile_without_grey(kind, picture):
+        notes.append(f"{kind} holds no grey: the picture's profile, which is for grey, is lost")
+    if kind != "PNG" and metadata.unusual_colour:
+        notes.append(
+            f"{kind} cannot say what {', '.join(metadata.unusual_colour)} said of the colours: they will look "
+            "different; a .png keeps it"
+        )
+    if metadata.exif and kind in ("TIFF", "BMP"):
+        notes.append(f"camera data (EXIF) are not kept in a {kind}")
+    if metadata.exif and kind == "JPEG" and len(metadata.exif) > _MOST_EXIF_IN_JPEG:
+        notes.append(f"camera data (EXIF) of {len(metadata.exif)} bytes are too long for a JPEG and not kept")
+    if kind == "WEBP" and metadata.resolution and not metadata.exif and round(metadata.resolution[0]) not in _USUAL_DPI:
+        notes.append(f"WEBP holds no resolution: the picture's {metadata.resolution[0]:.0f} dpi are lost")
+    return notes
+
+
+def encoder_bytes(path: str | Path, *, pixels: int, channels: int) -> int:
+    """Memory that writing a picture takes besides the picture: formats that are not written strip by strip copy it."""
+    kind = output_format(path)
+    if kind in ("PNG", "TIFF", "BMP"):
+        return 1 << 26
+    copies = channels + (1 if channels == 1 else 4)  # of the strips joined, and of Pillow
+    return pixels * (copies + (_WEBP_A_PIXEL if kind == "WEBP" else 0))
 
 
 def write_picture(
@@ -85,64 +130,143 @@ def write_picture(
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"the quality is a number from 1 to 100, not {quality}")
     with atomic_write(path, overwrite=overwrite) as temporary:
-        planes = _planes(picture, kind)
         try:
-            if kind == "PNG":
-                with open(temporary, "wb") as file:
-                    file.writelines(png.encode(planes, icc_profile=picture.icc_profile))
-            elif planes.dtype == np.uint8:
-                _write_8_bit(temporary, kind, planes, picture.icc_profile, quality)
-            else:
-                _write_tiff_16(temporary, planes, picture.icc_profile)
+            with open(temporary, "wb") as file:
+                _encode(file, kind, picture, quality)
         except OSError as error:
             if error.errno is not None:
                 raise os_error(error, path, "write the picture") from error
-            raise InputError(f"cannot encode the picture: {error}", where=path) from error
-        except (ValueError, MemoryError) as error:
-            raise InputError(f"cannot encode the picture: {error or type(error).__name__}", where=path) from error
+            raise InputError(f"cannot encode the picture: {_reason(error)}", where=path) from error
+        except MemoryError as error:
+            raise InputError(
+                "not enough memory to encode the picture", where=path, hint="write a .png: it needs least"
+            ) from error
+        except (ValueError, RuntimeError, SystemError) as error:
+            raise InputError(f"cannot encode the picture: {_reason(error)}", where=path) from error
     return notes
 
 
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__  # an exception's text may be empty
+
+
+def _encode(file: BinaryIO, kind: str, picture: Picture, quality: int | None) -> None:
+    if kind == "PNG":
+        file.writelines(png.encode(_colours(picture), alpha=picture.alpha, metadata=picture.metadata))
+    elif kind == "TIFF":
+        _write_tiff(file, picture)
+    elif kind == "BMP":
+        _write_bmp(file, picture)
+    else:
+        _write_by_pillow(_OnlyWritable(file), kind, picture, quality)
+
+
+class _OnlyWritable:
+    """A file without a descriptor: Pillow's encoders write past Python to one, and do not look at what came of it."""
+
+    def __init__(self, file: BinaryIO):
+        self.write, self.flush, self.tell, self.seek = file.write, file.flush, file.tell, file.seek
+
+
 def _see_through(picture: Picture) -> bool:
-    return picture.alpha is not None and bool((picture.alpha != full_range(picture.alpha.dtype)).any())
+    return picture.alpha is not None and int(picture.alpha.min()) < full_range(picture.alpha.dtype)
 
 
-def _planes(picture: Picture, kind: str) -> np.ndarray:
-    """`(h, w, 1..4)` as the format wants it."""
-    colours = rgb_to_grey(picture.rgb)[..., None] if picture.grey else picture.rgb
-    alpha = None if picture.alpha is None or kind in _OPAQUE else picture.alpha[..., None]
-    planes = colours if alpha is None else np.concatenate([colours, alpha], axis=2)
-    return planes if kind in _DEEP else to_uint8(planes)
+def _colours(picture: Picture) -> np.ndarray:
+    return picture.rgb[..., :1] if picture.grey else picture.rgb
 
 
-def _write_8_bit(path: Path, kind: str, planes: np.ndarray, icc_profile: bytes | None, quality: int | None) -> None:
+def _channels(picture: Picture, kind: str) -> int:
+    return (1 if picture.grey else 3) + (picture.alpha is not None and kind not in _OPAQUE)
+
+
+def _strips(picture: Picture, kind: str, rows: int) -> Iterator[np.ndarray]:
+    """`(rows, w, 1..4)` from top to bottom, with the depth and the alpha that the format has."""
+    colours, with_alpha = _colours(picture), picture.alpha is not None and kind not in _OPAQUE
+    for start in range(0, picture.height, rows):
+        strip = colours[start : start + rows]
+        if with_alpha:
+            strip = np.concatenate([strip, picture.alpha[start : start + rows, :, None]], axis=2)
+        yield np.ascontiguousarray(strip if kind in _DEEP else to_uint8(strip))
+
+
+def _rows(picture: Picture) -> int:
+    return min(picture.height, max(1, _STRIP // (picture.width * 4)))
+
+
+def _grey_profile_without_grey(kind: str, picture: Picture) -> bool:
+    profile = picture.metadata.icc_profile
+    return kind == "WEBP" and profile is not None and profile[16:20] == b"GRAY"
+
+
+def _write_by_pillow(file: _OnlyWritable, kind: str, picture: Picture, quality: int | None) -> None:
     from PIL import Image
 
-    options: dict = {} if kind == "BMP" or not icc_profile else {"icc_profile": icc_profile}
+    whole = np.empty((picture.height, picture.width, _channels(picture, kind)), np.uint8)
+    at = 0
+    for strip in _strips(picture, kind, _rows(picture)):
+        whole[at : at + len(strip)] = strip
+        at += len(strip)
+    image = Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
+    del whole
+    metadata, options = picture.metadata, {}
+    if metadata.icc_profile and not _grey_profile_without_grey(kind, picture):
+        options["icc_profile"] = metadata.icc_profile
+    if metadata.exif and not (kind == "JPEG" and len(metadata.exif) > _MOST_EXIF_IN_JPEG):
+        options["exif"] = b"Exif\0\0" + metadata.exif
     if kind == "JPEG":
+        if metadata.resolution:
+            options["dpi"] = tuple(min(65535, max(1, round(value))) for value in metadata.resolution)
         options |= {"quality": quality or 95, "subsampling": 0, "optimize": True}
-    elif kind == "WEBP":
+    else:
         # exact: the colours under transparent pixels belong to the picture too
         best = {"lossless": True, "exact": True, "method": 2, "quality": 50}  # here quality is effort, not loss
         options |= best if quality is None else {"quality": quality}
-    elif kind == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
-    Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes).save(path, format=kind, **options)
+    image.save(file, format=kind, **options)
 
 
-def _write_tiff_16(path: Path, planes: np.ndarray, icc_profile: bytes | None) -> None:
+def _write_tiff(file: BinaryIO, picture: Picture) -> None:
     import tifffile
 
-    colours, alpha = planes.shape[2] - 1 + planes.shape[2] % 2, planes.shape[2] % 2 == 0
-    if alpha and colours == 1:  # few programs (not even our own reader) know 16-bit grey with alpha
-        planes, colours = planes[..., (0, 0, 0, 1)], 3
+    rows, channels, metadata = _rows(picture), _channels(picture, "TIFF"), picture.metadata
+    shape = (picture.height, picture.width, channels) if channels > 1 else (picture.height, picture.width)
+    nbytes = picture.height * picture.width * channels * picture.rgb.itemsize
     tifffile.imwrite(
-        path,
-        planes[..., 0] if planes.shape[2] == 1 else planes,
-        photometric="rgb" if colours == 3 else "minisblack",
-        planarconfig="contig" if planes.shape[2] > 1 else None,
-        extrasamples=["unassalpha"] if alpha else None,
+        file,
+        (strip[..., 0] if channels == 1 else strip for strip in _strips(picture, "TIFF", rows)),
+        shape=shape,
+        dtype=picture.rgb.dtype,
+        rowsperstrip=rows,
+        bigtiff=nbytes > (1 << 32) - (1 << 26),
+        photometric="minisblack" if picture.grey else "rgb",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if picture.alpha is not None else None,
         compression="zlib",
-        iccprofile=icc_profile,
+        iccprofile=metadata.icc_profile,
+        resolution=metadata.resolution,
+        resolutionunit="inch" if metadata.resolution else None,
         metadata=None,
+        software=False,
     )
+
+
+def _write_bmp(file: BinaryIO, picture: Picture) -> None:
+    """Windows' format of version 3: 24 bits, or 8 with a palette of greys; rows from the bottom up, of whole words."""
+    channels = _channels(picture, "BMP")
+    palette = b"".join(bytes([i, i, i, 0]) for i in range(256)) if channels == 1 else b""
+    row = (picture.width * channels + 3) // 4 * 4
+    offset = 14 + 40 + len(palette)
+    across, down = (round(v / 0.0254) for v in picture.metadata.resolution or (0, 0))
+    file.write(struct.pack("<2sIHHI", b"BM", offset + row * picture.height, 0, 0, offset))
+    file.write(struct.pack(
+        "<IiiHHIIiiII", 40, picture.width, picture.height, 1, 8 * channels, 0, row * picture.height,
+        min(across, 0x7FFFFFFF), min(down, 0x7FFFFFFF), len(palette) // 4, 0,
+    ))  # fmt: skip
+    file.write(palette)
+    step = _rows(picture)
+    colours = _colours(picture)
+    for end in range(picture.height, 0, -step):
+        strip = to_uint8(colours[max(0, end - step) : end])[::-1, :, ::-1]
+        padded = np.zeros((len(strip), row), np.uint8)
+        padded[:, : picture.width * channels] = strip.reshape(len(strip), -1)
+        file.write(padded.data)

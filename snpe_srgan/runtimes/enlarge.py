@@ -16,7 +16,7 @@ from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError, Usag
 from snpe_srgan.imaging.pictures import check_output, list_pictures, output_format, read_picture, write_picture
 from snpe_srgan.imaging.writing import WRITABLE
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.upscale import plan, upscale_picture
+from snpe_srgan.runtimes.upscale import plan, refuse_memory, upscale_picture
 from snpe_srgan.runtimes.values import unlike
 
 KEPT = (".png", ".tif", ".tiff", ".webp")  # lossless formats with transparency; other pictures become .png
@@ -146,7 +146,8 @@ def enlarge(
 
 def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> Enlarged:
     start = time.perf_counter()
-    picture = read_picture(job.source)
+    scale = session.scale
+    picture = read_picture(job.source, accept=lambda layout: refuse_memory(layout, scale, target=job.target))
     check_output(job.target, picture, scale=session.scale)
     tiling = plan(session, picture.height, picture.width, tile=tile)
     before = time.perf_counter()
@@ -168,5 +169,5 @@ def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> En
         exact=tiling.inexact is None,
         seconds=time.perf_counter() - start,
         inference_seconds=after - before,
-        notes=(*([tiling.inexact] if tiling.inexact else []), *notes),
+        notes=(*([tiling.inexact] if tiling.inexact else []), *picture.remarks, *notes),
     )

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.imaging.bicubic import upscale as bicubic
 from snpe_srgan.imaging.colour import grey_to_rgb, pixels_to_lr, rgb_to_grey, sr_to_pixels
+from snpe_srgan.imaging.decoded import Layout
 from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.imaging.tiles import plan_tiles, upscale_tiled
+from snpe_srgan.imaging.writing import encoder_bytes
 from snpe_srgan.machine import available_memory
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.tiling import inexact, overlap_for, tile_for
@@ -45,20 +48,21 @@ def upscale_pixels(
     pixels: np.ndarray,
     *,
     tile: tuple[int, int] | None = None,
+    grey: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """uint8 / uint16 `(h, w, 3)` to `(h * scale, w * scale, 3)` of the same dtype.
+    """uint8 / uint16 `(h, w, 3)` to `(h * scale, w * scale, 3)` of the same dtype, to `(..., 1)` with `grey`.
 
     Each tile is rounded to pixels as it comes, so that memory is bounded by the result and one tile.
     """
     height, width = pixels.shape[:2]
-    _refuse_memory(height, width, session.scale, pixels.dtype.itemsize)
     tile = tile_for(session, height, width, tile=tile)
 
     def done(sr: np.ndarray) -> np.ndarray:
         if not np.isfinite(sr).all():
             raise SnpeSrganError("the network gave numbers that are not finite (NaN or infinity)")
-        return sr_to_pixels(sr, pixels.dtype)
+        rounded = sr_to_pixels(sr, pixels.dtype)
+        return rgb_to_grey(rounded)[..., None] if grey else rounded
 
     tiling = {
         "scale": session.scale,
@@ -87,19 +91,33 @@ def upscale_picture(
     tile: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Picture:
-    """Enlarges a picture: grey stays grey, 16 bits stay 16, alpha is enlarged by bicubic, the ICC profile is kept."""
-    rgb = upscale_pixels(session, picture.rgb, tile=tile, progress=progress)
-    if picture.grey:
-        rgb = grey_to_rgb(rgb_to_grey(rgb))
-    alpha = None if picture.alpha is None else bicubic(picture.alpha, session.scale)
-    return Picture(rgb, alpha=alpha, grey=picture.grey, icc_profile=picture.icc_profile, path=picture.path)
+    """Enlarges a picture: grey stays grey, 16 bits stay 16, alpha is enlarged by bicubic, the metadata are kept."""
+    refuse_memory(picture.layout, session.scale)
+    enlarged = upscale_pixels(session, picture.rgb, tile=tile, grey=picture.grey, progress=progress)
+    return Picture(
+        grey_to_rgb(enlarged[..., 0]) if picture.grey else enlarged,
+        alpha=None if picture.alpha is None else bicubic(picture.alpha, session.scale),
+        grey=picture.grey,
+        metadata=picture.metadata.of_size(enlarged.shape[1], enlarged.shape[0]),
+        remarks=picture.remarks,
+        path=picture.path,
+    )
 
 
-def _refuse_memory(height: int, width: int, scale: int, itemsize: int) -> None:
-    needed, there = height * width * scale**2 * 3 * itemsize, available_memory()
+def refuse_memory(layout: Layout, scale: int, *, target: Path | None = None) -> None:
+    """Raises where a picture, enlarged and written to `target`, needs more memory than is free.
+
+    What is needed is the picture as decoded (twice: decoders hand over a copy), the enlarged one, and what the encoder
+    of the target takes; tiles are chosen by what is left (`tiling.py`).
+    """
+    pixels, itemsize = layout.width * layout.height, layout.bits // 8
+    needed = pixels * (2 * max(4, layout.channels) + scale**2 * layout.channels) * itemsize
+    if target is not None:
+        needed += encoder_bytes(target, pixels=pixels * scale**2, channels=layout.channels)
+    there = available_memory()
     if there is not None and needed > there:
         raise InputError(
-            f"the enlarged picture, {height * scale}x{width * scale}, needs {needed / 1e9:.1f} GB and "
-            f"{there / 1e9:.1f} GB are free",
+            f"a picture of {layout.width}x{layout.height} and its enlargement, {layout.width * scale}x"
+            f"{layout.height * scale}, need {needed / 1e9:.1f} GB of memory and {max(0, there) / 1e9:.1f} GB are free",
             hint="cut the picture in parts first",
         )
