@@ -15,6 +15,7 @@ import select
 import signal
 import struct
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,9 +242,11 @@ def in_child(work: Callable[[], object]):
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(read_end)
-        with os.fdopen(write_end, "wb") as answer:
-            pickle.dump(work(), answer)
+        try:
+            with os.fdopen(write_end, "wb") as answer:
+                pickle.dump(work(), answer)
+        except BaseException:
+            traceback.print_exc()
         os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as answer:
@@ -257,12 +260,14 @@ def _watched(kind: Kind, originals, folder: Path, start: int, count: int, seed: 
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(read_end)
-        os.setpgid(0, 0)
-        with os.fdopen(write_end, "wb") as answers:
-            for index, data in copies(kind, originals, start=start, count=count, seed=seed):
-                answers.write(pickle.dumps(judge(kind, folder, index, data)))
-                answers.flush()
+        try:
+            os.setpgid(0, 0)
+            with os.fdopen(write_end, "wb") as answers:
+                for index, data in copies(kind, originals, start=start, count=count, seed=seed):
+                    answers.write(pickle.dumps(judge(kind, folder, index, data)))
+                    answers.flush()
+        except BaseException:
+            traceback.print_exc()
         os._exit(0)
     os.close(write_end)
     index = start

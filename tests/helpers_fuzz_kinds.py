@@ -59,7 +59,7 @@ def _zoo():
 
 
 def make_npz(folder: Path) -> list[bytes]:
-    from snpe_srgan.artifacts.npz import save_npz
+    from snpe_srgan.models.npz import save_npz
 
     networks = [_network("mobile"), _network("srgan"), _zoo()]
     return [
@@ -91,9 +91,9 @@ def injure_npz(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read_npz(path: Path) -> None:
-    from snpe_srgan.artifacts.npz import load_npz
-    from snpe_srgan.export.model_card import model_card
-    from snpe_srgan.export.onnx_graph import to_onnx
+    from snpe_srgan.models.npz import load_npz
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
+    from snpe_srgan.zoo.model_card import model_card
 
     verb("inspect", path, "--json")
     verb("inspect", path)
@@ -124,14 +124,14 @@ def read_dlc(path: Path) -> None:
 
 
 def make_onnx(folder: Path) -> list[bytes]:
-    from snpe_srgan.export.onnx_graph import to_onnx
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
     made = [to_onnx(*_network("mobile")), to_onnx(*_zoo()), to_onnx(*_network("srgan"), input_size=(12, 16))]
     return [model.SerializeToString() for model in made]
 
 
 def make_pb(folder: Path) -> list[bytes]:
-    from snpe_srgan.export.freeze import freeze
+    from snpe_srgan.models.freeze import freeze
 
     return [freeze(*network).SerializeToString(deterministic=True) for network in (_network("mobile"), _zoo())]
 
@@ -179,10 +179,9 @@ def read_h5(path: Path) -> None:
 
 
 def make_card(folder: Path) -> list[bytes]:
-    from snpe_srgan.artifacts.npz import save_npz
-    from snpe_srgan.export.model_card import model_card
-
     from snpe_srgan.artifacts.card import Check, Metric, card_path, write_card
+    from snpe_srgan.models.npz import save_npz
+    from snpe_srgan.zoo.model_card import model_card
 
     graph, weights = _network("mobile")
     path = save_npz(folder / "damaged.npz", graph, weights)

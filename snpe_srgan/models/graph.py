@@ -18,15 +18,18 @@ Weights are a flat dict of float32 arrays named `layer/array`, in TensorFlow's l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TypeVar
 
 from snpe_srgan.errors import InputError, did_you_mean
 from snpe_srgan.models.operators import OPERATORS
 
+T = TypeVar("T")
 FORMAT = 1
 POOLED = 0  # the `upscale` of a layer that gives one pixel for the whole picture
 MOST_CHANNELS, MOST_UPSCALE = 1 << 16, 64  # far beyond any network, and small enough to compute with
+MOST_LAYERS, MOST_SCALE, LONGEST_NAME = 5000, 16, 200
 OPTIONAL = ("init", "gamma", "decay")  # attributes that only a fresh training reads
 
 
@@ -55,14 +58,25 @@ class Layer:
         few = len(self.inputs) < 2 if operator.inputs is None else len(self.inputs) != operator.inputs
         if few:
             raise InputError(f"a {self.kind} layer cannot have {len(self.inputs)} inputs", where=self.name)
-        if not 0 <= self.channels <= MOST_CHANNELS or not POOLED <= self.upscale <= MOST_UPSCALE:
-            raise InputError(f"{self.channels:.6g} channels at x{self.upscale:.6g} cannot be", where=self.name)
+        if not 1 <= self.channels <= MOST_CHANNELS or not POOLED <= self.upscale <= MOST_UPSCALE:
+            raise InputError(f"{self.channels!r:.20} channels at x{self.upscale!r:.20} cannot be", where=self.name)
         for name, right in operator.attributes.items():
             if name not in self.attributes and name in OPTIONAL:
                 continue
             if name not in self.attributes or not right(self.attributes[name]):
                 value = repr(self.attributes.get(name, "missing"))[:40]
                 raise InputError(f"the attribute '{name}' of a {self.kind} layer cannot be {value}", where=self.name)
+        for name in self.attributes:
+            if name not in operator.attributes:
+                raise InputError(f"a {self.kind} layer has no attribute '{name[:40]}'", where=self.name)
+
+    def check_result(self, inputs: Sequence[Layer]) -> None:
+        """`InputError` unless channels and size are what the layer makes of its inputs."""
+        wanted = OPERATORS[self.kind].gives(self, inputs)
+        if (self.channels, self.upscale) != wanted:
+            read = " and ".join(f"{item.channels} at x{item.upscale}" for item in inputs[:4]) or "nothing"
+            made = f"{self.channels} channels at x{self.upscale}"
+            raise InputError(f"a {self.kind} layer cannot make {made} of {read}", where=self.name)
 
 
 @dataclass(frozen=True)
@@ -76,13 +90,21 @@ class Graph:
 
     def __post_init__(self):
         seen: dict[str, Layer] = {}
+        if not _is_name(self.network) or not 1 <= self.scale <= MOST_SCALE or len(self.layers) > MOST_LAYERS:
+            raise InputError(
+                f"a network has a name, a scale from 1 to {MOST_SCALE} and at most {MOST_LAYERS} layers",
+                where=self.network[:40],
+            )
         for layer in self.layers:
+            if layer.name in seen or not _is_name(layer.name):
+                raise InputError(
+                    f"layers have names of at most {LONGEST_NAME} characters, each its own", where=layer.name[:80]
+                )
             layer.check()
-            if layer.name in seen or not layer.name:
-                raise InputError("layer names must be unique", where=layer.name)
             for name in layer.inputs:
                 if name not in seen:
-                    raise InputError(f"reads '{name}', which comes later or not at all", where=layer.name)
+                    raise InputError(f"reads '{name[:40]}', which comes later or not at all", where=layer.name)
+            layer.check_result([seen[name] for name in layer.inputs])
             seen[layer.name] = layer
         if not self.layers or self.layers[0].kind != "input":
             raise InputError("the first layer must be the input", where=self.network)
@@ -123,21 +145,37 @@ def graph_from_json(text: str, *, where: object = None) -> Graph:
     try:
         data = json.loads(text)
         if data["format"] != FORMAT:
-            raise InputError(f"architecture format {data['format']} is not known", where=where)
+            raise InputError(f"architecture format {str(data['format'])[:40]} is not known", where=where)
         layers = tuple(
             Layer(
-                name=str(item["name"]),
-                kind=str(item["kind"]),
-                inputs=tuple(item["inputs"]),
-                channels=int(item["channels"]),
-                upscale=int(item["upscale"]),
-                attributes=dict(item["attributes"]),
+                name=_typed(item["name"], str),
+                kind=_typed(item["kind"], str),
+                inputs=tuple(_typed(name, str) for name in _typed(item["inputs"], list)),
+                channels=_typed(item["channels"], int),
+                upscale=_typed(item["upscale"], int),
+                attributes=_typed(item["attributes"], dict),
             )
-            for item in data["layers"]
+            for item in _typed(data["layers"], list)[: MOST_LAYERS + 1]
         )
-        return Graph(network=data["network"], scale=int(data["scale"]), options=dict(data["options"]), layers=layers)
+        return Graph(
+            network=_typed(data["network"], str), scale=_typed(data["scale"], int),
+            options=_typed(data["options"], dict), layers=layers,
+        )  # fmt: skip
+    except InputError as error:
+        place = ", ".join(str(part) for part in (where, error.where) if part is not None)
+        raise InputError(error.what, where=place or None, hint=error.hint) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"the architecture in the file is damaged ({error!r})", where=where) from error
+        raise InputError(f"the architecture in the file is damaged ({error!r:.80})", where=where) from error
+
+
+def _typed(value: object, kind: type[T]) -> T:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 
 class Builder:

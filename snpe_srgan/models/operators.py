@@ -57,6 +57,7 @@ class Operator:
         inputs: how many tensors it reads; None for two or more.
         attributes: what its description must hold: name -> check of the value.
         weights: (layer, input channels) -> shapes of its arrays.
+        gives: (layer, the layers that it reads) -> (channels, upscale) of its result; None when it cannot be.
         reach: (layer, axis, what its inputs see) -> what it sees; None when it sees the whole picture.
         pointwise: it computes each value from the value at the same place (and channel) alone.
         homogeneous: f(s * x) = s * f(x) for s > 0, channel by channel, so that equalization passes through it.
@@ -68,6 +69,10 @@ class Operator:
     inputs: int | None = 1
     attributes: Mapping[str, Callable[[object], bool]] = field(default_factory=dict)
     weights: Callable[[Layer, int], dict[str, Shape]] = lambda layer, channels: {}
+    gives: Callable[[Layer, Sequence[Layer]], tuple[int, int] | None] = lambda layer, read: (
+        read[0].channels,
+        read[0].upscale,
+    )
     reach: Callable[[Layer, int, Reach], Reach | None] = lambda layer, axis, reach: reach
     pointwise: bool = False
     homogeneous: bool = False
@@ -104,6 +109,30 @@ def _conv_reach(layer: Layer, axis: int, reach: Reach) -> Reach:
     return after_window(reach, (kernel - 1) // 2, kernel // 2)
 
 
+# ---- channels and size (an `upscale` of 0 is one pixel for the whole picture) ----
+
+
+def _shuffled(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    block = layer.attributes["block"]
+    channels, rest = divmod(read[0].channels, block**2)
+    return None if rest or not read[0].upscale else (channels, read[0].upscale * block)
+
+
+def _enlarged(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    return (read[0].channels, read[0].upscale * layer.attributes["factor"]) if read[0].upscale else None
+
+
+def _paired(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    first, second = read
+    fits = first.channels == second.channels and second.upscale in (first.upscale, 0)
+    return (first.channels, first.upscale) if fits else None
+
+
+def _joined(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    same = all(item.upscale == read[0].upscale for item in read)
+    return (sum(item.channels for item in read), read[0].upscale) if same else None
+
+
 # ---- checks of attributes that came from a file ----
 
 
@@ -112,7 +141,7 @@ def _whole(low: int, high: int) -> Callable[[object], bool]:
 
 
 def _number(value: object) -> bool:
-    return type(value) in (int, float) and bool(np.isfinite(value)) and abs(value) < 1e30  # type: ignore[arg-type]
+    return type(value) in (int, float) and -1e30 < value < 1e30  # type: ignore[operator]
 
 
 def _truth(value: object) -> bool:
@@ -225,12 +254,13 @@ _ATTENTION = (
 _LEAKY = "{count}x a leaky or parametric ReLU, an operator of its own; a ReLU would be part of its convolution"
 
 OPERATORS: dict[str, Operator] = {
-    "input": Operator(onnx=_plain("Identity"), tensorflow=None, inputs=0),
+    "input": Operator(onnx=_plain("Identity"), tensorflow=None, inputs=0, gives=lambda layer, read: (3, 1)),
     "conv": Operator(
         onnx=_onnx_conv,
         tensorflow=_tf_conv,
         attributes={"kernel": _kernel, "bias": _truth, "init": _text, "trainable": _truth},
         weights=_conv_weights,
+        gives=lambda layer, read: (layer.channels, read[0].upscale),
         reach=_conv_reach,
     ),
     "batch_norm": Operator(
@@ -295,6 +325,7 @@ OPERATORS: dict[str, Operator] = {
         ],
         tensorflow=_tf(lambda tf, layer, x, name: tf.nn.depth_to_space(x[0], layer.attributes["block"], name=name)),
         attributes={"block": _whole(1, LARGEST_BLOCK)},
+        gives=_shuffled,
         reach=lambda layer, axis, reach: after_repeat(reach, layer.attributes["block"]),
         homogeneous=True,
     ),
@@ -302,6 +333,7 @@ OPERATORS: dict[str, Operator] = {
         onnx=_onnx_resize,
         tensorflow=_tf(lambda tf, layer, x, name: nearest(x[0], layer.attributes["factor"], name=name)),
         attributes={"factor": _whole(1, LARGEST_BLOCK)},
+        gives=_enlarged,
         reach=lambda layer, axis, reach: after_repeat(reach, layer.attributes["factor"]),
         homogeneous=True,
         dsp="{count}x a nearest-neighbour enlargement: cheap by itself, but the convolution behind it works on all the "
@@ -310,6 +342,7 @@ OPERATORS: dict[str, Operator] = {
     "global_average_pool": Operator(
         onnx=_plain("GlobalAveragePool"),
         tensorflow=_tf(lambda tf, layer, x, name: tf.reduce_mean(x[0], axis=[1, 2], keepdims=True, name=name)),
+        gives=lambda layer, read: (read[0].channels, 0),
         reach=lambda layer, axis, reach: None,
         homogeneous=True,
         dsp="{count}x a mean over the whole picture: it waits for all of a tensor before the next operator may begin, "
@@ -317,18 +350,23 @@ OPERATORS: dict[str, Operator] = {
         "its channel attention as without",
     ),
     "add": Operator(
-        onnx=_plain("Add"), tensorflow=_tf(lambda tf, layer, x, name: tf.add(x[0], x[1], name=name)), inputs=2
+        onnx=_plain("Add"),
+        tensorflow=_tf(lambda tf, layer, x, name: tf.add(x[0], x[1], name=name)),
+        inputs=2,
+        gives=_paired,
     ),
     "multiply": Operator(
         onnx=_plain("Mul"),
         tensorflow=_tf(lambda tf, layer, x, name: tf.multiply(x[0], x[1], name=name)),
         inputs=2,
+        gives=_paired,
         dsp=_ATTENTION,
     ),
     "concat": Operator(
         onnx=lambda layer, own: [OnnxNode("Concat", {}, {"axis": 1})],
         tensorflow=_tf(lambda tf, layer, x, name: tf.concat(x, axis=-1, name=name or "concat")),
         inputs=None,
+        gives=_joined,
         dsp="{count}x a concatenation: it copies its inputs, which share one 8-bit grid",
     ),
 }

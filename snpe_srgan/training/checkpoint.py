@@ -15,19 +15,21 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.arrays import ArrayFile
 from snpe_srgan.artifacts.files import atomic_write, os_error
 from snpe_srgan.errors import InputError
+from snpe_srgan.opener import read_regular
 
 MAGIC = b"snpe-srgan checkpoint 1\n"
 SUFFIX = ".ckpt"
 KEEP = 2
+MAX_BYTES = 4 << 30  # generator, discriminator, Adam's two moments and the average of each
 
 
 @dataclass(frozen=True)
@@ -100,20 +102,51 @@ def checkpoint_paths(folder: str | os.PathLike) -> list[Path]:
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[Progress, dict[str, np.ndarray]]:
     """One checkpoint; `InputError` when it is torn or none."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise os_error(error, path, "read the checkpoint") from error
+    data = read_regular(path, limit=MAX_BYTES, doing="read the checkpoint")
     head, digest, payload = data[: len(MAGIC)], data[len(MAGIC) : len(MAGIC) + 64], data[len(MAGIC) + 65 :]
     if head != MAGIC or hashlib.sha256(payload).hexdigest().encode() != digest:
         raise InputError("the checkpoint is damaged", where=path)
+    with ArrayFile(payload, limit=MAX_BYTES, where=path) as file:
+        progress = _progress(file.read_text("__meta__"), where=path)
+        return progress, {name: file.read(name) for name in file.arrays if name != "__meta__"}
+
+
+def _progress(text: str, *, where: object) -> Progress:
+    """What stands in a checkpoint beside its arrays, held to the types of `Progress`."""
     try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        meta = json.loads(str(arrays.pop("__meta__")))
-        return Progress(**{**meta, "plan": tuple(meta["plan"])}), arrays
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"the checkpoint cannot be read ({error})", where=path) from error
+        meta = json.loads(text)
+        progress = Progress(**{**meta, "plan": tuple(meta["plan"])})
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"the checkpoint cannot be read ({error!r:.80})", where=where) from error
+    wrong = [name for name, fits in _FITS.items() if not fits(getattr(progress, name))]
+    if wrong:
+        raise InputError(f"the checkpoint cannot be read ('{wrong[0]}' is not what it should be)", where=where)
+    return progress
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _measures(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _is_plan(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(map(_measures, value)) and _counts(value[0])
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("stage", "step", "metrics_bytes", "logged"), _counts),
+    "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    **dict.fromkeys(("seconds", "stage_began"), _measures),
+    "plan": _is_plan,
+    "best": lambda value: value is None or _measures(value),
+    "history": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+    "config": lambda value: isinstance(value, dict),
+    **dict.fromkeys(("config_hash", "data_key"), lambda value: isinstance(value, str)),
+    "teachers": lambda value: isinstance(value, dict) and all(isinstance(item, str) for item in value.values()),
+}
 
 
 def last_checkpoint(folder: str | os.PathLike, *, warn: Callable[[str], None]) -> Checkpoint | None:

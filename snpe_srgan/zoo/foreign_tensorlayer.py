@@ -6,12 +6,11 @@ no bias before batch norm, epsilon 1e-5, and an input in [-1, 1], which a fixed 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.arrays import ArrayFile
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import Builder, Graph
 
@@ -71,30 +70,16 @@ def describe_tensorlayer(*, blocks: int, width: int) -> Graph:
 def _read_arrays(path: Path) -> list[np.ndarray]:
     """`arr_0`, `arr_1`, ... in number order, or named arrays in the file's order."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise InputError("the file unpacks to more than a generator's weights", where=path)
-        with np.load(path, allow_pickle=False) as archive:
-            names = list(archive.files)
+        with ArrayFile(path, limit=MAX_BYTES) as file:
+            names = list(file.arrays)
             if "__architecture__" in names:
                 raise InputError("the file is a .npz of ours already: nothing to import", where=path)
-            if names == ["params"]:
-                _refuse_pickle(path)
-            if names and all(name.startswith("arr_") and name[4:].isdigit() for name in names):
+            if names and all(name.startswith("arr_") and name[4:].isdecimal() for name in names):
                 names.sort(key=lambda name: int(name[4:]))
-            arrays = [archive[name] for name in names]
-    except OSError as error:
-        raise InputError(f"not a readable .npz file ({error})", where=path) from error
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            _refuse_pickle(path)
-        raise InputError(f"not a readable .npz file ({error})", where=path) from error
-    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
-        raise InputError(f"not a readable .npz file ({error})", where=path) from error
-    if any(array.dtype.kind != "f" for array in arrays):
-        raise InputError("the file holds something other than floating-point arrays", where=path)
-    return arrays
-
-
-def _refuse_pickle(path: Path) -> None:
-    raise InputError("the file holds pickled objects, which could run code when loaded", where=path, hint=PLAIN)
+            if any(head.dtype.kind != "f" for head in file.arrays.values()):
+                raise InputError("the file holds something other than floating-point arrays", where=path)
+            return [file.read(name) for name in names]
+    except InputError as error:
+        if "pickled" in error.what:
+            raise InputError(error.what, where=path, hint=PLAIN) from error
+        raise

@@ -1,0 +1,151 @@
+"""`.npz` files from strangers: networks, checkpoints, weights. What is impossible is said before it costs anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from helpers_fuzz import copies, judge
+from helpers_fuzz_kinds import KINDS
+from helpers_networks import random_weights, zoo
+
+from snpe_srgan.artifacts.arrays import ArrayFile
+from snpe_srgan.errors import InputError
+from snpe_srgan.models.graph import graph_from_json
+from snpe_srgan.models.npz import load_npz, save_npz
+
+GRAPH = zoo()
+
+
+def changed(layer: str, **fields) -> str:
+    """The zoo network's description with other fields, or attributes, of one layer."""
+    data = json.loads(GRAPH.to_json())
+    item = next(item for item in data["layers"] if item["name"] == layer)
+    for key, value in fields.items():
+        if key in item:
+            item[key] = value
+        elif value is None:
+            del item["attributes"][key]
+        else:
+            item["attributes"][key] = value
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("layer", "fields", "words"),
+    [
+        ("head", {"kernel": None}, "attribute 'kernel' of a conv layer cannot be 'missing'"),
+        ("head", {"kernel": 3}, "attribute 'kernel' of a conv layer cannot be"),
+        ("head", {"kernel": [3, 3, 3]}, "attribute 'kernel' of a conv layer cannot be"),
+        ("head", {"kernel": [3, 10**30]}, "attribute 'kernel' of a conv layer cannot be"),
+        ("head", {"bias": 1}, "'bias' of a conv layer cannot be 1"),
+        ("head", {"groups": 2}, "no attribute 'groups'"),
+        ("head", {"channels": -8}, "-8 channels at x1 cannot be"),
+        ("head", {"channels": 10**30}, "10000000000000000000 channels"),
+        ("head", {"channels": True}, "damaged"),
+        ("head", {"channels": "8"}, "damaged"),
+        ("head", {"upscale": 2}, "cannot make 8 channels at x2"),
+        ("head", {"name": "a\nb"}, "name"),
+        ("head", {"inputs": [["lr"]]}, "damaged"),
+        ("head", {"kind": "x" * 10_000}, "unknown kind"),
+        ("inner_scale", {"factor": float("nan")}, "'factor' of a scale layer cannot be"),
+        ("inner_scale", {"factor": 10**400}, "'factor' of a scale layer cannot be"),
+        ("leaky", {"slope": "0.2"}, "'slope' of a leaky_relu layer cannot be"),
+        ("resize", {"factor": 10**30}, "'factor' of a resize layer cannot be"),
+        ("resize", {"factor": 2}, "cannot make"),
+        ("gated", {"inputs": ["more", "squeeze"]}, "cannot make"),
+        ("both", {"channels": 17}, "cannot make"),
+    ],
+)
+def test_a_layer_that_cannot_be_is_refused_by_name(layer, fields, words):
+    with pytest.raises(InputError) as caught:
+        graph_from_json(changed(layer, **fields), where="a.npz")
+    assert words in caught.value.what and "a.npz" in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_block_of_ten_to_the_thirty_ends_at_once():
+    data = json.loads(GRAPH.to_json())
+    data["layers"][1:] = [
+        {"name": "up", "kind": "depth_to_space", "inputs": ["lr"], "channels": 3, "upscale": 10**30,
+         "attributes": {"block": 10**30}},
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="3 channels at x1000"):
+        graph_from_json(json.dumps(data))
+
+
+def test_channels_that_double_with_every_layer_have_an_end():
+    data = json.loads(GRAPH.to_json())
+    last, channels = "lr", 3
+    layers = data["layers"][:1]
+    for i in range(60):
+        channels *= 2
+        layers.append({"name": f"c{i}", "kind": "concat", "inputs": [last, last], "channels": channels, "upscale": 1,
+                       "attributes": {}})  # fmt: skip
+        last = f"c{i}"
+    with pytest.raises(InputError, match="cannot be"):
+        graph_from_json(json.dumps({**data, "layers": layers}))
+
+
+def archive(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return out.getvalue()
+
+
+def record(header: str, data: bytes = b"", magic: bytes = b"\x93NUMPY\x01\x00") -> bytes:
+    text = header.encode() + b"\n"
+    return magic + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (record("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000), }"), "not as large as it says"),
+        (record("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -4), }", b"\0" * 16), "impossible shape"),
+        (record("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"\0" * 8), "pickled objects"),
+        (record("{'descr': '<f4', 'shape': ("), "not a readable"),
+        (record("(" * 5000), "not a readable"),
+        (record("", magic=b"\x93NUMPY\x09\x00"), "not a readable|unknown format"),
+        (b"", "not a readable"),
+    ],
+)
+def test_an_array_is_held_against_its_record_before_it_is_read(tmp_path, content, words):
+    with pytest.raises(InputError, match=words):
+        ArrayFile(archive(a=content), limit=1 << 30, where="a.npz")
+
+
+def test_an_archive_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path):
+    bomb = archive(a=record("{'descr': '<f4', 'fortran_order': False, 'shape': (25000000,), }", bytes(100_000_000)))
+    assert len(bomb) < 1_000_000
+    with pytest.raises(InputError, match="unpacks to 100 MB from 0"):
+        ArrayFile(bomb, limit=1 << 30, where="a.npz")
+
+
+def test_arrays_come_back_as_they_were_written(tmp_path, rng):
+    arrays = {"f": np.asfortranarray(rng.random((3, 4))), "i": np.arange(5, dtype=">i2"), "n": np.float32(3)}
+    np.savez_compressed(tmp_path / "a.npz", text=np.array("héllo"), **arrays)
+    with ArrayFile(tmp_path / "a.npz", limit=1 << 20) as file:
+        assert file.read_text("text") == "héllo"
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(file.read(name), array)
+        with pytest.raises(InputError, match="no text"):
+            file.read_text("f")
+        with pytest.raises(InputError, match="no array 'x'"):
+            file.read("x")
+    save_npz(tmp_path / "zoo.npz", GRAPH, random_weights(GRAPH, rng))
+    assert load_npz(tmp_path / "zoo.npz")[0] == graph_from_json(GRAPH.to_json())
+
+
+@pytest.mark.parametrize(("kind", "count"), [("checkpoint", 150), ("h5", 60), ("card", 40), ("npz", 100)])
+def test_damaged_copies_are_read_or_refused_in_plain_words(tmp_path, kind, count):
+    """A part of what `scripts/fuzz` does."""
+    kind = KINDS[kind]
+    damaged = copies(kind, kind.make(tmp_path), start=0, count=count, seed=9)
+    verdicts = [judge(kind, tmp_path, index, data) for index, data in damaged]
+    assert [verdict for verdict in verdicts if verdict.problem] == []
+    assert any(verdict.refused for verdict in verdicts)
