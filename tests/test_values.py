@@ -52,6 +52,14 @@ def test_only_what_has_little_to_do_with_the_picture_is_unlike(rng):
     assert unlike(lr, 255 - sr, 2) < 10
 
 
+def test_a_picture_of_single_pixels_that_comes_out_smoother_is_not_unlike(rng):
+    grey = (rng.random((60, 80)) < np.linspace(0, 1, 80)).astype(np.uint8) * 255  # a dithered ramp
+    lr = np.repeat(grey[..., None], 3, axis=2)
+    mixed = (lr.astype(float) + 128) / 2  # what lies between the dots, half way
+    assert unlike(lr, mixed.astype(np.uint8).repeat(2, 0).repeat(2, 1), 2) is None
+    assert unlike(lr, 255 - lr.repeat(2, 0).repeat(2, 1), 2) < 1
+
+
 def test_a_network_for_0_to_255_is_found_out_and_served(tmp_path):
     """It adds 10 levels of 255: in its own numbers a faint difference, in ours white."""
     net = Net()

@@ -226,14 +226,20 @@ def _write_by_pillow(file: _OnlyWritable, kind: str, picture: Picture, quality: 
 
 
 def _write_tiff(file: BinaryIO, picture: Picture) -> None:
+    import imagecodecs
     import tifffile
 
     rows, channels, metadata = _rows(picture), _channels(picture, "TIFF"), picture.metadata
     shape = (picture.height, picture.width, channels) if channels > 1 else (picture.height, picture.width)
+
+    def packed() -> Iterator[bytes]:
+        for strip in _strips(picture, "TIFF", rows):
+            yield imagecodecs.zlib_encode(imagecodecs.delta_encode(strip, axis=1), level=6)
+
     nbytes = picture.height * picture.width * channels * picture.rgb.itemsize
     tifffile.imwrite(
         file,
-        (strip[..., 0] if channels == 1 else strip for strip in _strips(picture, "TIFF", rows)),
+        packed(),
         shape=shape,
         dtype=picture.rgb.dtype,
         rowsperstrip=rows,
@@ -242,6 +248,7 @@ def _write_tiff(file: BinaryIO, picture: Picture) -> None:
         planarconfig="contig" if channels > 1 else None,
         extrasamples=["unassalpha"] if picture.alpha is not None else None,
         compression="zlib",
+        predictor=True,
         iccprofile=metadata.icc_profile,
         resolution=metadata.resolution,
         resolutionunit="inch" if metadata.resolution else None,
