@@ -12,9 +12,17 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import Builder, graph_from_json
 from snpe_srgan.models.operators import OPERATORS
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.operators import OPERATORS as ONNX
+from snpe_srgan.onnx_graphs.run import session
+from snpe_srgan.quantization.graph.analytic import Moments, function_moments
+from snpe_srgan.quantization.observe.gradient import PREFIX, SEED_INPUT, gradient_model
 
 EXTRA = {"depth_to_space": 2, "resize": 2}
 ATTRIBUTES = {"leaky_relu": {"slope": 0.2}, "clip": {"low": -0.3, "high": 0.4}, "scale": {"factor": 0.7}}
+LAYER_OF = {  # ONNX operator -> the layer that becomes it, where the names differ
+    "LeakyRelu": "leaky_relu", "Mul": "multiply", "DepthToSpace": "depth_to_space", "Transpose": "relu",
+    "GlobalAveragePool": "global_average_pool",
+}  # fmt: skip
 ALONE = [kind for kind in OPERATORS if kind != "input"]
 
 
@@ -102,3 +110,38 @@ def test_an_unknown_kind_is_answered_with_the_nearest():
     with pytest.raises(InputError) as error:
         graph_from_json(json.dumps(data))
     assert "relu" in error.value.hint
+
+
+def _onnx_of_one(kind: str):
+    """An ONNX node of this kind between two convolutions, as quantization sees it."""
+    return network_with(LAYER_OF.get(kind, kind.lower()))
+
+
+@pytest.mark.parametrize("kind", ONNX)
+def test_tensorflow_computes_what_the_onnx_operator_does_and_the_derivative_is_right(kind, rng):
+    import tensorflow as tf
+
+    from snpe_srgan.quantization.steps.tf_network import FloatNetwork
+
+    graph = _onnx_of_one(kind)
+    model = to_onnx(graph, random_weights(graph, rng))
+    assert kind in {node.op_type for node in model.graph.node}
+    lr = rng.random((1, 6, 6, 3), np.float32)
+    seed = rng.choice([-1.0, 1.0], (1, 6 * graph.scale, 6 * graph.scale, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        x = tf.constant(lr)
+        tape.watch(x)
+        sr = FloatNetwork(model)(x)
+    np.testing.assert_allclose(sr, run_onnx(model, lr), atol=1e-5)
+    run = session(gradient_model(model, ["lr"]))
+    (gradient,) = run([PREFIX + "lr"], {"lr": lr, SEED_INPUT: seed})
+    np.testing.assert_allclose(gradient, tape.gradient(sr, x, output_gradients=seed), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [k for k in ONNX if ONNX[k].function is not None])
+def test_moments_of_a_function_are_those_of_many_draws(kind, rng):
+    moments = Moments(np.array([-1.0, 0.3]), np.array([0.5, 2.0]))
+    drawn = ONNX[kind].function(rng.normal(moments.mean, moments.std, (400_000, 2)))
+    found = function_moments(moments, ONNX[kind].function)
+    np.testing.assert_allclose(found.mean, drawn.mean(0), atol=0.01)
+    np.testing.assert_allclose(found.std, drawn.std(0), atol=0.01)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.operators import LOCAL
 from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter o
 MAX_PROBE_ELEMENTS = 1 << 28  # the same for a model of free size, at PROBE
 PROBE = (64, 64)  # where the size is free, shapes are inferred for this one
 DOMAINS = ("", "ai.onnx", "com.microsoft")
-
-SAME = {  # each pixel of the result depends on the same pixel of what is read
-    "Abs", "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "DequantizeLinear", "Div", "Elu", "Erf",
-    "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Max", "Min", "Mul", "Neg", "PRelu",
-    "Pow", "QuantizeLinear", "Relu", "Round", "Sigmoid", "Softplus", "Split", "Sqrt", "Sub", "Sum", "Tanh",
-    "Transpose",
-}  # fmt: skip
 
 POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean", "ReduceSum"}
 SHAPES = {"Shape", "Size"}  # what they read of a picture is its size
@@ -203,7 +197,7 @@ def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
 
 def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int] | None, int]:
     """The pixels that an operator reads for one of its own, and by how much it enlarges."""
-    if node.op_type in SAME:
+    if node.op_type in LOCAL:
         return (0, 0, 0, 0), 1
     if flat:
         return None, 1  # these operators take NCHW

@@ -7,29 +7,8 @@ network.integer_tensors        # the tensors that get an encoding, in execution 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
-
 from snpe_srgan.errors import InputError
-
-MOVES = ("Transpose", "DepthToSpace", "Concat", "Clip", "Resize")  # the output's values are the inputs' values
-COMPUTES = ("Conv", "PRelu", "LeakyRelu", "Relu", "Add", "Tanh", "Sigmoid", "Mul", "GlobalAveragePool")
-REPEATS = ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))  # ways to say nearest neighbour
-PRELUS = ("PRelu", "LeakyRelu")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operator; `inputs` are tensors, constants by name in `constants` (position -> array)."""
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    constants: Mapping[int, np.ndarray]
-    output: str
-    attributes: Mapping[str, object]
+from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node, resize_factor
 
 
 class Network:
@@ -59,18 +38,18 @@ class Network:
         for n in model.graph.node:
             if n.op_type in ("QuantizeLinear", "DequantizeLinear"):
                 raise InputError("the network is quantized already", where=n.name, hint="name the float model")
-            if n.op_type not in MOVES + COMPUTES:
-                known = ", ".join(sorted(MOVES + COMPUTES))
+            if n.op_type not in OPERATORS:
+                known = ", ".join(sorted(OPERATORS))
                 raise InputError(f"cannot quantize the operator '{n.op_type}'", where=n.name, hint=f"known: {known}")
             read = {i: constants[x] for i, x in enumerate(n.input) if x in constants}
             if n.op_type == "Add" and read:
                 raise InputError("cannot quantize the addition of a constant", where=n.name)
             if n.op_type == "Conv" and 1 not in read:
                 raise InputError("cannot quantize a convolution whose weights are computed", where=n.name)
-            if n.op_type == "Resize" and resize_factor(n, read) is None:
+            attributes = {a.name: helper.get_attribute_value(a) for a in n.attribute}
+            if n.op_type == "Resize" and resize_factor(attributes, read) is None:
                 raise InputError("cannot quantize an enlargement but nearest neighbour by a whole number", where=n.name)
             tensors = tuple(x for i, x in enumerate(n.input) if x and i not in read)
-            attributes = {a.name: helper.get_attribute_value(a) for a in n.attribute}
             self.nodes.append(Node(n.name or n.output[0], n.op_type, tensors, read, n.output[0], attributes))
         self.makers = {node.output: node for node in self.nodes}
         self.readers: dict[str, list[Node]] = {self.input: []} | {node.output: [] for node in self.nodes}
@@ -118,35 +97,3 @@ class Network:
         made = self.makers
         return [x for x in self.members(group) if x not in made or made[x].kind not in MOVES]
 
-
-def resize_factor(proto, constants: Mapping[int, np.ndarray]) -> int | None:
-    """By how much a Resize enlarges height and width: None unless it repeats each pixel a whole number of times."""
-    from onnx import helper
-
-    own = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
-    way = own.get("coordinate_transformation_mode", b"half_pixel"), own.get("nearest_mode", b"round_prefer_floor")
-    scales = constants.get(2, np.zeros(0))
-    if own.get("mode", b"nearest") != b"nearest" or way not in REPEATS or scales.size != 4:
-        return None
-    factor = int(scales[-1])
-    return factor if factor >= 1 and scales.tolist() == [1, 1, factor, factor] else None
-
-
-def enlarges(node: Node) -> int:
-    """How many times as high and wide an operator's output is as its input."""
-    if node.kind == "DepthToSpace":
-        return int(node.attributes["blocksize"])
-    return int(node.constants[2][-1]) if node.kind == "Resize" else 1
-
-
-def prelu_slopes(node: Node) -> np.ndarray:
-    """Slopes of a PRelu or LeakyRelu, (channels,) or (1,)."""
-    if node.kind == "LeakyRelu":
-        return np.array([node.attributes.get("alpha", 0.01)], np.float64)
-    return np.asarray(node.constants[1], np.float64).reshape(-1)
-
-
-def clip_bounds(node: Node) -> tuple[float, float]:
-    """The (lowest, highest) value that a Clip lets through."""
-    low, high = (float(node.constants[i]) if i in node.constants else end for i, end in ((1, -np.inf), (2, np.inf)))
-    return low, high

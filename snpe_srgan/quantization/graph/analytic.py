@@ -13,13 +13,14 @@ such numbers: that is an error here, and such a network is quantized on syntheti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.onnx_graphs.network import PRELUS, Network, Node, clip_bounds, prelu_slopes
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import OPERATORS, SLOPED, Node, clip_bounds, slopes_of
 from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding, spanning
 from snpe_srgan.quantization.graph.qdq import bits_of
 from snpe_srgan.quantization.graph.wires import Wires, channel_counts, read_by, shuffled_channels
@@ -135,6 +136,14 @@ def clip_moments(moments: Moments, low: float, high: float) -> Moments:
     return _from_power(mean, power)
 
 
+def function_moments(moments: Moments, function: Callable[[np.ndarray], np.ndarray]) -> Moments:
+    """Of function(x), x Gaussian: Gauss-Hermite quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    values = function(moments.mean + moments.std * nodes[:, None])
+    weights = weights[:, None] / weights.sum()
+    return _from_power((weights * values).sum(0), (weights * values**2).sum(0))
+
+
 def _from_power(mean: np.ndarray, power: np.ndarray) -> Moments:
     return Moments(mean, np.sqrt(np.maximum(power - mean**2, 0.0)))
 
@@ -164,10 +173,8 @@ def expected_moments(
 def _follow(node: Node, parts: list[Moments], channels: int, picture: bool) -> Moments:
     if node.kind == "Conv":
         return conv_moments(node, parts[0], picture=picture)
-    if node.kind == "Relu":
-        return prelu_moments(parts[0], np.float64(0))
-    if node.kind in PRELUS:
-        return prelu_moments(parts[0], prelu_slopes(node))
+    if node.kind in SLOPED:
+        return prelu_moments(parts[0], slopes_of(node))
     if node.kind == "Clip":
         return clip_moments(parts[0], *clip_bounds(node))
     if node.kind == "Tanh":  # as a clip: nobody reads it but the picture
@@ -188,7 +195,8 @@ def _follow(node: Node, parts: list[Moments], channels: int, picture: bool) -> M
     if node.kind == "DepthToSpace":
         phases = _phases(node, channels)
         return _from_power(parts[0].mean[phases].mean(0), parts[0].power[phases].mean(0))
-    return parts[0]
+    function = OPERATORS[node.kind].function
+    return parts[0] if function is None else function_moments(parts[0], function)
 
 
 def _phases(node: Node, channels: int) -> np.ndarray:
@@ -254,9 +262,8 @@ def gaussian_ranges(
         low, high = parts[0]
         if node.kind == "Clip":
             ranges[node.output] = tuple(np.clip(end, *clip_bounds(node)) for end in parts[0])
-        elif node.kind in (*PRELUS, "Relu"):
-            slope = 0.0 if node.kind == "Relu" else prelu_slopes(node)
-            ends = [np.maximum(v, 0) + slope * np.minimum(v, 0) for v in (low, high, np.clip(0, low, high))]
+        elif node.kind in SLOPED:
+            ends = [np.maximum(v, 0) + slopes_of(node) * np.minimum(v, 0) for v in (low, high, np.clip(0, low, high))]
             ranges[node.output] = np.minimum.reduce(ends), np.maximum.reduce(ends)
         elif node.kind == "DepthToSpace":
             phases = _phases(node, channels[node.output])

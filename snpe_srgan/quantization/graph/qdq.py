@@ -17,7 +17,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import Network, Node, prelu_slopes
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import Node, slopes_of
 from snpe_srgan.quantization.graph.encodings import Encoding, spanning
 from snpe_srgan.quantization.kernels.affine import quantize
 from snpe_srgan.quantization.kernels.weights import (
@@ -100,7 +101,7 @@ def slope_grids(
     grids = {}
     for node in network.nodes:
         if node.kind == "PRelu":
-            slopes = prelu_slopes(node)
+            slopes = slopes_of(node)
             weight = np.ones(len(slopes))
             if len(slopes) > 1 and statistics and node.output in statistics:
                 power = channel_power(network, node.inputs[0], statistics)

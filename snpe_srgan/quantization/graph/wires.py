@@ -18,7 +18,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import Network, Node, clip_bounds
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import OPERATORS, Node
 
 FIXED = -1
 
@@ -43,7 +44,7 @@ class Wires:
         self._parent = list(range(total))
         fixed = [network.input, network.output]
         for node in network.nodes:
-            if node.kind in ("Tanh", "Sigmoid") or (node.kind == "Clip" and not _homogeneous(node)):
+            if not OPERATORS[node.kind].homogeneous(node):
                 fixed += [node.inputs[0], node.output]
             else:
                 fixed += node.inputs[1:] if node.kind == "Mul" else ()
@@ -108,11 +109,6 @@ def channel_counts(network: Network) -> dict[str, int]:
         else:
             counts[node.output] = first
     return counts
-
-
-def _homogeneous(node: Node) -> bool:
-    """Whether a Clip is a ReLU: 0 below and nothing above."""
-    return clip_bounds(node) == (0.0, np.inf)
 
 
 def rescaled(model, network: Network, wires: Wires, factors: np.ndarray):

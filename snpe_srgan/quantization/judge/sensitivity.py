@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import MOVES, Network, Node
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import MOVES, Node
 from snpe_srgan.onnx_graphs.run import session, with_outputs
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import bits_of, compute_bits

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import PRELUS, Network, Node, prelu_slopes
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import SLOPED, Node, slopes_of
 from snpe_srgan.quantization.graph.analytic import Moments
 from snpe_srgan.quantization.graph.wires import read_by, with_convolutions
 
@@ -66,12 +67,12 @@ def absorb(model, network: Network, moments: Mapping[str, Moments], *, border: b
     rest = dict(moments)
     for node in network.nodes:
         readers = _readers(network, node)
-        if node.kind not in (*PRELUS, "Relu") or not readers or node.inputs[0] not in moments:
+        if node.kind not in SLOPED or not readers or node.inputs[0] not in moments:
             continue
         conv = network.makers[node.inputs[0]]
         if conv.kind != "Conv" or len(network.readers[conv.output]) > 1:
             continue
-        taken, out = surplus(moments[conv.output], np.float64(0) if node.kind == "Relu" else prelu_slopes(node))
+        taken, out = surplus(moments[conv.output], slopes_of(node))
         if not border:
             exact = np.logical_and.reduce([_unpadded(reader, len(taken)) for reader in readers])
             taken, out = taken * exact, out * exact

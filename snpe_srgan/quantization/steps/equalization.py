@@ -23,7 +23,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import Network, Node
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import Node
 from snpe_srgan.quantization.graph.wires import FIXED, Wires, read_by
 from snpe_srgan.quantization.observe.calibration import Statistics, behind, channel_power, positions
 

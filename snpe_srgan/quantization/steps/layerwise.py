@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import Network, Node
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import Node
 from snpe_srgan.onnx_graphs.run import session
 from snpe_srgan.quantization.graph.encodings import Encoding
 from snpe_srgan.quantization.graph.plan import Plan

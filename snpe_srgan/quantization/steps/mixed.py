@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.network import MOVES, Network, enlarges
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import MOVES, enlarges
 from snpe_srgan.quantization.graph.encodings import MARGIN, Encoding, known_encoding, spanning
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import compute_bits, prelu_bits, read_encodings, slope_grids

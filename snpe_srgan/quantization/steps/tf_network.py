@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.errors import InputError
-from snpe_srgan.models.operators import nearest
-from snpe_srgan.onnx_graphs.network import MOVES, Network, Node, enlarges
+from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node, convolve, groups, hwio, oihw, prelu
 from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import _saturates, bits_of, compute_bits, read_encodings
@@ -90,7 +90,7 @@ class FakeQuantized:
         elif node.output in self.layers:
             y = self.layers[node.output](inputs[0])
         else:
-            y = _apply(node, inputs)
+            y = OPERATORS[node.kind].tensorflow(node, inputs)
         moved = node.kind in MOVES and node.kind != "Clip"  # on the grid already
         return y if moved or node.output in self.network.fused else self.grids[node.output](y)
 
@@ -122,7 +122,11 @@ class FloatNetwork:
         self.network = Network(model)
 
     def __call__(self, lr: tf.Tensor) -> tf.Tensor:
-        return _evaluate(self.network, lr, lambda node, inputs: inputs[0] if node is None else _apply(node, inputs))
+        return _evaluate(self.network, lr, _float)
+
+
+def _float(node: Node | None, inputs: list[tf.Tensor]) -> tf.Tensor:
+    return inputs[0] if node is None else OPERATORS[node.kind].tensorflow(node, inputs)
 
 
 def _evaluate(network: Network, lr: tf.Tensor, compute) -> tf.Tensor:
@@ -198,7 +202,7 @@ class _Convolution:
         self.limit = 2 ** (bits_of(plan.weight_bits, node.name) - 1) - 1
         self.start = np.asarray(plan.scales[node.name], np.float32)
         steps = kernel / self.start.astype(np.float64).reshape(-1, 1, 1, 1)
-        self.kernel = tf.Variable(_hwio(steps, node).astype(np.float32), name="kernel")
+        self.kernel = tf.Variable(hwio(steps, node).astype(np.float32), name="kernel")
         bias = np.asarray(node.constants.get(2, np.zeros(len(kernel))), np.float64)
         self.unit = np.float32(plan.encodings[node.inputs[0]].at(bits).scale) * self.start * np.float32(self.limit)
         self.bias = tf.Variable((bias / self.unit).astype(np.float32), name="bias")
@@ -213,15 +217,15 @@ class _Convolution:
         integers = _straight_round(tf.clip_by_value(self.kernel, -self.limit, self.limit))
         grid = tf.stop_gradient(scale * input_scale)
         bias = _straight_round(tf.clip_by_value(self.bias * self.unit / grid, -LARGEST_BIAS, LARGEST_BIAS)) * grid
-        return integers * (scale if _groups(self.node) == 1 else scale[:, None]), bias
+        return integers * (scale if groups(self.node) == 1 else scale[:, None]), bias
 
     def __call__(self, x: tf.Tensor, input_scale: tf.Tensor) -> tf.Tensor:
         kernel, bias = self._quantized(input_scale)
-        return _convolve(self.node, x, kernel, bias)
+        return convolve(self.node, x, kernel, bias)
 
     def constants(self) -> dict[int, np.ndarray]:
         scale = self.scale().numpy().astype(np.float64).reshape(-1, 1, 1, 1)
-        steps = _oihw(np.clip(np.rint(self.kernel.numpy()), -self.limit, self.limit), self.node)
+        steps = oihw(np.clip(np.rint(self.kernel.numpy()), -self.limit, self.limit), self.node)
         return {1: (steps * scale).astype(np.float32), 2: self.bias.numpy() * self.unit}
 
 
@@ -238,7 +242,7 @@ class _Slopes:
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         steps = _straight_round(tf.clip_by_value(self.steps, -self.zero, self.top - self.zero))
-        return _prelu(x, steps * self.scale)
+        return prelu(x, steps * self.scale)
 
     def constants(self) -> dict[int, np.ndarray]:
         steps = np.clip(np.rint(self.steps.numpy()), -self.zero, self.top - self.zero)
@@ -246,99 +250,6 @@ class _Slopes:
 
 
 _LAYERS = {"Conv": _Convolution, "PRelu": _Slopes}
-
-
-def _prelu(x: tf.Tensor, slopes) -> tf.Tensor:
-    """x where it is positive, slopes (channels,) times x elsewhere; in fewer passes than automatic differentiation."""
-
-    @tf.custom_gradient
-    def prelu(x, slopes):
-        below = tf.minimum(x, 0.0)
-
-        def backward(g):
-            return tf.where(x > 0, g, g * slopes), tf.reduce_sum(g * below, axis=[0, 1, 2])
-
-        return x + (slopes - 1.0) * below, backward
-
-    slopes = tf.broadcast_to(slopes, [x.shape[-1]])
-    return prelu(x, slopes)
-
-
-def _apply(node: Node, inputs: list[tf.Tensor]) -> tf.Tensor:
-    """One float operator, NHWC."""
-    if node.kind == "Conv":
-        kernel = _hwio(np.asarray(node.constants[1], np.float32), node)
-        bias = np.asarray(node.constants.get(2, np.zeros(len(node.constants[1]))), np.float32)
-        return _convolve(node, inputs[0], kernel, bias)
-    if node.kind == "PRelu":
-        return _prelu(inputs[0], np.asarray(node.constants[1], np.float32).reshape(-1))
-    if node.kind == "LeakyRelu":
-        return tf.nn.leaky_relu(inputs[0], alpha=float(node.attributes.get("alpha", 0.01)))
-    if node.kind == "Relu":
-        return tf.nn.relu(inputs[0])
-    if node.kind == "Add":
-        return inputs[0] + inputs[1]
-    if node.kind == "Tanh":
-        return tf.tanh(inputs[0])
-    if node.kind == "Sigmoid":
-        return tf.sigmoid(inputs[0])
-    if node.kind == "Mul":
-        factors = [np.asarray(value, np.float32).reshape(-1) for value in node.constants.values()]
-        return tf.multiply(*inputs, *factors)
-    if node.kind == "GlobalAveragePool":
-        return tf.reduce_mean(inputs[0], axis=[1, 2], keepdims=True)
-    if node.kind == "Resize":
-        return nearest(inputs[0], enlarges(node))
-    if node.kind == "Concat":
-        return tf.concat(inputs, axis=-1)
-    if node.kind == "Clip":
-        low, high = (float(node.constants[i]) if i in node.constants else s for i, s in ((1, -np.inf), (2, np.inf)))
-        return tf.clip_by_value(inputs[0], low, high)
-    if node.kind == "DepthToSpace":
-        return _depth_to_space(inputs[0], int(node.attributes["blocksize"]), node.attributes.get("mode", b"DCR"))
-    return inputs[0]  # Transpose
-
-
-def _depth_to_space(x: tf.Tensor, block: int, mode: bytes) -> tf.Tensor:
-    if mode == b"CRD":  # channel (c, row, column) -> TensorFlow's own (row, column, c)
-        shape = tf.shape(x)
-        x = tf.reshape(x, [*tf.unstack(shape[:3]), x.shape[-1] // block**2, block**2])
-        x = tf.reshape(tf.transpose(x, [0, 1, 2, 4, 3]), shape)
-    return tf.nn.depth_to_space(x, block)
-
-
-def _groups(node: Node) -> int:
-    return int(node.attributes.get("group", 1))
-
-
-def _hwio(kernel: np.ndarray, node: Node) -> np.ndarray:
-    """ONNX's (out, in, h, w) as TensorFlow wants it; a depthwise kernel as (h, w, channels, multiplier)."""
-    if _groups(node) == 1:
-        return np.ascontiguousarray(np.transpose(kernel, (2, 3, 1, 0)))
-    if kernel.shape[1] != 1 or _groups(node) != len(kernel):
-        raise InputError("fine-tuning knows whole and depthwise convolutions, not other groups", where=node.name)
-    return np.ascontiguousarray(np.transpose(kernel, (2, 3, 0, 1)))
-
-
-def _oihw(kernel: np.ndarray, node: Node) -> np.ndarray:
-    return np.ascontiguousarray(np.transpose(kernel, (3, 2, 0, 1) if _groups(node) == 1 else (2, 3, 0, 1)))
-
-
-def _convolve(node: Node, x: tf.Tensor, kernel, bias) -> tf.Tensor:
-    top, left, bottom, right = node.attributes.get("pads", (0, 0, 0, 0))
-    strides, dilations = node.attributes.get("strides", (1, 1)), node.attributes.get("dilations", (1, 1))
-    if _groups(node) > 1:
-        x = tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]])
-        y = tf.nn.depthwise_conv2d(x, kernel, [1, *strides, 1], "VALID", dilations=list(dilations))
-    else:
-        height, width = kernel.shape[:2]
-        same = (top, left) == (bottom, right) == (height // 2, width // 2) and height % 2 == width % 2 == 1
-        if same and list(strides) == [1, 1] == list(dilations):
-            padding = "SAME"  # faster than the same numbers written out
-        else:
-            padding = [[0, 0], [top, bottom], [left, right], [0, 0]]
-        y = tf.nn.conv2d(x, kernel, list(strides), padding, dilations=list(dilations))
-    return tf.nn.bias_add(y, bias)
 
 
 def with_constants(model, constants):
