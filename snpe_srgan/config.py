@@ -47,6 +47,22 @@ class DiscriminatorConfig:
 
 
 @dataclass(frozen=True)
+class DegradationConfig:
+    """How LR pictures for training are made (data/degradation/recipe.py).
+
+    `strength` narrows the published ranges; `clean` is the share of plain bicubic windows among the degraded ones;
+    `refresh` steps draw their crops from `windows` windows, which `workers` processes make ahead (0: all CPUs but one).
+    """
+
+    preset: Literal["bicubic", "jpeg", "photo"] = "bicubic"
+    strength: float = 1.0
+    clean: float = 0.0
+    windows: int = 384
+    refresh: int = 2000
+    workers: int = 0
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Training pictures: 'sample', 'div2k', or folders of HR pictures. `crop` is in HR pixels."""
 
@@ -57,6 +73,7 @@ class DataConfig:
     crop: int = 96
     batch_size: int = 16
     augment: bool = True
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
 
 
 @dataclass(frozen=True)
@@ -248,6 +265,11 @@ class Config:
             _require(1 <= value <= 65536, f"discriminator.{key}", f"must be 1 to 65536, not {value}")
         _require(self.seed >= 0, "seed", "must not be negative")
         _require(self.data.valid_limit >= 0, "data.valid_limit", "must not be negative")
+        degradation = self.data.degradation
+        for key in ("strength", "clean"):
+            _require(0 <= getattr(degradation, key) <= 1, f"data.degradation.{key}", "must lie in [0, 1]")
+        for key, least in (("windows", 1), ("refresh", 1), ("workers", 0)):
+            _require(getattr(degradation, key) >= least, f"data.degradation.{key}", f"must be at least {least}")
         for key in ("convert", "benchmark"):
             parse_size(getattr(self, key).input_size, where=f"{key}.input_size")
         self._check_training(self.training, "training")

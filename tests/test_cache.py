@@ -268,6 +268,9 @@ def test_prefetch_passes_errors_on(cache):
         def batch(self, step):
             raise InputError("broken")
 
+        def close(self):
+            pass
+
     with pytest.raises(InputError, match="broken"):
         next(prefetch(Broken(), 0))
 

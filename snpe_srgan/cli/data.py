@@ -4,6 +4,7 @@ snpe-srgan data sample                        # nine training pictures, four for
 snpe-srgan data download --split train        # DIV2K, resumed when interrupted
 snpe-srgan data prepare sample ~/photos       # decode now what `train` would decode first
 snpe-srgan data info ~/photos
+snpe-srgan data preview ~/photos --strength 0.5
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import click
 from snpe_srgan.cli.options import common, output_option, overwrite_option
 
 SPLITS = ("train", "valid")
+PRESETS = ("bicubic", "jpeg", "photo")  # data.degradation.recipe's, which --help need not load
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
 
 
@@ -99,6 +101,33 @@ def prepare(output, sources, split, scale, crop, root, out):
     result = {"folder": cache.folder, "pictures": len(cache), "scale": cache.scale, "hr_pixels": cache.pixels}
     text = f"{cache.folder}: {len(cache)} pictures, {cache.pixels / 1e6:.1f} megapixels, x{cache.scale}"
     output.result(result, text=text)
+
+
+@command.command("preview")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels to an LR pixel.")
+@click.option("--preset", type=click.Choice(PRESETS), default="photo", help="As data.degradation.preset of a config.")
+@click.option(
+    "--strength", type=click.FloatRange(0, 1), default=1.0, help="How far the published ranges are used, 0 to 1."
+)
+@click.option("--count", type=click.IntRange(1, 64), default=12, help="Pairs to show.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Another seed shows other windows.")
+@click.option("--root", type=click.Path(), default="data", help="Folder that holds 'sample' and 'div2k'.")
+@output_option("PNG file to write.", default="preview.png")
+@overwrite_option
+@common
+def preview(output, sources, split, scale, preset, strength, count, seed, root, out, overwrite):
+    """A contact sheet of LR / HR pairs as a training with `data.degradation` sees them."""
+    from snpe_srgan.data.degradation.preview import contact_sheet, draw_pairs
+    from snpe_srgan.data.sources import find_pictures
+    from snpe_srgan.imaging.pictures import Picture, write_picture
+
+    pictures = find_pictures(list(sources), root=root, split=split, scale=int(scale))
+    pairs = draw_pairs(pictures, scale=int(scale), preset=preset, strength=strength, count=count, seed=seed)
+    write_picture(Path(out), Picture(contact_sheet(pairs)), overwrite=overwrite)
+    result = {"sheet": Path(out), "preset": preset, "strength": strength, "pairs": [pair.facts() for pair in pairs]}
+    output.result(result, text=f"{out}: {len(pairs)} pairs, LR (enlarged by repeating pixels) left of HR")
 
 
 @command.command("info")

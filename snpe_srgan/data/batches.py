@@ -17,7 +17,7 @@ import copy
 import dataclasses
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -30,12 +30,14 @@ Batch = tuple[np.ndarray, ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Crop:
-    """One training sample: where it is cut (LR pixels of one picture) and how it is turned (0..7)."""
+    """One training sample: where it is cut (LR pixels of one picture), how it is turned (0..7), and of which degraded
+    window, if of one (data/degraded.py)."""
 
     picture: int
     top: int
     left: int
     turn: int
+    window: int = 0
 
 
 class Batches:
@@ -82,14 +84,23 @@ class Batches:
         """LR uint8 (n, crop / scale, crop / scale, 3), HR uint8 (n, crop, crop, 3) and, with a teacher, its picture
         like HR."""
         crops, scale, size = self.crops(step), self.cache.scale, self.crop // self.cache.scale
-        planes = [(self.cache.lr, 1), (self.cache.hr, scale)]
+        planes = [(self.cache.hr, scale)]
         if self.teacher is not None:
             planes.append((self.teacher.sr, scale))
-        batch = tuple(np.empty((len(crops), size * k, size * k, 3), np.uint8) for _, k in planes)
-        for i, c in enumerate(crops):
-            for array, (picture, k) in zip(batch, planes, strict=True):
-                array[i] = turn(_cut(picture(c.picture), c.top * k, c.left * k, size * k), c.turn)
+        batch = tuple(np.empty((len(crops), size * k, size * k, 3), np.uint8) for k in (1, *(k for _, k in planes)))
+        for i, (c, lr) in enumerate(zip(crops, self.low_resolution(step, crops), strict=True)):
+            batch[0][i] = turn(lr, c.turn)
+            for array, (picture, k) in zip(batch[1:], planes, strict=True):
+                array[i] = turn(cut(picture(c.picture), c.top * k, c.left * k, size * k), c.turn)
         return batch
+
+    def low_resolution(self, step: int, crops: Sequence[Crop]) -> list[np.ndarray]:
+        """The LR pixels of each crop, not turned yet: uint8 (crop / scale, crop / scale, 3)."""
+        size = self.crop // self.cache.scale
+        return [cut(self.cache.lr(c.picture), c.top, c.left, size) for c in crops]
+
+    def close(self) -> None:
+        """Ends whatever makes batches ahead; a sampler of cached pictures has nothing."""
 
     def crops(self, step: int) -> list[Crop]:
         """What `batch(step)` cuts.
@@ -97,9 +108,7 @@ class Batches:
         Philox is a counter-based generator: keyed by (seed, step) it gives independent streams without any history
         (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
         """
-        if step < 0:
-            raise UsageError(f"the step must be at least 0, not {step}")
-        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, step], np.uint64)))
+        rng = self._generator(step)
         n = self.batch_size
         # Stratified: one draw from each n-th of the data set's area, dealt in random order. Every pixel is as likely
         # as with independent draws, and a batch spreads over the whole set.
@@ -116,6 +125,12 @@ class Batches:
             crops.append(Crop(picture=int(pictures[i]), top=top, left=left, turn=kind))
         return crops
 
+    def _generator(self, step: int) -> np.random.Generator:
+        """The random numbers of a step."""
+        if step < 0:
+            raise UsageError(f"the step must be at least 0, not {step}")
+        return np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, step], np.uint64)))
+
 
 def turn(picture: np.ndarray, kind: int) -> np.ndarray:
     """A view of (h, w, c) under one of the eight symmetries of the square; bits: mirror, upside down, transpose."""
@@ -130,6 +145,8 @@ def turn(picture: np.ndarray, kind: int) -> np.ndarray:
 
 def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: int = 4) -> Iterator[Batch]:
     """Yields `batch(start)`, `batch(start + 1)`, ... before `stop` (None: for ever), made ahead by a thread.
+
+    Closes `batches` in the end.
 
     At most `depth` batches wait. An exception of the thread is raised here. The thread ends with the iterator: when it
     is exhausted, closed or collected.
@@ -166,8 +183,10 @@ def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: in
             yield batch
     finally:
         stopped.set()
+        batches.close()  # first: the thread may be waiting for what it makes
         thread.join()
 
 
-def _cut(picture: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
+def cut(picture: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
+    """The square of `size` at (top, left), as a view."""
     return picture[top : top + size, left : left + size]

@@ -162,20 +162,20 @@ def _decode(pair: PicturePair, expected: CachedPicture, scale: int) -> tuple[np.
     """HR uint8 (h, w, 3), cropped to a multiple of the scale, and its LR picture, read or made."""
     from snpe_srgan.imaging.bicubic import downscale
 
-    hr = _read(pair.hr)
+    hr = read_rgb(pair.hr)
     height, width = (side - side % scale for side in hr.shape[:2])
     # PNG may keep its EXIF orientation behind the pixels, where the header scan does not see it: turned is as good.
     if sorted((height, width)) != sorted((expected.height, expected.width)):
         raise InputError(f"its size is {hr.shape[0]}x{hr.shape[1]}, its header says otherwise", where=pair.hr)
     hr = np.ascontiguousarray(hr[:height, :width])
-    lr = downscale(hr, scale) if pair.lr is None else _read(pair.lr)
+    lr = downscale(hr, scale) if pair.lr is None else read_rgb(pair.lr)
     shape = (height // scale, width // scale, 3)
     if lr.shape != shape:
         raise InputError(f"LR is {lr.shape[0]}x{lr.shape[1]}, {shape[0]}x{shape[1]} is its HR / {scale}", where=pair.lr)
     return hr, np.ascontiguousarray(lr)
 
 
-def _read(path: Path) -> np.ndarray:
+def read_rgb(path: Path) -> np.ndarray:
     """A picture as uint8 (h, w, 3). 16-bit values are rounded: 65535 = 255 * 257."""
     from snpe_srgan.imaging.pictures import read_picture
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from snpe_srgan.config import Config, DataConfig
 from snpe_srgan.console import Output
+from snpe_srgan.data.batches import Batches
 from snpe_srgan.data.cache import Cache, prepare
+from snpe_srgan.data.degraded import DegradedBatches
 from snpe_srgan.data.plane import Plane, build_plane, find_plane
 from snpe_srgan.data.sample import make_sample
 from snpe_srgan.data.sources import find_pictures
@@ -64,6 +66,18 @@ def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
 
         output.note(f"teacher {teacher.file.path.name}: enlarging {len(cache)} training pictures with {session.engine}")
         return build_plane(cache, key, enlarge, progress=output.progress)
+
+
+def make_batches(
+    cache: Cache, data: DataConfig, *, batch_size: int, crop: int, seed: int, teacher: Plane | None
+) -> Batches:
+    """The sampler that a config's data section asks for."""
+    degradation = data.degradation
+    if degradation.preset == "bicubic":
+        return Batches(cache, batch_size=batch_size, crop=crop, augment=data.augment, seed=seed, teacher=teacher)
+    return DegradedBatches(
+        cache, degradation, batch_size=batch_size, crop=crop, augment=data.augment, seed=seed, teacher=teacher
+    )
 
 
 def content_key(cache: Cache) -> str:

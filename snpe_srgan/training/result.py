@@ -83,6 +83,8 @@ def save_generator(
         "initial": config.model.initial and short(config.model.initial),
         "stages": [dataclasses.asdict(stage) for stage in stages],
     }
+    if config.data.degradation.preset != "bicubic":
+        training["degradation"] = dataclasses.asdict(config.data.degradation)
     if config.training.expand:
         training["expand"] = config.training.expand
     if teachers:

@@ -112,6 +112,8 @@ def relevant(config: Config) -> dict[str, object]:
     """The part of a config that the trained weights depend on, as plain data."""
     plain = dataclasses.asdict(config)
     data = {k: plain["data"][k] for k in ("train", "crop", "batch_size", "augment")}
+    if plain["data"]["degradation"]["preset"] != "bicubic":
+        data["degradation"] = {k: v for k, v in plain["data"]["degradation"].items() if k != "workers"}
     for stage, typed in zip(plain["training"]["stages"], config.training.stages, strict=True):
         # What changes nothing is left out: runs from before there was such a key resume.
         if not typed.loss.distill.active:

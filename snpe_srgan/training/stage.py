@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.data.batches import Batches
 from snpe_srgan.errors import CheckFailed, InputError
 from snpe_srgan.training.checkpoint import Checkpoint, Progress, config_hash, save_checkpoint
-from snpe_srgan.training.input import stage_seed
+from snpe_srgan.training.input import make_batches, stage_seed
 from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
 from snpe_srgan.training.loop import Every, Hooks, Position, Report, run_stage
@@ -48,11 +47,11 @@ class StageRun:
         crop = self.stage.crop or config.data.crop
         own = saved if saved and saved.progress.stage == index else None
         before = None if own or saved is None else saved.arrays
-        self.batches = Batches(
+        self.batches = make_batches(
             run.cache,
+            config.data,
             batch_size=self.stage.batch_size or config.data.batch_size,
             crop=crop,
-            augment=config.data.augment,
             seed=stage_seed(config.seed, index),
             teacher=run.planes.get(self.stage.name),
         )
