@@ -45,6 +45,7 @@ _OPAQUE = ("JPEG", "BMP")
 _LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG's own limit is 65535, libjpeg's is this
 _LARGEST_FILE = {"BMP": (1 << 31) - 1024}
 _MOST_EXIF_IN_JPEG = 65533 - 6
+_ICC_PART = 65533 - 14  # of a colour profile in one segment of a JPEG, of which there are at most 255
 _USUAL_DPI = (72, 96)  # what programs write who know nothing: losing it loses nothing
 _STRIP = 1 << 20  # bytes
 _WEBP_A_PIXEL = 24  # bytes that libwebp takes while it works without loss
@@ -98,6 +99,8 @@ def _losses(kind: str, picture: Picture) -> list[str]:
             f"{kind} cannot say what {', '.join(metadata.unusual_colour)} said of the colours: they will look "
             "different; a .png keeps it"
         )
+    if kind == "JPEG" and len(metadata.icc_profile or b"") > 255 * _ICC_PART:
+        notes.append(f"a colour profile of {len(metadata.icc_profile)} bytes is too long for a JPEG and lost")
     if metadata.exif and kind in ("TIFF", "BMP"):
         notes.append(f"camera data (EXIF) are not kept in a {kind}")
     if metadata.exif and kind == "JPEG" and len(metadata.exif) > _MOST_EXIF_IN_JPEG:
@@ -112,8 +115,9 @@ def encoder_bytes(path: str | Path, *, pixels: int, channels: int) -> int:
     kind = output_format(path)
     if kind in ("PNG", "TIFF", "BMP"):
         return 1 << 26
-    copies = channels + (1 if channels == 1 else 4)  # of the strips joined, and of Pillow
-    return pixels * (copies + (_WEBP_A_PIXEL if kind == "WEBP" else 0))
+    if kind == "JPEG":
+        return pixels * 2 * channels  # the strips joined, and a file of noise
+    return pixels * (channels + 4 + _WEBP_A_PIXEL)
 
 
 def write_picture(
@@ -157,8 +161,10 @@ def _encode(file: BinaryIO, kind: str, picture: Picture, quality: int | None) ->
         _write_tiff(file, picture)
     elif kind == "BMP":
         _write_bmp(file, picture)
+    elif kind == "JPEG":
+        _write_jpeg(file, picture, quality)
     else:
-        _write_by_pillow(_OnlyWritable(file), kind, picture, quality)
+        _write_webp(_OnlyWritable(file), picture, quality)
 
 
 class _OnlyWritable:
@@ -199,30 +205,61 @@ def _grey_profile_without_grey(kind: str, picture: Picture) -> bool:
     return kind == "WEBP" and profile is not None and profile[16:20] == b"GRAY"
 
 
-def _write_by_pillow(file: _OnlyWritable, kind: str, picture: Picture, quality: int | None) -> None:
-    from PIL import Image
-
+def _joined(picture: Picture, kind: str) -> np.ndarray:
+    """uint8 `(h, w, 1..4)`, for encoders that want it all at once."""
     whole = np.empty((picture.height, picture.width, _channels(picture, kind)), np.uint8)
     at = 0
     for strip in _strips(picture, kind, _rows(picture)):
         whole[at : at + len(strip)] = strip
         at += len(strip)
+    return whole
+
+
+def _write_webp(file: _OnlyWritable, picture: Picture, quality: int | None) -> None:
+    from PIL import Image
+
+    whole = _joined(picture, "WEBP")
     image = Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
     del whole
     metadata, options = picture.metadata, {}
-    if metadata.icc_profile and not _grey_profile_without_grey(kind, picture):
+    if metadata.icc_profile and not _grey_profile_without_grey("WEBP", picture):
         options["icc_profile"] = metadata.icc_profile
-    if metadata.exif and not (kind == "JPEG" and len(metadata.exif) > _MOST_EXIF_IN_JPEG):
+    if metadata.exif:
         options["exif"] = b"Exif\0\0" + metadata.exif
-    if kind == "JPEG":
-        if metadata.resolution:
-            options["dpi"] = tuple(min(65535, max(1, round(value))) for value in metadata.resolution)
-        options |= {"quality": quality or 95, "subsampling": 0, "optimize": True}
-    else:
-        # exact: the colours under transparent pixels belong to the picture too
-        best = {"lossless": True, "exact": True, "method": 2, "quality": 50}  # here quality is effort, not loss
-        options |= best if quality is None else {"quality": quality}
-    image.save(file, format=kind, **options)
+    # exact: the colours under transparent pixels belong to the picture too
+    best = {"lossless": True, "exact": True, "method": 2, "quality": 50}  # here quality is effort, not loss
+    options |= best if quality is None else {"quality": quality}
+    image.save(file, format="WEBP", **options)
+
+
+def _write_jpeg(file: BinaryIO, picture: Picture, quality: int | None) -> None:
+    """The encoder's stream, with the segments that hold the metadata in place of its own first one."""
+    import imagecodecs
+
+    whole = picture.rgb if picture.bits == 8 and not picture.grey else _joined(picture, "JPEG")
+    grey = whole.shape[2] == 1
+    stream = memoryview(imagecodecs.jpeg8_encode(
+        whole[..., 0] if grey else np.ascontiguousarray(whole), level=quality or 95, optimize=True,
+        colorspace="GRAY" if grey else "RGB", outcolorspace="GRAY" if grey else "YCBCR", subsampling="444",
+    ))  # fmt: skip
+    start = 2  # behind the start marker
+    while bytes(stream[start : start + 2]) == b"\xff\xe0":
+        start += 2 + int.from_bytes(stream[start + 2 : start + 4], "big")
+    file.write(b"\xff\xd8")
+    metadata = picture.metadata
+    across, down = (min(65535, max(1, round(value))) for value in metadata.resolution or (1, 1))
+    _segment(file, 0xE0, b"JFIF\0" + struct.pack(">HBHHBB", 0x0102, bool(metadata.resolution), across, down, 0, 0))
+    if metadata.exif and len(metadata.exif) <= _MOST_EXIF_IN_JPEG:
+        _segment(file, 0xE1, b"Exif\0\0" + metadata.exif)
+    profile = metadata.icc_profile or b""
+    parts = [profile[at : at + _ICC_PART] for at in range(0, len(profile), _ICC_PART)]
+    for number, part in enumerate(parts if len(parts) < 256 else (), 1):
+        _segment(file, 0xE2, b"ICC_PROFILE\0" + bytes([number, len(parts)]) + part)
+    file.write(stream[start:])
+
+
+def _segment(file: BinaryIO, marker: int, body: bytes) -> None:
+    file.write(struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body)
 
 
 def _write_tiff(file: BinaryIO, picture: Picture) -> None:
