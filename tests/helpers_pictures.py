@@ -1,4 +1,4 @@
-"""Picture files written by their specifications, byte by byte: what a reader is held to must not come from its own library."""
+"""Picture files written by their specifications, byte by byte: a reader is not held to its own library's writer."""
 
 from __future__ import annotations
 
