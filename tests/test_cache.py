@@ -179,7 +179,7 @@ def test_lr_of_the_wrong_size_is_named(tmp_path):
     for name, size in (("HR/a.png", (32, 32)), ("LRx4/a.png", (9, 8))):
         (tmp_path / name).parent.mkdir()
         Image.new("RGB", size).save(tmp_path / name)
-    with pytest.raises(InputError, match=r"8x9.*8x8"):
+    with pytest.raises(InputError, match=r"8x9.*32x32"):
         prepare(find_pictures(tmp_path), tmp_path / "cache", scale=4)
 
 

@@ -170,17 +170,24 @@ def unfinished(folder: str | os.PathLike) -> Iterator[None]:
     nothing in its way. Files that were there before, and were replaced, stay as they are.
     """
     folder = Path(folder)
+    new = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise os_error(error, folder, "create the folder") from error
-    with staging(folder) as work:
-        journal = _Journal(folder, work)
-        _journals.append(journal)
-        try:
-            yield
-        except BaseException:
-            _undo(journal.entries, journal.folder)
-            raise
-        finally:
-            _journals.remove(journal)
+    try:
+        with staging(folder) as work:
+            journal = _Journal(folder, work)
+            _journals.append(journal)
+            try:
+                yield
+            except BaseException:
+                _undo(journal.entries, journal.folder)
+                raise
+            finally:
+                _journals.remove(journal)
+    except BaseException:
+        with contextlib.suppress(OSError):  # one that holds something by now stays
+            for place in new:
+                place.rmdir()
+        raise

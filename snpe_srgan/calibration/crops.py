@@ -4,8 +4,8 @@
     crops.arrays[0]            # (1, 48, 48, 3) float32 in [0, 1]
 
 A source is a folder, glob or picture, 'sample', or 'synthetic' (drawn, see `synthetic`). Pictures are HR and are
-brought to LR size by MATLAB's bicubic, as training does (a folder with LR beside HR, like `Set5/HR` + `Set5/LRx4`,
-gives its own LR); with `lr=True` they are taken as they are.
+brought to LR size by MATLAB's bicubic, as training does (a data set that has LR, see imaging/layout.py, gives its own);
+with `lr=True` they are taken as they are.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
 from snpe_srgan.imaging.colour import pixels_to_lr
-from snpe_srgan.imaging.pictures import list_pictures, read_picture
-from snpe_srgan.metrics.dataset import find_evaluation_set
+from snpe_srgan.imaging.finder import find_pictures
+from snpe_srgan.imaging.pairs import find_set, fit_pair
+from snpe_srgan.imaging.pictures import read_picture
 
 SIZE = 48  # LR pixels: the 16 x 64 network keeps 160 MB of tensors for it
 SMALLEST = 8  # of a side; less than that is hardly anything but border
+Pictures = str | os.PathLike | PicturePair  # what crops are cut from: see the top
 SAMPLE, SYNTHETIC, NONE = "sample", "synthetic", "none"
 
 
@@ -49,10 +52,11 @@ class _Source:
     name: str
     load: Callable[[], np.ndarray]  # uint8 or uint16 (h, w, 3) at LR size
     path: Path | None = None  # of the HR picture
+    has_lr: bool = False
 
 
 def calibration_crops(
-    sources: Sequence[str | os.PathLike],
+    sources: Sequence[Pictures],
     *,
     scale: int,
     count: int = 16,
@@ -73,87 +77,96 @@ def calibration_crops(
 
         return synthetic_crops(scale=scale, count=count, size=size, seed=part[0])
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
-        found = [s for source in sources for s in _find(source, scale, lr, Path(scratch))]
+        said: list[str] = []
+        found = [s for source in sources for s in _find(source, scale, lr, Path(scratch), said)]
         if len(found) < part[1]:
             raise InputError(
                 f"{len(found)} picture cannot be divided into {part[1]} parts", where=_place(sources[0]),
                 hint="name more pictures",
             )  # fmt: skip
         found = found[part[0] :: part[1]]
-        how = "LR" if lr else "HR, made LR by MATLAB-compatible bicubic"
-        origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({how})"
+        origin = f"{', '.join(dict.fromkeys(_place(s) for s in sources))} ({_how(found, lr)})"
         crops = _cut(found, count, size, origin)
     from snpe_srgan.calibration.synthetic import calm_crops
 
     # 16 photographs may hold no sky and no wall: there the smallest shift shows, and nothing else would teach it.
     side = max(max(crop.shape[1:3]) for crop in crops.arrays)
-    return replace(crops, calm=calm_crops(scale=scale, size=side))
+    return replace(crops, notes=(*said, *crops.notes), calm=calm_crops(scale=scale, size=side))
 
 
-def is_drawn(sources: Sequence[str | os.PathLike]) -> bool:
+def is_drawn(sources: Sequence[Pictures]) -> bool:
     """Whether the pictures are to be drawn; `UsageError` when others are named beside."""
     return _alone(sources, SYNTHETIC)
 
 
-def is_nothing(sources: Sequence[str | os.PathLike]) -> bool:
+def is_nothing(sources: Sequence[Pictures]) -> bool:
     """Whether there are no pictures at all, drawn or photographed; `UsageError` when others are named beside."""
     return _alone(sources, NONE)
 
 
-def _alone(sources: Sequence[str | os.PathLike], word: str) -> bool:
+def _alone(sources: Sequence[Pictures], word: str) -> bool:
     named = any(str(s) == word and not Path(s).exists() for s in sources)
     if named and len(sources) > 1:
         raise UsageError(f"'{word}' and other calibration pictures exclude each other", where="--calibration")
     return named
 
 
-def check_sources(sources: Sequence[str | os.PathLike]) -> None:
+def check_sources(sources: Sequence[Pictures]) -> None:
     """`InputError` for pictures that are not there, told before anything slow is done for them."""
     for source in () if is_drawn(sources) or is_nothing(sources) else sources:
-        if str(source) != SAMPLE and not Path(source).exists():
-            list_pictures(source)
+        if not isinstance(source, PicturePair) and str(source) != SAMPLE:
+            find_pictures(source, deep=True)
 
 
-def hr_pictures(sources: Sequence[str | os.PathLike], *, scale: int, most: int) -> list[np.ndarray]:
+def hr_pictures(sources: Sequence[Pictures], *, scale: int, most: int) -> list[np.ndarray]:
     """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
     with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
-        paths = [s.path for source in sources for s in _find(source, scale, False, Path(scratch))]
+        paths = [s.path for source in sources for s in _find(source, scale, False, Path(scratch), [])]
         step = max(1, -(-len(paths) // most))
         pictures = [read_picture(path).rgb for path in paths[::step]]
     return [p if p.dtype == np.uint8 else (p // 257).astype(np.uint8) for p in pictures]
 
 
-def _place(source: str | os.PathLike) -> str:
+def _place(source: Pictures) -> str:
     """A source without the machine's folders: the last two parts of a folder's path, a picture's by its folder."""
-    path = Path(source)
+    path = source.hr if isinstance(source, PicturePair) else Path(source)
     return "/".join((path.parent if path.is_file() else path).parts[-2:])
 
 
-def _find(source: str | os.PathLike, scale: int, lr: bool, scratch: Path) -> list[_Source]:
+def _find(source: Pictures, scale: int, lr: bool, scratch: Path, notes: list[str]) -> list[_Source]:
+    if isinstance(source, PicturePair):
+        return [_of_pair(source.hr, source.lr, scale)]
     if str(source) == SAMPLE and not Path(source).exists():
         from snpe_srgan.data.sample import make_sample
 
-        root = make_sample(scratch / SAMPLE).root
-        return _find(root / "DIV2K_train_HR", scale, False, scratch)
+        source = make_sample(scratch / SAMPLE).root
+        return [_of_pair(f.hr, f.lr, scale) for f in find_set(source, scale=scale, splits=("train",)).files]
     if lr:
-        return [_Source(str(p), lambda p=p: read_picture(p).rgb) for p in list_pictures(source)]
-    if (Path(source) / "DIV2K_train_HR").is_dir():  # a whole DIV2K-shaped set: its training half
-        source = Path(source) / "DIV2K_train_HR"
-    try:
-        pairs = find_evaluation_set(source, scale=scale).files
-    except InputError as error:
-        if Path(source).is_dir() and any(p.is_dir() for p in Path(source).iterdir()):
-            folders = ", ".join(sorted(p.name for p in Path(source).iterdir() if p.is_dir())[:5])
-            raise InputError(error.what, where=error.where, hint=f"there are folders in it: {folders}") from error
-        raise
-    return [_Source(str(p.hr_path), lambda p=p: _lr_pixels(p, scale), p.hr_path) for p in pairs]
+        found = find_pictures(source, deep=True)
+        notes += filter(None, [found.passed.line()])
+        return [_Source(str(p), lambda p=p: read_picture(p).rgb) for p in found.pictures]
+    data = find_set(source, scale=scale, splits=("train", "valid", "test"))
+    notes += (f"{data.name}: {remark}" for remark in data.remarks)
+    return [_of_pair(f.hr, f.lr, scale) for f in data.files]
 
 
-def _lr_pixels(pair, scale: int) -> np.ndarray:
-    if pair.lr_path is not None:
-        return read_picture(pair.lr_path).rgb
-    hr = read_picture(pair.hr_path).rgb
-    return downscale(modcrop(hr, scale), scale) if min(hr.shape[:2]) >= scale else hr[:0]
+def _of_pair(hr: Path, lr: Path | None, scale: int) -> _Source:
+    return _Source(str(hr), lambda: _lr_pixels(hr, lr, scale), hr, lr is not None)
+
+
+def _lr_pixels(hr: Path, lr: Path | None, scale: int) -> np.ndarray:
+    pixels = read_picture(hr).rgb
+    if lr is not None:
+        return fit_pair(pixels, read_picture(lr).rgb, scale=scale, hr_path=hr, lr_path=lr)[1]
+    return downscale(modcrop(pixels, scale), scale) if min(pixels.shape[:2]) >= scale else pixels[:0]
+
+
+def _how(found: Sequence[_Source], lr: bool) -> str:
+    read = sum(source.has_lr for source in found)
+    if lr or read == len(found):
+        return "LR" if lr else "LR read from files"
+    made = "HR, made LR by MATLAB-compatible bicubic"
+    return f"{made}; LR of {read} read from files" if read else made
 
 
 def _cut(found: list[_Source], count: int, size: int, origin: str) -> Crops:

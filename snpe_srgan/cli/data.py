@@ -96,9 +96,13 @@ def prepare(output, sources, split, scale, crop, root, out):
     from snpe_srgan.data.cache import prepare as prepare_cache
     from snpe_srgan.data.sources import find_pictures
 
-    pairs = find_pictures(list(sources), root=root, split=split, scale=int(scale))
+    said: list[str] = []
+    pairs = find_pictures(list(sources), root=root, split=split, scale=int(scale), say=said.append)
+    for line in said:
+        output.note(line)
     cache = prepare_cache(pairs, out, scale=int(scale), min_size=crop, progress=output.progress)
-    result = {"folder": cache.folder, "pictures": len(cache), "scale": cache.scale, "hr_pixels": cache.pixels}
+    result = {"folder": cache.folder, "pictures": len(cache), "scale": cache.scale, "hr_pixels": cache.pixels,
+              "lr_from_files": sum(pair.lr is not None for pair in pairs), "remarks": said}  # fmt: skip
     text = f"{cache.folder}: {len(cache)} pictures, {cache.pixels / 1e6:.1f} megapixels, x{cache.scale}"
     output.result(result, text=text)
 
@@ -146,6 +150,7 @@ def info(output, source, split, scale, root):
         f"{found.source}: {found.pictures} pictures, {found.megapixels:.1f} megapixels ({kinds})",
         f"smallest {found.smallest}, largest {found.largest} (height x width)",
         f"LR pictures: {found.with_lr} from files, {found.pictures - found.with_lr} to be made by bicubic",
+        *found.remarks,
         f"cache: {found.cache or 'not made yet'}",
         *(f"unreadable: {name}" for name in found.unreadable),
     ]

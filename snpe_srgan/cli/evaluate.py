@@ -67,7 +67,8 @@ def command(
             stack.enter_context(unfinished(save_images))
         results = []
         for data, saver in zip(sets, savers, strict=True):
-            output.note(data.describe())
+            for line in (data.describe(), *data.remarks):
+                output.note(line)
             results.append(
                 evaluate(
                     session, data, protocol=chosen, limit=limit, tile=tile, perceptual=distance, save=saver,

@@ -89,7 +89,7 @@ def plan_tuning(
     require_writable(run_dir)
     check_claim(run_dir, resume=resume, overwrite=overwrite, keep=networks.files)
     training_cache(untrained, output)  # decoded once: the training finds it
-    validation_pairs(untrained)
+    validation_pairs(untrained, output)
     model = ModelConfig(name=graph.network, scale=graph.scale, options={}, initial=str(initial))
     return Tuning(replace(config, model=model), run_dir, resume, overwrite and not resume)
 

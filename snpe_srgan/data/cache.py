@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import make_folder, os_error, write_json
+from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json
 from snpe_srgan.data.headers import read_header
 from snpe_srgan.data.progress import bar
 from snpe_srgan.data.sources import PicturePair
@@ -69,6 +69,9 @@ def prepare(
     key = _key(pairs, scale)
     folder = Path(cache_folder) / key
     cache = find_cache(pairs, cache_folder, scale=scale)
+    if cache is not None:
+        with contextlib.suppress(OSError):
+            (folder / JOURNAL).unlink(missing_ok=True)  # of a run that was killed with the cache in place
     if cache is None:
         cache = _build(pairs, folder, key, scale, min_size, workers or os.cpu_count() or 1, progress)
     require_size(cache.pictures, min_size)
@@ -100,7 +103,7 @@ def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: in
         rows = [[p.name, p.height, p.width, p.crc] for p in pictures]
         write_json(part / INDEX, {"version": VERSION, "key": key, "scale": scale, "pictures": rows}, overwrite=True)
         if folder.exists() and _open_if_whole(folder) is None:
-            shutil.rmtree(folder)  # damaged; it holds nothing that is not in the pictures
+            remove(folder)  # damaged; it holds nothing that is not in the pictures
         os.replace(part, folder)
     except (OSError, InputError) as error:
         cache = _open_if_whole(folder)
@@ -161,18 +164,18 @@ def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, progress:
 def _decode(pair: PicturePair, expected: CachedPicture, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """HR uint8 (h, w, 3), cropped to a multiple of the scale, and its LR picture, read or made."""
     from snpe_srgan.imaging.bicubic import downscale
+    from snpe_srgan.imaging.pairs import fit_pair
 
     hr = read_rgb(pair.hr)
     height, width = (side - side % scale for side in hr.shape[:2])
     # PNG may keep its EXIF orientation behind the pixels, where the header scan does not see it: turned is as good.
     if sorted((height, width)) != sorted((expected.height, expected.width)):
         raise InputError(f"its size is {hr.shape[0]}x{hr.shape[1]}, its header says otherwise", where=pair.hr)
-    hr = np.ascontiguousarray(hr[:height, :width])
-    lr = downscale(hr, scale) if pair.lr is None else read_rgb(pair.lr)
-    shape = (height // scale, width // scale, 3)
-    if lr.shape != shape:
-        raise InputError(f"LR is {lr.shape[0]}x{lr.shape[1]}, {shape[0]}x{shape[1]} is its HR / {scale}", where=pair.lr)
-    return hr, np.ascontiguousarray(lr)
+    if pair.lr is None:
+        hr = np.ascontiguousarray(hr[:height, :width])
+        return hr, np.ascontiguousarray(downscale(hr, scale))
+    hr, lr = fit_pair(hr, read_rgb(pair.lr), scale=scale, hr_path=pair.hr, lr_path=pair.lr)
+    return np.ascontiguousarray(hr), np.ascontiguousarray(lr)
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -27,6 +27,7 @@ class SourceInfo:
     kinds: dict[str, int]  # '8-bit RGB' -> pictures
     unreadable: list[str]
     cache: Path | None  # the finished cache of these pictures
+    remarks: tuple[str, ...] = ()  # where LR comes from, what was passed over
 
 
 def describe(source: str | os.PathLike, *, root: str | os.PathLike, split: str, scale: int) -> SourceInfo:
@@ -35,7 +36,8 @@ def describe(source: str | os.PathLike, *, root: str | os.PathLike, split: str, 
         cache = open_cache(source)
         sizes = [(p.height, p.width) for p in cache.pictures]
         return _summary(source, sizes, len(cache), collections.Counter({"8-bit RGB": len(cache)}), [], cache.folder)
-    pairs = find_pictures(source, root=root, split=split, scale=scale)
+    remarks: list[str] = []
+    pairs = find_pictures(source, root=root, split=split, scale=scale, say=remarks.append)
     sizes, kinds, bad = [], collections.Counter(), []
     for pair in pairs:
         try:
@@ -48,10 +50,11 @@ def describe(source: str | os.PathLike, *, root: str | os.PathLike, split: str, 
     if not sizes:
         raise InputError("none of the pictures can be read", where=name_some(bad))
     cache = find_cache(pairs, Path(root) / "cache", scale=scale)
-    return _summary(source, sizes, sum(p.lr is not None for p in pairs), kinds, bad, cache and cache.folder)
+    with_lr = sum(p.lr is not None for p in pairs)
+    return _summary(source, sizes, with_lr, kinds, bad, cache and cache.folder, tuple(remarks))
 
 
-def _summary(source, sizes, with_lr, kinds, bad, cache) -> SourceInfo:
+def _summary(source, sizes, with_lr, kinds, bad, cache, remarks=()) -> SourceInfo:
     ordered = sorted(sizes, key=lambda size: (min(size), max(size)))
     return SourceInfo(
         source=str(source),
@@ -63,4 +66,5 @@ def _summary(source, sizes, with_lr, kinds, bad, cache) -> SourceInfo:
         kinds=dict(kinds.most_common()),
         unreadable=bad,
         cache=cache,
+        remarks=remarks,
     )

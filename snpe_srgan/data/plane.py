@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import make_folder, os_error, read_json, write_json
+from snpe_srgan.artifacts.files import make_folder, os_error, read_json, remove, write_json
 from snpe_srgan.data.cache import JOURNAL, read_journal, require_space
 from snpe_srgan.data.progress import bar
 from snpe_srgan.data.stored import INDEX, Cache
@@ -71,7 +71,7 @@ def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, progress: bool = Fa
         _enlarge_all(cache, part, enlarge, progress)
         write_json(part / INDEX, _index(cache, key), overwrite=True)
         if folder.exists() and find_plane(cache, key) is None:
-            shutil.rmtree(folder)  # damaged
+            remove(folder)  # damaged
         os.replace(part, folder)
     except OSError as error:
         if find_plane(cache, key) is None:

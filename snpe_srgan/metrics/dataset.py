@@ -1,17 +1,15 @@
-"""Evaluation sets: pairs of HR and LR pictures, found by how their folder is laid out.
+"""Evaluation sets: pairs of HR and LR pictures, decoded one at a time.
 
-| folder | LR |
-|---|---|
-| `Set5/HR` + `Set5/LRx4` (or `Set5/LR_bicubic/X4`) | read from it |
-| DIV2K: `DIV2K_valid_HR/0801.png` + `DIV2K_valid_LR_bicubic/X4/0801x4.png`, the parent or the HR folder named | read |
-| `Set5/HR` alone, or any folder, glob or file of pictures | MATLAB-compatible bicubic of HR, cropped to fit |
+    for pair in find_evaluation_set("Set5", scale=4): pair.hr, pair.lr
 
-A set is either read or made as a whole: one missing LR picture is an error, never quietly replaced.
+Which folders are LR is told in imaging/layout.py. A set is either read or made as a whole: one missing LR picture is an
+error, never quietly replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,8 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
 from snpe_srgan.imaging.colour import to_uint8
-from snpe_srgan.imaging.pictures import Picture, list_pictures, read_picture
+from snpe_srgan.imaging.pairs import find_set, fit_pair
+from snpe_srgan.imaging.pictures import Picture, read_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +52,8 @@ class PairFiles:
             hr = modcrop(hr, self.scale)
             return Pair(self.name, hr, downscale(hr, self.scale), picture.grey)
         lr = _pixels(read_picture(self.lr_path))
-        height, width = lr.shape[0] * self.scale, lr.shape[1] * self.scale
-        surplus = (hr.shape[0] - height, hr.shape[1] - width)
-        if min(surplus) < 0 or max(surplus) >= self.scale:
-            raise InputError(
-                f"LR of {lr.shape[0]}x{lr.shape[1]} does not belong to HR of {hr.shape[0]}x{hr.shape[1]} "
-                f"at scale {self.scale}",
-                where=self.lr_path,
-                hint=f"remove or rename {self.lr_path.parent} to have LR made from HR",
-            )
-        return Pair(self.name, hr[:height, :width], lr, picture.grey)
+        hr, lr = fit_pair(hr, lr, scale=self.scale, hr_path=self.hr_path, lr_path=self.lr_path)
+        return Pair(self.name, hr, lr, picture.grey)
 
 
 @dataclass(frozen=True)
@@ -71,12 +62,14 @@ class EvaluationSet:
 
     Attributes:
         origin: one line that says where LR came from; it belongs beside every number.
+        remarks: lines on what in the folder was not used.
     """
 
     name: str
     scale: int
     files: tuple[PairFiles, ...]
     origin: str
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -89,49 +82,19 @@ class EvaluationSet:
         return f"{self.name}: {pictures}, x{self.scale}, {self.origin}"
 
 
-def find_evaluation_set(path: str | Path, *, scale: int, name: str | None = None) -> EvaluationSet:
-    """The evaluation set in a folder of one of the layouts above (or a glob, or one picture)."""
+def find_evaluation_set(
+    path: str | os.PathLike, *, scale: int, name: str | None = None, splits: Sequence[str] = ("valid", "test")
+) -> EvaluationSet:
+    """The evaluation set in a folder, or the pictures of a glob or file (see `imaging.pairs.find_set`).
+
+    Args:
+        splits: which half is wanted of a set that has halves: the first of these that it has.
+    """
     if scale < 1:
         raise InputError(f"the scale must be a whole number from 1 on, not {scale}")
-    hr_source, lr_folder, own_name = _layout(Path(path), scale)
-    hr_paths = list_pictures(hr_source)
-    lr_paths: list[Path | None] = [None] * len(hr_paths)
-    origin = "LR made from HR by MATLAB-compatible bicubic"
-    if lr_folder is not None:
-        known = {lr.stem: lr for lr in list_pictures(lr_folder)}
-        lr_paths = [_partner(hr, known, lr_folder, scale) for hr in hr_paths]
-        origin = f"LR read from {lr_folder.relative_to(lr_folder.parents[1])}"
-    pairs = zip(hr_paths, lr_paths, strict=True)
-    files = tuple(PairFiles(hr.stem, hr, lr, scale) for hr, lr in pairs)
-    return EvaluationSet(name or own_name, scale, files, origin)
-
-
-def _layout(path: Path, scale: int) -> tuple[Path, Path | None, str]:
-    """HR folder (or glob), LR folder if there is one, and the set's name."""
-    if path.name == "HR" and path.is_dir():
-        path = path.resolve().parent
-    if (path / "HR").is_dir():
-        return path / "HR", _first_folder(path / f"LRx{scale}", path / "LR_bicubic" / f"X{scale}"), path.resolve().name
-    hr = _first_folder(path / "DIV2K_valid_HR") or path
-    if hr.name.startswith("DIV2K_") and hr.name.endswith("_HR"):
-        lr = hr.parent / f"{hr.name.removesuffix('HR')}LR_bicubic" / f"X{scale}"
-        return hr, _first_folder(lr), hr.name.removesuffix("_HR")
-    return path, None, path.resolve().name if path.is_dir() else path.stem
-
-
-def _first_folder(*folders: Path) -> Path | None:
-    return next((folder for folder in folders if folder.is_dir()), None)
-
-
-def _partner(hr: Path, known: dict[str, Path], folder: Path, scale: int) -> Path:
-    for stem in (hr.stem, f"{hr.stem}x{scale}"):
-        if stem in known:
-            return known[stem]
-    raise InputError(
-        f"no LR picture for {hr.name}",
-        where=folder,
-        hint=f"add {hr.stem}x{scale}.png, or rename the folder to have LR made from HR",
-    )
+    found = find_set(path, scale=scale, splits=splits)
+    files = tuple(PairFiles(f.name, f.hr, f.lr, scale) for f in found.files)
+    return EvaluationSet(name or found.name, scale, files, found.origin, found.remarks)
 
 
 def _pixels(picture: Picture) -> np.ndarray:

@@ -67,6 +67,7 @@ class Evaluation:
     bicubic: Score
     remark: str | None = None
     perceptual: Perceptual | None = None
+    passed_over: tuple[str, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -132,6 +133,7 @@ def evaluate(
         bicubic=mean_score([row.bicubic for row in rows]),
         remark=f"{len(inexact)} of {total} pictures not run as a whole; the first: {inexact[0]}" if inexact else None,
         perceptual=perceptual and _summary(perceptual, [row.perceptual for row in rows]),
+        passed_over=dataset.remarks,
     )
 
 

@@ -35,4 +35,3 @@ def activations(
             inputs = [values[name] for name in layer.inputs]
             values[layer.name] = OPERATORS[layer.kind].tensorflow(layer, arrays, inputs, None)
     return [values[name] for name in wanted]
-

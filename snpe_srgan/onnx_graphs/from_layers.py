@@ -132,4 +132,3 @@ def to_onnx(
     properties = {"scale": graph.scale, "network": graph.network, "receptive_radius": radius}
     helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
     return model
-

@@ -9,12 +9,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import write_bytes
 from snpe_srgan.artifacts.run_files import Files
 from snpe_srgan.config import ConvertConfig
+from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.toolchains.snpe.release import QAIRT
 from snpe_srgan.toolchains.snpe.sdk import find_sdk
 from snpe_srgan.zoo.resolve import resolve
@@ -30,7 +30,7 @@ def convert_by_sdk(files: Files, config: ConvertConfig, *, say: Callable[[str], 
 
 
 def quantize_by_sdk(
-    files: Files, config: ConvertConfig, pictures: Sequence[Path], *, count: int, say: Callable[[str], None]
+    files: Files, config: ConvertConfig, pictures: Sequence[PicturePair], *, count: int, say: Callable[[str], None]
 ) -> None:
     """`generator_<recipe>.dlc` with the encodings that lie beside `generator_<recipe>.onnx`."""
     from snpe_srgan.stages.quantize_sdk import quantize_with_sdk

@@ -93,15 +93,16 @@ def _compress(config: Config, files: Files, output: Output, resumed: bool) -> No
     wanted = config.compress
     tuned = wanted.finetune and replace(config, training=wanted.finetune)
     pairs = find_pictures(
-        wanted.calibration or config.data.train, root=config.data.root, split="train", scale=config.model.scale
-    )
+        wanted.calibration or config.data.train, root=config.data.root, split="train", scale=config.model.scale,
+        say=output.note,
+    )  # fmt: skip
     result = compress_model(
         files.npz,
         files.folder,
         target=wanted.target,
         strategy=wanted.strategy,
         multiple=wanted.multiple,
-        calibration=[pair.hr for pair in pairs],
+        calibration=pairs,
         count=wanted.count,
         finetune=tuned,
         resume=resumed and tuned is not None,
@@ -182,13 +183,13 @@ def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> No
     from snpe_srgan.stages.quantize import quantize_model
 
     wanted = config.quantize.calibration or config.data.train
-    pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale)
-    pictures, by_sdk = [pair.hr for pair in pairs], config.convert.toolchain == "snpe"
+    pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale, say=output.note)
+    by_sdk = config.convert.toolchain == "snpe"
     quantize_model(
         files.onnx,
         files.folder,
         recipe=config.quantize.recipe,
-        calibration=pictures,
+        calibration=pairs,
         count=config.quantize.count,
         input_size=config.convert.size,
         soc=config.convert.soc,
@@ -199,7 +200,7 @@ def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> No
     if by_sdk:
         from snpe_srgan.pipeline.sdk import quantize_by_sdk
 
-        quantize_by_sdk(files, config.convert, pictures, count=config.quantize.count, say=output.note)
+        quantize_by_sdk(files, config.convert, pairs, count=config.quantize.count, say=output.note)
 
 
 def _run(config: Config, files: Files, output: Output, resumed: bool) -> None:

@@ -15,6 +15,7 @@ from snpe_srgan.data.degraded import DegradedBatches
 from snpe_srgan.data.plane import Plane, build_plane, find_plane
 from snpe_srgan.data.sample import make_sample
 from snpe_srgan.data.sources import find_pictures
+from snpe_srgan.imaging.pairs import distinct_names
 from snpe_srgan.metrics.dataset import Pair, PairFiles
 from snpe_srgan.training.networks import Teacher
 
@@ -24,18 +25,19 @@ def training_cache(config: Config, output: Output) -> Cache:
     data, scale = config.data, config.model.scale
     _ensure_sample(data, data.train, scale)
     crop = max(stage.crop or data.crop for stage in config.training.stages)
-    pairs = find_pictures(data.train, root=data.root, split="train", scale=scale)
+    pairs = find_pictures(data.train, root=data.root, split="train", scale=scale, say=output.note)
     return prepare(pairs, Path(data.root) / "cache", scale=scale, min_size=crop, progress=output.progress)
 
 
-def validation_pairs(config: Config) -> list[Pair]:
+def validation_pairs(config: Config, output: Output) -> list[Pair]:
     """The first `valid_limit` validation pictures, decoded; none with a limit of 0."""
     data, scale = config.data, config.model.scale
     if not data.valid_limit:
         return []
     _ensure_sample(data, data.valid, scale)
-    pairs = find_pictures(data.valid, root=data.root, split="valid", scale=scale)[: data.valid_limit]
-    return [PairFiles(pair.hr.stem, pair.hr, pair.lr, scale).load() for pair in pairs]
+    pairs = find_pictures(data.valid, root=data.root, split="valid", scale=scale, say=output.note)[: data.valid_limit]
+    names = distinct_names([pair.hr for pair in pairs])
+    return [PairFiles(n, pair.hr, pair.lr, scale).load() for n, pair in zip(names, pairs, strict=True)]
 
 
 def _ensure_sample(data: DataConfig, specs: list[str], scale: int) -> None:

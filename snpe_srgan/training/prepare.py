@@ -81,7 +81,7 @@ def prepare_run(
             "the training pictures are not those the run began with", where=", ".join(config.data.train),
             hint="put them back, or start anew with --overwrite or another --run-dir",
         )  # fmt: skip
-    pairs = validation_pairs(config) if distribution.is_chief else []
+    pairs = validation_pairs(config, output) if distribution.is_chief else []
     features = {
         stage.name: load_feature_network(
             wanted.network, wanted.layers, weights=wanted.weights, activation=wanted.activation
