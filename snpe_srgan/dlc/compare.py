@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,17 @@ class Comparison:
         return not (self.file or self.added or self.removed or self.changed)
 
 
+Stored = Mapping[str, Tensor]
+
+
 def compare(first: Dlc, second: Dlc) -> Comparison:
     a, b = describe(first), describe(second)
     pairs = _pairs(a.layers, b.layers)
     matched = {id(layer) for pair in pairs for layer in pair}
-    stored = [dlc.graphs[0].tensors for dlc in (first, second)]
+    tensors, others = (dlc.graphs[0].tensors for dlc in (first, second))
     changed = []
     for one, other in pairs:
-        differences = tuple(_layer(one, other, *stored))
+        differences = tuple(_layer(one, other, tensors, others))
         if differences:
             changed.append(LayerChange(one.name, differences))
     return Comparison(
@@ -118,7 +121,7 @@ def _file(a: DlcSummary, b: DlcSummary) -> Iterator[Difference]:
             yield Difference(what, value(a), value(b))
 
 
-def _layer(a: LayerSummary, b: LayerSummary, stored_a: dict, stored_b: dict) -> Iterator[Difference]:
+def _layer(a: LayerSummary, b: LayerSummary, stored_a: Stored, stored_b: Stored) -> Iterator[Difference]:
     inputs = [tuple(n for n in layer.inputs if not _is_stored(n, t)) for layer, t in ((a, stored_a), (b, stored_b))]
     if inputs[0] != inputs[1]:
         yield Difference("inputs", *inputs)
@@ -137,11 +140,11 @@ def _layer(a: LayerSummary, b: LayerSummary, stored_a: dict, stored_b: dict) -> 
             yield Difference(f"values of {one.name}", "", f"apart by up to {largest:.4g}")
 
 
-def _stored(layer: LayerSummary, tensors: dict[str, Tensor]) -> list[Tensor]:
+def _stored(layer: LayerSummary, tensors: Stored) -> list[Tensor]:
     return [tensors[name] for name in dict.fromkeys(layer.inputs) if _is_stored(name, tensors)]
 
 
-def _is_stored(name: str, tensors: dict[str, Tensor]) -> bool:
+def _is_stored(name: str, tensors: Stored) -> bool:
     return name in tensors and tensors[name].role == "static"
 
 
@@ -161,10 +164,10 @@ def _reals(tensor: Tensor) -> np.ndarray:
         raise InputError(f"tensor '{tensor.name}' does not hold numbers: {tensor.dtype}")
     if encoding is None:
         return data.astype(np.float64)
-    shape = [1] * data.ndim
-    if encoding.axis is not None:
-        shape[encoding.axis] = -1
-    if math.prod(shape) == 1 or data.shape[encoding.axis] == len(encoding.scale):
+    shape, axis = [1] * data.ndim, encoding.axis
+    if axis is not None:
+        shape[axis] = -1
+    if axis is None or math.prod(shape) == 1 or data.shape[axis] == len(encoding.scale):
         return (data + encoding.offset.astype(np.float64).reshape(shape)) * encoding.scale.reshape(shape)
     raise InputError(f"the .dlc is damaged: tensor '{tensor.name}' has {len(encoding.scale)} scales")
 

@@ -169,7 +169,9 @@ def _port(tensor: Tensor) -> Port:
 
 
 def _encoding(tensor: Tensor) -> EncodingSummary | None:
-    return summarize(tensor.encoding, signed=tensor.dtype.startswith("s")) if tensor.quantized else None
+    if tensor.encoding is None or not tensor.quantized:
+        return None
+    return summarize(tensor.encoding, signed=tensor.dtype.startswith("s"))
 
 
 def summarize(encoding: Encoding, *, signed: bool) -> EncodingSummary:

@@ -85,6 +85,10 @@ class Tensor:
         return np.frombuffer(self._bytes, kind).reshape(self.dims)
 
 
+# Of an attribute: numbers, texts and small stored tensors (format 4), or tuples and dicts (format 3).
+Value = int | float | str | tuple | dict | Tensor
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator; `attributes` are numbers, strings, and small stored tensors (format 4) or tuples and dicts (3)."""
@@ -93,7 +97,7 @@ class Node:
     type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, int | float | str | tuple | dict | Tensor]
+    attributes: Mapping[str, Value]
 
 
 @dataclass(frozen=True)

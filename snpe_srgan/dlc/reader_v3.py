@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from snpe_srgan.dlc.flatbuffer import Buffer, Table
-from snpe_srgan.dlc.model import Encoding, Graph, Node, Tensor
+from snpe_srgan.dlc.model import Encoding, Graph, Node, Tensor, Value
 
 MAX_DEPTH = 12  # of attributes within attributes; real files have 4
 MAX_RANK = 8
@@ -69,14 +69,14 @@ def _with_outputs(tensors: dict[str, Tensor], nodes: Iterable[Node]) -> dict[str
     return {name: Tensor(**{**vars(tensor), "role": roles[name]}) for name, tensor in tensors.items()}
 
 
-def attributes(tables: Iterable[Table], depth: int = 0) -> dict[str, object]:
+def attributes(tables: Iterable[Table], depth: int = 0) -> dict[str, Value]:
     """Attributes by name; those within attributes become dicts. A type nobody has seen yet is left as a text."""
-    found: dict[str, object] = {}
+    found: dict[str, Value] = {}
     for table in tables:
         table.keep()
         kind = table.number(1, "B")
         slot = kind + 1
-        value: object = f"(type {kind})"
+        value: Value = f"(type {kind})"
         if kind == 1:
             value = bool(table.number(slot, "B"))
         elif kind in (2, 3, 4):
@@ -95,7 +95,7 @@ def _listed(value: object) -> list:
     """The values of a dict whose keys count from 0, which is how the format writes a list of attributes."""
     if not isinstance(value, Mapping):
         return []
-    found = []
+    found: list = []
     while str(len(found)) in value:
         found.append(value[str(len(found))])
     return found
@@ -113,7 +113,7 @@ def _dims(shape: object, buffer: Buffer) -> tuple[int, ...]:
     return dims
 
 
-def _encodings(values: dict[str, object]) -> list[Encoding | None]:
+def _encodings(values: dict[str, Value]) -> list[Encoding | None]:
     """One for each output of a layer (or one for a weight); takes them out of the attributes."""
     old, new = values.pop("FxpData", None), values.pop("DataEncoding", None)
     found = [_encoding([element], None) for element in _listed(old)]
@@ -159,11 +159,11 @@ def _weight(table: Table, buffer: Buffer, where: object) -> Tensor:
         count = math.prod(dims)
         width = len(raw) // count if count else 0
         if len(floats) or data.number(0, "B") == FLOAT_TYPE:
-            stored = memoryview(floats).cast("B") if len(floats) else memoryview(raw)
+            stored = floats.data.cast("B") if len(floats) else raw.data
         elif width in INTEGERS:
-            dtype, stored = INTEGERS[width][encoding is None], memoryview(raw)
+            dtype, stored = INTEGERS[width][encoding is None], raw.data
         else:
-            dtype, stored = f"type {data.number(0, 'B'):#06x}", memoryview(raw)
+            dtype, stored = f"type {data.number(0, 'B'):#06x}", raw.data
     if encoding is not None and encoding.axis is not None and encoding.axis >= len(dims):
         encoding = None
     return Tensor(0, table.text(0), "static", dims, dtype, encoding, stored, where)

@@ -43,8 +43,8 @@ def _parameters(record: Buffer | None, container: Container) -> tuple[list[Table
     if bytes(record.data[4:8]) != IN_BUFFERS:
         return list(record.root().tables(0)), []
     root = record.root()
-    inner = Buffer(memoryview(root.array(1, "u1")), where=container.path)
-    return list(inner.root().tables(0)), [memoryview(table.array(0, "u1")) for table in root.tables(0)]
+    inner = Buffer(root.array(1, "u1").data, where=container.path)
+    return list(inner.root().tables(0)), [table.array(0, "u1").data for table in root.tables(0)]
 
 
 class _Values:
@@ -70,7 +70,7 @@ class _Values:
                 raise InputError(f"the .dlc is damaged: weights in buffer {index}", where=self._container.path)
             return self._buffers[index]
         if place is None:
-            return memoryview(table.array(1, "u1"))
+            return table.array(1, "u1").data
         if self._binary is None:
             self._binary = self._container.read("model.params.bin")
         start, size = place.number(0, "Q"), place.number(1, "Q")

@@ -112,9 +112,9 @@ class Builder:
             tensor = self.tensor(name)
             if tensor.role == "static":
                 self._floats[name] = self.stored(tensor, TO_NCHW if len(tensor.dims) == 4 else None)
-            elif name in self._integers:
-                encoding = tensor.encoding
-                self._floats[name] = self.dequantize(self._integers[name], encoding, tensor.dtype, f"{name}/float")
+            elif name in self._integers and tensor.encoding is not None:
+                integers = self._integers[name]
+                self._floats[name] = self.dequantize(integers, tensor.encoding, tensor.dtype, f"{name}/float")
             else:
                 raise InputError(f"the .dlc is damaged: '{name}' is used before it is computed", where=self.where)
         return self._floats[name]
@@ -137,15 +137,14 @@ class Builder:
             data = data.transpose(perm)
         if encoding is None and "fxp" in tensor.dtype:
             raise InputError(f"'{tensor.name}' is quantized in a way that is not known", where=self.where)
-        if not tensor.quantized:
+        if encoding is None or not tensor.quantized:
             return self.constant(tensor.name, data.astype(np.float32) if tensor.dtype in FLOATS else data)
-        kind, data = self._packed(tensor, data)
+        kind, data = self._packed(tensor.name, tensor.dtype, encoding.bits, data)
         return self.dequantize(self.constant(tensor.name, data), encoding, kind, f"{tensor.name}/float", axis=axis)
 
-    def _packed(self, tensor: Tensor, data: np.ndarray) -> tuple[str, np.ndarray]:
+    def _packed(self, name_of: str, kind: str, bits: int, data: np.ndarray) -> tuple[str, np.ndarray]:
         """(type, integers) of a stored tensor: 4-bit ones, which a .dlc keeps a byte each, as ONNX's 4-bit type."""
-        kind = tensor.dtype
-        if tensor.encoding.bits == 4 and kind in ("sfxp8", "ufxp8"):
+        if bits == 4 and kind in ("sfxp8", "ufxp8"):
             kind = kind.replace("8", "4")
         if kind not in FOUR_BITS:
             return kind, data
@@ -155,7 +154,7 @@ class Builder:
         wide = data.astype(np.int16)
         wide = np.where((wide > high) & (wide < 16), wide - 16, wide)  # the byte's other four bits are 0, not the sign
         if wide.size and (wide.min() < low or wide.max() > high):
-            raise InputError(f"the .dlc is damaged: '{tensor.name}' does not fit its 4 bits", where=self.where)
+            raise InputError(f"the .dlc is damaged: '{name_of}' does not fit its 4 bits", where=self.where)
         return kind, wide.astype(getattr(ml_dtypes, name))
 
     def produce(self, name: str, value: str) -> None:
@@ -196,7 +195,7 @@ class Builder:
         return scale, self.constant(f"{wish}/zero", zero.astype(kind).reshape(shape))
 
     def _quantize(self, value: str, tensor: Tensor, wish: str) -> str:
-        if tensor.encoding.axis is not None:
+        if tensor.encoding is None or tensor.encoding.axis is not None:
             raise InputError(f"computed tensor '{tensor.name}' is quantized per channel", where=self.where)
         scale, zero = self._parameters(tensor.encoding, tensor.dtype, wish)
         return self.op("QuantizeLinear", [value, scale, zero], wish)
@@ -225,8 +224,10 @@ class Builder:
         for node in self.graph.nodes:
             self._operator(node)
         for tensor in outputs:
-            kind, extra = ("Transpose", {"perm": TO_NHWC}) if len(tensor.dims) == 4 else ("Identity", {})
-            node = helper.make_node(kind, [self.value(tensor.name)], [tensor.name], name=tensor.name, **extra)
+            node = helper.make_node("Identity", [self.value(tensor.name)], [tensor.name], name=tensor.name)
+            if len(tensor.dims) == 4:
+                node.op_type = "Transpose"
+                node.attribute.append(helper.make_attribute("perm", TO_NHWC))
             self.nodes.append(node)
 
         def port(tensor):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def _download(description: FeatureDescription, option: str) -> Path:
     file = f"{description.name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras says there that it downloads
-            getattr(tf.keras.applications, description.keras)(weights="imagenet", include_top=False)
+            getattr(tf.keras.applications, str(description.keras))(weights="imagenet", include_top=False)
         return Path(tf.keras.utils.get_file(file, origin=file, cache_subdir="models"))  # is there: no download
     except Exception as error:  # Keras raises a plain Exception for a failed download
         raise MissingToolError(
@@ -150,9 +150,9 @@ def _layers(file) -> Iterator[tuple[str, list]]:
             yield name, found
 
 
-def _groups(file) -> list[tuple[str, object]]:
+def _groups(file) -> list[tuple[str, Any]]:
     import h5py
 
-    groups = []
+    groups: list[tuple[str, Any]] = []
     file.visititems(lambda name, item: groups.append((name, item)) if isinstance(item, h5py.Group) else None)
     return groups

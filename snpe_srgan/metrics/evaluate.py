@@ -110,15 +110,15 @@ def evaluate(
                 inexact.append(plan(session, *pair.lr.shape[:2], tile=tile).inexact)
             sr = baseline if session is None else upscale_pixels(session, pair.lr, tile=tile)
             seconds = time.perf_counter() - start
-            distances = perceptual and _distances(perceptual, sr, baseline, pair)
+            distances = None if perceptual is None else _distances(perceptual, sr, baseline, pair)
         except SnpeSrganError as error:
             where = "; ".join(filter(None, (str(files.lr_path or files.hr_path), error.where)))
             raise type(error)(error.what, where=where, hint=error.hint) from error
-        scores = [
+        own, bicubic = (
             score(picture, pair.hr, protocol=protocol, scale=dataset.scale, grey=pair.grey)
             for picture in (sr, baseline)
-        ]
-        rows.append(PictureScore(files.name, *scores, seconds, distances))
+        )
+        rows.append(PictureScore(files.name, own, bicubic, seconds, distances))
         if save is not None:
             save(files.name, grey_to_rgb(rgb_to_grey(sr)) if pair.grey else sr, pair.grey)
     inexact = [why for why in inexact if why]
@@ -132,7 +132,7 @@ def evaluate(
         mean=mean_score([row.score for row in rows]),
         bicubic=mean_score([row.bicubic for row in rows]),
         remark=f"{len(inexact)} of {total} pictures not run as a whole; the first: {inexact[0]}" if inexact else None,
-        perceptual=perceptual and _summary(perceptual, [row.perceptual for row in rows]),
+        perceptual=None if perceptual is None else _summary(perceptual, [x.perceptual for x in rows if x.perceptual]),
         passed_over=dataset.remarks,
     )
 

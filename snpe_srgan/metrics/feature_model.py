@@ -45,7 +45,7 @@ class Features:
         model = feature_model(backbone).SerializeToString()
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._order = slice(None, None, -1 if backbone.bgr else 1)
-        self._mean, self._scale = np.float32(backbone.mean), np.float32(backbone.scale)
+        self._mean, self._scale = np.asarray(backbone.mean, np.float32), np.asarray(backbone.scale, np.float32)
 
     def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
         x = (picture[..., self._order].astype(np.float32) - self._mean) / self._scale
@@ -70,15 +70,18 @@ def feature_model(backbone: Backbone):
         if layer.kind == "concat":
             nodes.append(helper.make_node("Concat", inputs, [out], axis=1))
             continue
-        window = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2}
+        sides, strides = [layer.size] * 2, [layer.stride] * 2
         if layer.kind == "max_pool":
             up = int(backbone.description.round_up or layer.padding == "SAME")
-            nodes.append(helper.make_node("MaxPool", inputs, [out], ceil_mode=up, **window))
+            nodes.append(helper.make_node("MaxPool", inputs, [out], ceil_mode=up, kernel_shape=sides, strides=strides))
             continue
         kernel, bias = backbone.weights[layer.name]
-        pad = {"SAME": layer.size // 2, "VALID": 0}.get(layer.padding, layer.padding)
+        padding = layer.padding
+        pad = {"SAME": layer.size // 2, "VALID": 0}[padding] if isinstance(padding, str) else padding
         inputs += [constant(f"{out}/kernel", kernel.transpose(3, 2, 0, 1)), constant(f"{out}/bias", bias)]
-        nodes.append(helper.make_node("Conv", inputs, [f"{out}/sum"], pads=[pad] * 4, **window))
+        nodes.append(
+            helper.make_node("Conv", inputs, [f"{out}/sum"], pads=[pad] * 4, kernel_shape=sides, strides=strides)
+        )
         nodes.append(helper.make_node("Relu", [f"{out}/sum"], [out]))
     picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, "height", "width"])
     outputs = [helper.make_tensor_value_info(tap, TensorProto.FLOAT, None) for tap in backbone.taps]

@@ -87,7 +87,7 @@ NETWORKS = {
 def read_heads(path: str | os.PathLike) -> tuple[Network, list[np.ndarray]]:
     """The heads, each (channels,), and the network they are made for: `lin0`.. or lpips' own `lin0.model.1.weight`.."""
     arrays = _read(path, "read the heads")
-    heads = []
+    heads: list[np.ndarray] = []
     while (key := f"lin{len(heads)}") in arrays or f"{key}.model.1.weight" in arrays:
         head = arrays[key] if key in arrays else arrays[f"{key}.model.1.weight"]
         heads.append(np.asarray(head, np.float32).reshape(-1))
@@ -115,7 +115,7 @@ def read_torchvision(network: Network, path: str | os.PathLike) -> Backbone:
             raise InputError(
                 f"not torchvision's {network.title}: {names[layer.name]} is missing or not of {wanted}", where=path
             )
-        weights[layer.name] = np.float32(kernel).transpose(2, 3, 1, 0), np.float32(bias)
+        weights[layer.name] = np.asarray(kernel, np.float32).transpose(2, 3, 1, 0), np.asarray(bias, np.float32)
     return Backbone(description, weights, network.taps, MEAN, SCALE, bgr=False)
 
 

@@ -26,10 +26,10 @@ def _blur(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Separable correlation of `(h, w)` with `window`, valid region: `(h - 10, w - 10)`."""
     for axis in (0, 1):
         length = plane.shape[axis] - len(window) + 1
-        total = None
-        for tap, weight in enumerate(window):
-            shifted = plane[tap : tap + length] if axis == 0 else plane[:, tap : tap + length]
-            total = shifted * weight if total is None else np.add(total, shifted * weight, out=total)
+        taps = [plane[tap : tap + length] if axis == 0 else plane[:, tap : tap + length] for tap in range(len(window))]
+        total = taps[0] * window[0]
+        for shifted, weight in zip(taps[1:], window[1:], strict=True):
+            np.add(total, shifted * weight, out=total)
         plane = total
     return plane
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from snpe_srgan.errors import InputError, did_you_mean
 from snpe_srgan.models.operators import OPERATORS
@@ -43,7 +43,7 @@ class Layer:
     inputs: tuple[str, ...]
     channels: int
     upscale: int
-    attributes: Mapping[str, object] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def weight_shapes(self, in_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the layer's arrays, by array name (without the layer's own name)."""
@@ -85,7 +85,7 @@ class Graph:
 
     network: str
     scale: int
-    options: Mapping[str, object]
+    options: Mapping[str, Any]
     layers: tuple[Layer, ...]
 
     def __post_init__(self):
@@ -217,10 +217,10 @@ class Builder:
         follows: Aitken et al. 2017); anchor (the fixed 1x1 convolution that repeats RGB for a depth_to_space by `scale`
         and maps [0, 1] to [-1, 1]); bicubic (fixed too, 5x5, in [0, 1]); rgb, icnr_rgb, rgb_tanh (`pass_rgb`).
         """
-        kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+        sides = [kernel, kernel] if isinstance(kernel, int) else list(kernel)
         return self._add(
             name, "conv", (x,), channels, self._layers[x].upscale,
-            kernel=list(kernel), bias=bias, init=init, trainable=trainable,
+            kernel=sides, bias=bias, init=init, trainable=trainable,
         )  # fmt: skip
 
     def prelu(self, x: str, *, name: str) -> str:

@@ -24,7 +24,7 @@ def save_npz(
     check_weights(graph, weights, where=path)
     arrays = {name: np.asarray(weights[name], np.float32) for name in graph.weight_shapes()}
     with atomic_write(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{ARCHITECTURE: np.array(graph.to_json())}, **arrays)
+        np.savez(file, allow_pickle=False, **{ARCHITECTURE: np.array(graph.to_json())}, **arrays)
     return Path(path)
 
 

@@ -53,7 +53,7 @@ class Operator:
 
     Attributes:
         onnx: (layer, its arrays) -> the ONNX nodes that compute it.
-        tensorflow: (layer, its arrays, inputs NHWC, name of the result or None) -> the result; None for the input.
+        tensorflow: (layer, its arrays, inputs NHWC, name of the result or None) -> the result.
         inputs: how many tensors it reads; None for two or more.
         attributes: what its description must hold: name -> check of the value.
         weights: (layer, input channels) -> shapes of its arrays.
@@ -65,7 +65,7 @@ class Operator:
     """
 
     onnx: Callable[[Layer, Arrays], Sequence[OnnxNode]]
-    tensorflow: Callable[[Layer, Mapping[str, Any], Sequence[Any], str | None], tf.Tensor] | None
+    tensorflow: Callable[[Layer, Mapping[str, Any], Sequence[Any], str | None], tf.Tensor]
     inputs: int | None = 1
     attributes: Mapping[str, Callable[[object], bool]] = field(default_factory=dict)
     weights: Callable[[Layer, int], dict[str, Shape]] = lambda layer, channels: {}
@@ -254,7 +254,9 @@ _ATTENTION = (
 _LEAKY = "{count}x a leaky or parametric ReLU, an operator of its own; a ReLU would be part of its convolution"
 
 OPERATORS: dict[str, Operator] = {
-    "input": Operator(onnx=_plain("Identity"), tensorflow=None, inputs=0, gives=lambda layer, read: (3, 1)),
+    "input": Operator(
+        onnx=_plain("Identity"), tensorflow=lambda layer, own, x, name: x[0], inputs=0, gives=lambda layer, read: (3, 1)
+    ),
     "conv": Operator(
         onnx=_onnx_conv,
         tensorflow=_tf_conv,

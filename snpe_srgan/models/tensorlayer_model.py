@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import secrets
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -53,9 +55,9 @@ def build(
     With `taps` it gives a list: its output, and what these layers give. With `expand` each trained convolution is two
     while it trains (models/expansion.py).
     """
-    seed = np.random.SeedSequence().entropy if seed is None else seed
+    seed = secrets.randbits(64) if seed is None else seed
     weights = initial_weights(graph, seed=seed)
-    tensors: dict[str, object] = {}
+    tensors: dict[str, Any] = {}
     for layer in graph.layers:
         if layer.kind == "input":
             tensors[layer.name] = tl.layers.Input([None, None, None, layer.channels], name=layer.name)
@@ -75,7 +77,7 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
 
     attributes, name = layer.attributes, layer.name
     if layer.kind == "conv":
-        kind = Conv2d if attributes["trainable"] else FixedConv2d
+        kind: Callable[..., Conv2d] = Conv2d if attributes["trainable"] else FixedConv2d
         if expand and attributes["trainable"]:
             own = [seed, zlib.crc32(name.encode()), expand]
             kind = functools.partial(ExpandedConv2d, expand=expand, seed=own)
@@ -104,7 +106,7 @@ def variables(model: tl.models.Model, graph: Graph) -> dict[str, tf.Variable]:
     """`layer/array` -> the variable that holds it, trained or not, in layer order; of an expanded convolution's kernel
     the two that make it."""
     layers = {layer.name: layer for layer in model.all_layers}
-    found = {}
+    found: dict[str, tf.Variable] = {}
     for key in graph.weight_shapes():
         name, array = key.rsplit("/", 1)
         if array == "kernel" and isinstance(layers[name], ExpandedConv2d):

@@ -56,24 +56,24 @@ def _operators(data: memoryview) -> list[tuple[str, str]]:
     return nodes
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview | int]]:
-    """The fields of one protobuf message: (number, wire type, value)."""
+def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """The fields of one protobuf message: (number, wire type, the bytes of its value)."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
         field, kind = key >> 3, key & 7
         if kind == VARINT:
-            value, at = _varint(data, at)
+            start, (_, at) = at, _varint(data, at)
         elif kind in (1, 5):
-            value, at = 0, at + (8 if kind == 1 else 4)
+            start, at = at, at + (8 if kind == 1 else 4)
         elif kind == LENGTH_DELIMITED:
-            length, at = _varint(data, at)
-            value, at = data[at : at + length], at + length
+            length, start = _varint(data, at)
+            at = start + length
         else:
             raise ValueError("it is damaged or of another kind")
         if at > len(data):
             raise ValueError("it is cut short")
-        yield field, kind, value
+        yield field, kind, data[start:at]
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:

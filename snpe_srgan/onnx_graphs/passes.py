@@ -8,7 +8,7 @@ operators in place of one cost accuracy at 8 bits and time everywhere. Every pas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,8 +158,8 @@ def fuse_prelu(net: Net) -> None:
 
 
 def _homogeneous(net: Net, node, states) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    unary = {"Relu": lambda v: np.maximum(v, 0), "Neg": np.negative, "Abs": np.abs}
-    pairs = {"Add": np.add, "Sub": np.subtract, "Max": np.maximum, "Min": np.minimum}
+    unary: dict[str, Callable] = {"Relu": lambda v: np.maximum(v, 0), "Neg": np.negative, "Abs": np.abs}
+    pairs: dict[str, Callable] = {"Add": np.add, "Sub": np.subtract, "Max": np.maximum, "Min": np.minimum}
     if node.op_type in unary:
         for source, pair in states(node.input[0]).items():
             yield source, tuple(unary[node.op_type](v) for v in pair)
@@ -201,7 +201,7 @@ def fuse_clip(net: Net) -> None:
             one = bound(inner, first)
             outer = net.only_reader(inner.output[0]) if one else None
             two = bound(outer, second) if outer is not None else None
-            if one is None or two is None:
+            if one is None or outer is None or two is None:
                 continue
             low, high = (two[1], one[1]) if first == "Min" else (one[1], two[1])
             if low <= high:

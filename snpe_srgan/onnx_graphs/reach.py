@@ -78,7 +78,7 @@ def walk(
     """(scale, receptive radius or None, bytes per LR pixel, the operator to blame for None, one that reads all)."""
     scale = _scale(lr_size, sr_size, where)
     reaches: dict[str, tuple[Reach, Reach]] = {lr: (((0, 0),), ((0, 0),))}
-    largest, because, whole = 3 * scale**2, None, None
+    largest, because, whole = 3.0 * scale**2, None, None
     for step in steps:
         sources = [reaches[name] for name in step.inputs if name in reaches]
         if not sources:

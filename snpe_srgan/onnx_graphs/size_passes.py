@@ -33,7 +33,7 @@ def fuse_resize(net: Net) -> None:
             continue
         chain = _chain(net, node.input[3])
         factors = None if chain is None else _factors(net, chain, node)
-        if factors is None:
+        if chain is None or factors is None:
             continue
         # The product that TensorFlow's graph calls `<layer>/size` still knows the layer's name, which tf2onnx lost.
         made = [x.removesuffix(":0") for n in chain for x in n.output]
@@ -83,7 +83,7 @@ def _factors(net: Net, chain: list, node) -> np.ndarray | None:
     run = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
     answers = []
     for size in SIZES:
-        made = run.run(None, {n.output[0]: np.array(size, np.int64) for n in shapes})[0]
+        (made,) = run.run(None, {n.output[0]: np.array(size, np.int64) for n in shapes})
         if made.shape != (4,) or np.any(made % size):
             return None
         answers.append(made // size)
