@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_transparency_is_not_flattened_into_a_jpeg(model, tmp_path):
 
 def targets(tmp_path, *names, out="out"):
     paths = [tmp_path / name for name in names]
-    return [j.target.relative_to(tmp_path / out).as_posix() for j in plan_jobs(paths, out=tmp_path / out, scale=4)]
+    return [j.target.relative_to(tmp_path / out).as_posix() for j in plan_jobs(paths, out=tmp_path / out, scale=4).todo]
 
 
 def test_names_keep_lossless_suffixes(tmp_path):
@@ -176,5 +177,57 @@ def test_an_output_that_is_also_an_input_is_refused(tmp_path):
     paths = [tmp_path / "a.png", tmp_path / "a_x4.png"]
     for path in paths:
         path.touch()
-    with pytest.raises(InputError, match="to be read"):
+    with pytest.raises(InputError, match="reads"):
         plan_jobs(paths, out=tmp_path, scale=4, overwrite=True)
+
+
+# -- going on, and names --------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_folder_goes_on(model, photo, tmp_path):
+    """Whole outputs are skipped; a cut one is refused, and with --overwrite done again, as the missing ones are."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(photo.read_bytes())
+    words = ("run", model, folder, "-o", out, "--json")
+    assert snpe_srgan(*words).code == 0
+    first = (out / "a_x4.png").stat().st_mtime_ns
+    (out / "b_x4.png").unlink()
+    assert_error(snpe_srgan(*words), 1, "exists already")
+    done = snpe_srgan(*words, "--skip-existing")
+    assert done.code == 0 and (len(done.json["pictures"]), len(done.json["skipped"])) == (1, 2)
+    assert (out / "a_x4.png").stat().st_mtime_ns == first
+    for wrong in ((out / "c_x4.png").read_bytes()[:300], photo.read_bytes()):  # cut short; of another size
+        (out / "c_x4.png").write_bytes(wrong)
+        assert_error(snpe_srgan(*words, "--skip-existing"), 1, "exists already", "c_x4.png")
+        done = snpe_srgan(*words, "--skip-existing", "--overwrite")
+        assert done.code == 0 and (len(done.json["pictures"]), len(done.json["skipped"])) == (1, 2)
+    assert snpe_srgan(*words, "--skip-existing").json["pictures"] == []
+    single = ("run", model, folder / "a.png", "-o", out / "a_x4.png", "--skip-existing")
+    assert "1 were there already" in snpe_srgan(*single).out
+
+
+def test_one_name_too_long_stops_no_folder(model, photo, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("x" * 250, "a"):
+        (folder / f"{name}.png").write_bytes(photo.read_bytes())
+    done = snpe_srgan("run", model, folder, "-o", tmp_path / "out", "--json")
+    assert_error(done, 1, "name too long")
+    assert len(done.json["pictures"]) == len(done.json["failed"]) == 1
+
+
+def test_a_name_in_latin_1_is_done(model, photo, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with open(os.fsencode(folder) + b"/f\xfcr.png", "wb") as file:
+        file.write(photo.read_bytes())
+    done = snpe_srgan("run", model, folder, "-o", tmp_path / "out")
+    assert done.code == 0 and os.listdir(os.fsencode(tmp_path / "out")) == [b"f\xfcr_x4.png"]
+
+
+def test_what_is_passed_over_is_said(model, photo, tmp_path):
+    (tmp_path / "dangling.png").symlink_to("nothing.png")
+    done = snpe_srgan("run", model, tmp_path, "-o", tmp_path / "out", "--json")
+    assert done.code == 0 and "1 broken link" in done.json["passed_over"] and ".onnx" in done.err

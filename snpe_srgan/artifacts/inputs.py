@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from snpe_srgan.errors import InputError
@@ -28,6 +28,17 @@ def watched() -> Iterator[None]:
         yield
     finally:
         _read.pop()
+
+
+@contextlib.contextmanager
+def also_reading(paths: Iterable[str | os.PathLike]) -> Iterator[None]:
+    """For a library's caller, who runs no command: `paths` are inputs as long as the block runs."""
+    before = dict(_read[-1]) if _read else {}
+    with watched():
+        _read[-1].update(before)
+        for path in paths:
+            reading(path)
+        yield
 
 
 def reading(path: str | os.PathLike) -> None:

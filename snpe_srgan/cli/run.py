@@ -25,9 +25,13 @@ from snpe_srgan.cli.sessions import open_model, session_options
     help="Black and white as a network of others takes and gives them; ours take 0..1 and give -1..1.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
+@click.option(
+    "--skip-existing", is_flag=True,
+    help="Go on with a folder: pictures whose output is there and whole are skipped, the others done.",
+)  # fmt: skip
 @overwrite_option
 @common
-def command(typed, out, tile, values, dry_run, overwrite, output, **where):
+def command(typed, out, tile, values, dry_run, skip_existing, overwrite, output, **where):
     """Enlarge pictures.
 
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
@@ -54,7 +58,9 @@ def command(typed, out, tile, values, dry_run, overwrite, output, **where):
             resolve(model)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
     file = resolve(model or DEFAULT)
-    found = find_pictures(pictures)
+    found, passed_over = find_pictures(pictures)
+    if passed_over:
+        output.note(passed_over)
     network = _network(file, default=model is None)
     with open_model(file, **where) as session:
         if dry_run:
@@ -63,13 +69,13 @@ def command(typed, out, tile, values, dry_run, overwrite, output, **where):
             return
         for remark in session.remarks:
             output.warn(remark)
-        jobs = plan_jobs(found, out=out, scale=session.scale, overwrite=overwrite)
+        jobs = plan_jobs(found, out=out, scale=session.scale, overwrite=overwrite, skip_existing=skip_existing)
         output.note(_sentence(network))
-        watch = Watch(output, jobs)
+        watch = Watch(output, jobs.todo)
         try:
             done, failed = enlarge(
                 with_values(session, values),
-                jobs,
+                jobs.todo,
                 tile=tile,
                 overwrite=overwrite,
                 started=watch.started,
@@ -80,17 +86,19 @@ def command(typed, out, tile, values, dry_run, overwrite, output, **where):
         engine_name = f"{session.engine} {session.version}".strip()
         scale = session.scale
         times, no_times = getattr(session, "times", None), getattr(session, "no_times", None)
+    failed = [*jobs.failed, *failed]
     for item in done:
         for note in item.notes:
             output.warn(f"{item.target}: {note}")
     seconds = time.perf_counter() - start
     result = {
         "model": file.path, "network": network, "engine": engine_name, "scale": scale, "seconds": seconds,
-        "pictures": done, "failed": failed, "times": times,
+        "pictures": done, "failed": failed, "skipped": jobs.skipped, "passed_over": passed_over, "times": times,
     }  # fmt: skip
     lines = [_line(item) for item in done]
-    if len(jobs) > 1 or failed:
-        lines.append(f"{len(done)} of {len(jobs)} pictures, x{scale} by {engine_name}, {seconds:.1f} s in all")
+    if len(jobs) > 1 or failed or not done:
+        there = f" ({len(jobs.skipped)} were there already)" if jobs.skipped else ""
+        lines.append(f"{len(done)} of {len(jobs)} pictures{there}, x{scale} by {engine_name}, {seconds:.1f} s in all")
     else:
         lines[-1] += f" by {engine_name}"
     if times is not None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
+import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -87,14 +90,27 @@ class Runner:
         return {"seconds": time.perf_counter() - start}
 
 
+def _requests() -> Iterator[dict]:
+    """Reads ahead in a thread, so that this process ends at once when its parent does, even in mid-inference."""
+    waiting: queue.Queue[dict] = queue.Queue()
+
+    def pump() -> None:
+        for line in sys.stdin:
+            waiting.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=pump, daemon=True).start()
+    while True:
+        yield waiting.get()
+
+
 def main() -> None:
     from snpe_srgan.errors import SnpeSrganError
 
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what engines print must not mix with the replies
     runner = None
-    for line in sys.stdin:
-        request = json.loads(line)
+    for request in _requests():
         try:
             if request["do"] == "open":
                 runner = Runner(request)

@@ -6,14 +6,18 @@ results = enlarge(session, jobs)
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.files import refuse_overwrite
+from snpe_srgan.artifacts.files import refuse_overwrite, require_writable
+from snpe_srgan.artifacts.inputs import also_reading
 from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError, UsageError
-from snpe_srgan.imaging.pictures import check_output, list_pictures, output_format, read_picture, write_picture
+from snpe_srgan.imaging import finder
+from snpe_srgan.imaging.pictures import check_output, output_format, read_picture, write_picture
 from snpe_srgan.imaging.writing import WRITABLE
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import plan, refuse_memory, upscale_picture
@@ -51,17 +55,41 @@ class Failed:
     error: tuple[str, ...]
 
 
-def find_pictures(sources: Sequence[str | Path]) -> list[Path]:
-    """The pictures of files, folders and globs, in order, each once."""
+@dataclass(frozen=True)
+class Jobs:
+    """What is to be done; `skipped` have their output already, whole; the output of `failed` cannot be."""
+
+    todo: tuple[Job, ...]
+    skipped: tuple[Job, ...] = ()
+    failed: tuple[Failed, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.todo) + len(self.skipped) + len(self.failed)
+
+
+def find_pictures(sources: Sequence[str | Path]) -> tuple[list[Path], str | None]:
+    """The pictures of files, folders and globs, in order, each once; and a line on what was passed over."""
     found: dict[Path, Path] = {}
+    passed = finder.Passed()
     for source in sources:
-        for path in list_pictures(source):
+        one = finder.find_pictures(source)
+        passed.add(one.passed)
+        for path in one.pictures:
             found.setdefault(path.resolve(), path)
-    return list(found.values())
+    return list(found.values()), passed.line()
 
 
-def plan_jobs(pictures: Sequence[Path], *, out: str | Path | None, scale: int, overwrite: bool = False) -> list[Job]:
+def plan_jobs(
+    pictures: Sequence[Path],
+    *,
+    out: str | Path | None,
+    scale: int,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+) -> Jobs:
     """Where each picture goes; every name is checked before any work is done.
+
+    With `skip_existing` a picture is skipped when its output is there and whole: it decodes, and has the right size.
 
     `out` is a file (`photo_x4.png`, for one picture) or a folder; None is the current folder, for one picture.
     In a folder the names are `<stem>_x<scale>.png` (.tif, .webp for those); where two pictures would get the same,
@@ -78,12 +106,34 @@ def plan_jobs(pictures: Sequence[Path], *, out: str | Path | None, scale: int, o
         raise UsageError(f"{len(pictures)} pictures need a folder to go to", hint="-o FOLDER")
     else:
         targets = _names(pictures, folder, scale)
-    sources = {path.resolve() for path in pictures}
-    for target in targets:
-        if target.resolve() in sources:
-            raise InputError("this output is one of the pictures to be read", where=target, hint="choose another -o")
-        refuse_overwrite(target, overwrite)
-    return [Job(source, target) for source, target in zip(pictures, targets, strict=True)]
+    require_writable(targets[0].parent)
+    todo, skipped, failed = [], [], []
+    with also_reading(pictures):
+        for job in map(Job, pictures, targets):
+            if skip_existing and _whole(job, scale):
+                skipped.append(job)
+                continue
+            try:
+                refuse_overwrite(job.target, overwrite)
+            except InputError as error:
+                cause = error.__cause__
+                if len(pictures) == 1 or not (isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG):
+                    raise
+                failed.append(Failed(job.source, tuple(error.lines())))  # one name too long stops no folder
+            else:
+                todo.append(job)
+    return Jobs(tuple(todo), tuple(skipped), tuple(failed))
+
+
+def _whole(job: Job, scale: int) -> bool:
+    """Whether the output is there as a run would have left it. Half of one is none: it is refused or replaced."""
+    try:
+        if not job.target.is_file() or os.path.samefile(job.source, job.target):
+            return False
+        done, source = read_picture(job.target), read_picture(job.source)
+    except (OSError, InputError):
+        return False
+    return (done.height, done.width) == (source.height * scale, source.width * scale)
 
 
 def _names(pictures: Sequence[Path], folder: Path, scale: int) -> list[Path]:
