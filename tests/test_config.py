@@ -15,7 +15,7 @@ def load(tmp_path, text, *overrides):
 def test_round_trip(tmp_path):
     config = load(tmp_path, "model: {name: mobile, options: {width: 24}}\ntraining: {stages: [{steps: 5}]}")
     assert load(tmp_path, dump_config(config)) == config
-    assert load(tmp_path, "") == Config()
+    assert load(tmp_path, dump_config(Config())) == Config()
 
 
 def test_overrides_reach_into_lists(tmp_path):
@@ -48,12 +48,12 @@ def test_exponent_without_point_is_a_number(tmp_path):
         ("seed: !!python/object:os.system {}", "not valid YAML"),
         ("[1, 2]", "must be a section"),
         ("a: [", "not valid YAML"),
-        ("training: {ema: .nan}", "finite"),
-        ("discriminator: {width: 0}", "discriminator.width must be 1 to 65536"),
-        ("discriminator: {dense: -1}", "discriminator.dense must be 1 to 65536"),
-        ("discriminator: {attention: 7}", "0 (none) to 4"),
-        ("training: {expand: -1}", "0 to 4096"),
-        ("training: {beta1: 7}", "training.beta1 must lie in"),
+        ("training: {ema: .nan}", "must be a number, not '.nan'"),
+        ("discriminator: {width: 0}", "discriminator.width must be at least 1"),
+        ("discriminator: {dense: -1}", "discriminator.dense must be at least 1"),
+        ("discriminator: {attention: 7}", "must be at most 4"),
+        ("training: {expand: -1}", "training.expand must not be negative"),
+        ("training: {beta1: 7}", "training.beta1 must be below 1"),
         ("training: {minutes: -3}", "training.minutes must not be negative"),
         ("training: {gradient_clip: -1}", "gradient_clip must not be negative"),
         ("training: {stages: [{schedule: {warmup: -3}}]}", "schedule.warmup must not be negative"),

@@ -23,8 +23,8 @@ class Size(click.ParamType):
     def convert(self, value, param, ctx):
         if isinstance(value, tuple):
             return value
-        from snpe_srgan.config import parse_size
         from snpe_srgan.errors import ConfigError
+        from snpe_srgan.sizes import parse_size
 
         try:
             return parse_size(str(value))

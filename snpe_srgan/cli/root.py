@@ -24,6 +24,7 @@ from snpe_srgan.opener import os_error
 # Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
 VERBS = {
     "pipeline": ("pipeline", "All stages of a config, resumable: photos -> network -> .dlc -> report."),
+    "config": ("config", "Check a config and show all of it; the JSON Schema for editors."),
     "data": ("data", "Download DIV2K, decode pictures once, make the sample set."),
     "train": ("train", "Train a network: pixel stage, then adversarial stage."),
     "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
