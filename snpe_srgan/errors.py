@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_VALUE = 60  # characters of a wrong value that an error repeats
+
 
 class SnpeSrganError(Exception):
     """An expected failure (exit code 1).
@@ -85,3 +87,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     match = nearest(name, known)
     choices = "known: " + ", ".join(known)
     return f"did you mean '{match}'? {choices}" if match else choices
+
+
+def shown(value: object) -> str:
+    """A wrong value as an error repeats it: short, however large it is.
+
+    Args:
+        value: what somebody wrote, e.g. in a config; of a section or list only the length is told.
+    """
+    if isinstance(value, (dict, list, tuple, set)):
+        return f"a {'section' if isinstance(value, dict) else 'list'} of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to write out very long numbers
+        return "a number with far too many digits"
+    if isinstance(value, str) and len(value) > LONGEST_VALUE:
+        return f"{value[:LONGEST_VALUE]!r} ..."
+    return repr(value)

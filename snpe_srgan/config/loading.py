@@ -15,10 +15,9 @@ from pydantic_core import ErrorDetails
 
 from snpe_srgan.config.schema import Config
 from snpe_srgan.config.yaml_text import MAX_BYTES, Value, YamlError, read_yaml, write_yaml
-from snpe_srgan.errors import ConfigError, did_you_mean
+from snpe_srgan.errors import LONGEST_VALUE, ConfigError, did_you_mean, shown
 from snpe_srgan.opener import read_text
 
-LONGEST_VALUE = 60  # characters of a wrong value that an error repeats
 MAX_INDEX_DIGITS = 6
 _KINDS = {
     "int_type": "a whole number",
@@ -125,16 +124,6 @@ def _index(place: Sequence[object], part: str, where: str) -> int:
     if not (part.isascii() and part.isdigit() and len(part) <= MAX_INDEX_DIGITS and int(part) < len(place)):
         raise ConfigError(f"{shown(part)} is no index of a list of {len(place)}", where=where)
     return int(part)
-
-
-def shown(value: object) -> str:
-    """A value as an error repeats it: short, however large it is."""
-    if isinstance(value, (dict, list, tuple, set)):
-        return f"a {'section' if isinstance(value, dict) else 'list'} of {len(value)}"
-    if isinstance(value, int) and value.bit_length() > 128:
-        return "a number with far too many digits"
-    text = repr(value[:LONGEST_VALUE] if isinstance(value, str) else value)[: LONGEST_VALUE + 2]
-    return f"{text} ..." if isinstance(value, str) and len(value) > LONGEST_VALUE else text
 
 
 def _config_error(error: ValidationError, where: str) -> ConfigError:

@@ -12,7 +12,20 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from snpe_srgan.config.values import Amount, Count, Decay, Flag, Name, Number, PictureSize, Share, Side, Text, Weight, Whole
+from snpe_srgan.config.values import (
+    Amount,
+    Count,
+    Decay,
+    Flag,
+    Name,
+    Number,
+    PictureSize,
+    Share,
+    Side,
+    Text,
+    Weight,
+    Whole,
+)
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.sizes import parse_size
 

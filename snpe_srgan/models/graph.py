@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from snpe_srgan.errors import InputError, did_you_mean
+from snpe_srgan.errors import ConfigError, InputError, did_you_mean
 from snpe_srgan.models.operators import OPERATORS
 
 T = TypeVar("T")
@@ -189,6 +189,8 @@ class Builder:
     def _add(self, name: str, kind: str, inputs: tuple[str, ...], channels: int, upscale: int, **attributes) -> str:
         if name in self._layers:
             raise ValueError(f"two layers named {name}")
+        if len(self._layers) >= MOST_LAYERS:
+            raise ConfigError(f"the network has more than {MOST_LAYERS:,} layers", where="model.options")
         self._layers[name] = Layer(name, kind, inputs, channels, upscale, attributes)
         return name
 

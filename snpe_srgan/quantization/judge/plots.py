@@ -15,7 +15,9 @@ Colours are those of Okabe and Ito, which colour-blind readers can tell apart; m
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,9 +80,7 @@ def plot_recipes(
 
 
 def _figure(width: float, height: float, title: str):
-    from matplotlib.figure import Figure  # without pyplot: no display is looked for, nothing is kept
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _empty_figure(width, height)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -90,10 +90,19 @@ def _figure(width: float, height: float, title: str):
     return figure, axes
 
 
+def _empty_figure(width: float, height: float):
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that keeps no font cache concerns nobody here
+    from matplotlib.figure import Figure  # without pyplot: no display is looked for, nothing is kept
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def _saved(figure, path: Path) -> bool:
     if figure is None:
         return False
-    figure.savefig(path, dpi=110, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "constrained_layout not applied" to a plot of one bar
+        figure.savefig(path, dpi=110, facecolor="white")
     return True
 
 
@@ -186,13 +195,11 @@ def chosen_tensors(channels: Sequence[Channels], count: int = PANELS) -> list[Ch
 
 
 def _ranges(analysis: Analysis, title: str):
-    from matplotlib.figure import Figure
-
     shown = chosen_tensors(analysis.channels)
     if not shown:
         return None
     rows = -(-len(shown) // 2)
-    figure = Figure(figsize=(10, 0.9 + 2.1 * rows), layout="constrained")
+    figure = _empty_figure(10, 0.9 + 2.1 * rows)
     figure.suptitle(f"{title}: how much of the tensor's range each channel uses", x=0.01, ha="left", fontsize=11)
     for i, tensor in enumerate(shown):
         axes = figure.add_subplot(rows, 2, i + 1)

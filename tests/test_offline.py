@@ -1,0 +1,165 @@
+"""No command looks up a name, opens a connection or leaves an id behind; and all of them work without a home folder.
+
+A small library that the dynamic linker loads first takes the place of the system's name look-ups, whoever calls them,
+and of its table of users: it writes down what was asked for, and answers that there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_training import pictures
+from PIL import Image
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void record(const char *what, const char *name) {
+    const char *path = getenv("SHIM_RECORD");
+    int file = path ? open(path, O_WRONLY | O_APPEND | O_CREAT, 0644) : -1;
+    if (file < 0) return;
+    dprintf(file, "%s %s\n", what, name ? name : "");
+    close(file);
+}
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
+    record("getaddrinfo", name);
+    return EAI_FAIL;
+}
+struct hostent *gethostbyname(const char *name) { record("gethostbyname", name); return NULL; }
+static int internet(const struct sockaddr *to) {
+    return to && (to->sa_family == AF_INET || to->sa_family == AF_INET6);
+}
+int connect(int socket, const struct sockaddr *to, socklen_t size) {
+    if (internet(to)) { record("connect", ""); errno = ENETUNREACH; return -1; }
+    return ((int (*)(int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "connect"))(socket, to, size);
+}
+ssize_t sendto(int socket, const void *data, size_t length, int flags, const struct sockaddr *to, socklen_t size) {
+    if (internet(to)) { record("sendto", ""); errno = ENETUNREACH; return -1; }
+    return ((ssize_t (*)(int, const void *, size_t, int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "sendto"))
+        (socket, data, length, flags, to, size);
+}
+int getpwuid_r(uid_t uid, struct passwd *entry, char *buffer, size_t size, struct passwd **result) {
+    if (getenv("SHIM_NO_USERS")) { *result = NULL; return 0; }
+    return ((int (*)(uid_t, struct passwd *, char *, size_t, struct passwd **))dlsym(RTLD_NEXT, "getpwuid_r"))
+        (uid, entry, buffer, size, result);
+}
+"""
+CONFIG = """
+name: tiny
+model: {name: mobile, options: {width: 4, depth: 2}}
+data: {root: data, train: [photos], valid: [photos], valid_limit: 1, crop: 16, batch_size: 2}
+training: {stages: [{steps: 2}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory) -> Path:
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        pytest.skip("needs Linux and a C compiler: name look-ups are caught by a preloaded library")
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "shim.c").write_text(SHIM)
+    command = ["cc", "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c", "-ldl"]
+    subprocess.run(command, check=True)
+    return folder / "shim.so"
+
+
+class Place:
+    """A folder to work in, a home, and what the shim wrote down."""
+
+    def __init__(self, folder: Path, shim: Path):
+        self.folder, self.home, self.lookups = folder, folder / "home", folder / "lookups.txt"
+        self.home.mkdir()
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("XDG_")},
+            "HOME": str(self.home), "LD_PRELOAD": str(shim), "SHIM_RECORD": str(self.lookups), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        self.environment.pop("ORT_DISABLE_TELEMETRY", None)  # set in this process already
+        pictures(folder / "photos")
+        (folder / "c.yaml").write_text(CONFIG)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+
+    def does(self, *arguments: str) -> None:
+        done = self.python("-m", "snpe_srgan", *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def assert_offline(self) -> None:
+        asked = self.lookups.read_text() if self.lookups.exists() else ""
+        assert not asked
+        left = [path for path in self.home.rglob("*") if path.is_file()]
+        assert not [path for path in left if "cid" in path.name or "deviceid" in path.name or "telemetry" in str(path)]
+
+
+@pytest.fixture
+def place(tmp_path, shim) -> Place:
+    return Place(tmp_path, shim)
+
+
+def test_the_shim_sees_a_look_up(place):
+    place.python("-c", "import socket; socket.getaddrinfo('example.org', 80)")
+    assert place.lookups.read_text() == "getaddrinfo example.org\n"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_run_is_offline(place, engine):
+    place.does("run", "photos/0.png", "-o", "out.png", "--engine", engine)
+    assert (place.folder / "out.png").exists()
+    place.assert_offline()
+
+
+def test_quantize_is_offline(place):
+    """The children too: the .dlc is written, and judged, by Qualcomm's libraries in a process of their own."""
+    place.does("quantize", "mobile", "--calibration", "photos", "--count", "2", "--input-size", "32x32", "-o", "q")
+    place.assert_offline()
+
+
+@pytest.mark.slow
+def test_training_and_all_that_follows_is_offline(place):
+    place.does("train", "-c", "c.yaml", "--run-dir", "run")
+    place.does("convert", "run", "--input-size", "24x24", "-o", "c")
+    place.does("freeze", "run", "-o", "f.pb")
+    place.does("evaluate", "run", "photos")
+    place.does("benchmark", "run", "--runs", "1")
+    place.does("doctor")
+    place.assert_offline()
+
+
+@pytest.mark.parametrize("home", [None, "no/such/folder", "photos/0.png"])
+def test_without_a_home_folder(place, home):
+    """No HOME, and no entry in the table of users either; a home that is missing; one that is a file."""
+    place.environment |= {"SHIM_NO_USERS": "1", "HOME": str(place.folder / (home or ""))}
+    if home is None:
+        del place.environment["HOME"]
+    place.does("run", "photos/0.png", "-o", "out.png", "--engine", "openvino")
+    place.does("inspect", "--models")
+    assert np.asarray(Image.open(place.folder / "out.png")).shape == (192, 192, 3)
+
+
+@pytest.mark.slow
+def test_every_verb_without_a_home_folder(place):
+    place.environment |= {"SHIM_NO_USERS": "1"}
+    del place.environment["HOME"]
+    place.does("train", "-c", "c.yaml", "--run-dir", "run")
+    place.does("convert", "run", "--input-size", "24x24", "-o", "c")
+    place.does("quantize", "run", "--calibration", "photos", "--count", "2", "--input-size", "24x24", "-o", "q")
+    place.does("evaluate", "run", "photos", "--save-images", "pictures")
+    place.does("benchmark", "run", "--runs", "1")
+    place.does("doctor")
