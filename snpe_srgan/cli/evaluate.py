@@ -57,7 +57,7 @@ def command(
         session = None
         if model != "bicubic":
             file = resolve(model)
-            session = stack.enter_context(open_model(file, **where))
+            session = stack.enter_context(open_model(file, **where, say=output.note))
             scale = session.scale
             for remark in session.remarks:
                 output.warn(remark)

@@ -62,7 +62,7 @@ def command(typed, out, tile, values, dry_run, skip_existing, overwrite, output,
     if passed_over:
         output.note(passed_over)
     network = _network(file, default=model is None)
-    with open_model(file, **where) as session:
+    with open_model(file, **where, say=output.note) as session:
         if dry_run:
             plan = session.plan()
             output.result({"dry_run": True, "commands": plan}, text=plan)

@@ -90,9 +90,9 @@ def session_options(function):
 
 def open_model(
     file, *, on: str, engine: str, threads: int | None, precision: str, chip: str | None, sdk_folder: str | None,
-    runtime: str | None, serial: str | None, perf_profile: str | None, raw: str, overlap: int | None,
+    runtime: str | None, serial: str | None, perf_profile: str | None, raw: str, overlap: int | None, say=None,
 ):  # fmt: skip
-    """The session for these options; contradictions are usage errors."""
+    """The session for these options; contradictions are usage errors. `say` is told what takes long."""
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.open import open_session
 
@@ -115,7 +115,7 @@ def open_model(
         if threads is not None and on == "emulator":
             raise UsageError("--threads is for the host: leave it out with --on emulator")
         chosen = {} if chip is None else {"chip": chip}
-        session = open_session(file, on=on, engine=engine, threads=threads, precision=precision, **chosen)
+        session = open_session(file, on=on, engine=engine, threads=threads, precision=precision, say=say, **chosen)
     if overlap is not None:
         session.shorten_overlap(overlap)
     return session

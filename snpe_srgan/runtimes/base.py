@@ -25,7 +25,7 @@ class EngineSession:
     remarks: tuple[str, ...] = ()
 
     def __init__(self, path: Path, facts: Facts):
-        self.path = path
+        self.path, self.facts = path, facts
         self.scale = facts.scale
         self.input_size = facts.input_size
         self.overlap = facts.overlap or 0

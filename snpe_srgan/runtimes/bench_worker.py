@@ -53,6 +53,7 @@ class Runner:
             engine=request["engine"],
             threads=request["threads"],
             precision=request["precision"],
+            confine=False,  # this process is the child, and its memory is what is measured
         )
         self.lr = np.random.default_rng(0).random((1, *size, 3), dtype=np.float32)
         tiling = plan(self.session, *size, tile=None if self.session.input_size else size)

@@ -8,8 +8,10 @@ On the host that is OpenVINO where it is installed, else ONNX Runtime; TensorFlo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from snpe_srgan.errors import UsageError, did_you_mean
-from snpe_srgan.machine import installed
+from snpe_srgan.machine import installed, require
 from snpe_srgan.runtimes.base import EngineSession
 from snpe_srgan.runtimes.source import load_source
 from snpe_srgan.toolchains.socs import DEFAULT
@@ -34,6 +36,8 @@ def open_session(
     serial: str | None = None,
     perf_profile: str | None = None,
     raw: str = "float32",
+    confine: bool = True,
+    say: Callable[[str], None] | None = None,
 ) -> EngineSession:
     """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
 
@@ -48,6 +52,9 @@ def open_session(
         sdk_folder: for the SDK and the phone; None for the one that the environment names.
         runtime: the chip's unit, one of `commands.RUNTIMES`; None for DEVICE_RUNTIME or SDK_RUNTIME.
         serial: which phone; perf_profile: how fast it is to run; raw: `float32` or `uint8` files.
+        confine: whether a file that is not ours runs on the host in a child process (`runtimes/confined.py`); False for
+            a process that is such a child itself.
+        say: told what takes long.
     """
     for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow"), "--engine")):
         if value not in known:
@@ -60,7 +67,12 @@ def open_session(
         from snpe_srgan.runtimes.emulator import EmulatorEngineSession
 
         return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
-    return _open_host(file, engine=engine, threads=threads, precision=precision)
+    engine = _host_engine(file, engine=engine, precision=precision)
+    from snpe_srgan.runtimes.confined import ConfinedSession, is_ours
+
+    if confine and not is_ours(file):
+        return ConfinedSession(file, engine=engine, threads=threads, precision=precision, say=say)
+    return open_engine(file, engine=engine, threads=threads, precision=precision)
 
 
 def _open_net_run(file: ModelFile, on: str, sdk_folder, runtime, serial, perf_profile, raw) -> EngineSession:
@@ -77,7 +89,8 @@ def _open_net_run(file: ModelFile, on: str, sdk_folder, runtime, serial, perf_pr
     return DeviceSession(file, device=device, perf_profile=perf_profile, raw=raw)
 
 
-def _open_host(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> EngineSession:
+def _host_engine(file: ModelFile, *, engine: str, precision: str) -> str:
+    """The engine's name; usage errors for what does not go together."""
     if precision not in PRECISIONS:
         raise UsageError(f"unknown --precision '{precision}'", hint=did_you_mean(precision, PRECISIONS))
     if engine == "auto":
@@ -86,6 +99,12 @@ def _open_host(file: ModelFile, *, engine: str, threads: int | None, precision: 
         raise UsageError(f"--precision {precision} is for the engine openvino, not {engine}")
     if engine == "onnxruntime" and file.kind == "pb":
         raise UsageError("ONNX Runtime reads no .pb", where=file.path, hint="--engine openvino, or run the .onnx")
+    require(engine, what="this engine" if file.kind != "pb" else "running a .pb on the host")
+    return engine
+
+
+def open_engine(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> EngineSession:
+    """The model on a host engine in this process."""
     if engine == "tensorflow":
         from snpe_srgan.runtimes.tensorflow import TensorFlowSession
 

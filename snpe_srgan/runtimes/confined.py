@@ -1,0 +1,88 @@
+"""A stranger's model on a host engine in a child process: the engine may crash, hang or fill memory there.
+
+`open_session` gives such a session for every file that is not known to be ours (`is_ours`). The file is read and the
+picture computed in the child, so a model that ends its engine ends in one error, whatever it did.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snpe_srgan.artifacts.files import sha256
+from snpe_srgan.confined.process import Child, megabytes_for
+from snpe_srgan.machine import available_memory
+from snpe_srgan.onnx_graphs.reach import Facts
+from snpe_srgan.runtimes.base import EngineSession
+from snpe_srgan.zoo.named import WEIGHTS
+from snpe_srgan.zoo.resolve import ModelFile
+
+HERE = f"{__name__}:"
+
+
+def is_ours(file: ModelFile) -> bool:
+    """Whether this package wrote the file: it ships in it, or its card knows its SHA-256."""
+    if file.path.parent == WEIGHTS:
+        return True
+    return file.card is not None and bool(file.card.sha256) and file.card.sha256 == sha256(file.path)
+
+
+class ConfinedSession(EngineSession):
+    """A host engine in a child; the same figures as the engine in this process gives.
+
+    Args:
+        file: the model.
+        engine: `openvino`, `onnxruntime` or `tensorflow`.
+        threads: None for all processors.
+        precision: `f32` or `bf16`.
+        say: told what takes long.
+    """
+
+    def __init__(
+        self,
+        file: ModelFile,
+        *,
+        engine: str,
+        threads: int | None,
+        precision: str,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._child = Child(where=file.path, megabytes=megabytes_for(file.path), say=say)
+        arguments = {"path": str(file.path.absolute()), "engine": engine, "threads": threads, "precision": precision}
+        told, _ = self._child.call(f"{HERE}open_here", arguments, doing="open the model")
+        size = told["facts"]["input_size"]
+        facts = Facts(**{**told["facts"], "input_size": None if size is None else tuple(size)})
+        super().__init__(file.path, facts)
+        self.engine, self.version, self.remarks = told["engine"], told["version"], tuple(told["remarks"])
+
+    def _infer(self, lr: np.ndarray) -> np.ndarray:
+        free = available_memory()
+        self._child.megabytes = None if free is None else (free + self._child.resident()) >> 20
+        _, arrays = self._child.call(f"{HERE}run_here", {}, [lr], doing="enlarge the picture", seconds=None)
+        return arrays[0]
+
+    def close(self) -> None:
+        self._child.close()
+
+
+def open_here(
+    state: dict[str, Any], *, path: str, engine: str, threads: int | None, precision: str
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """In the child: opens the model on its engine."""
+    from snpe_srgan.runtimes.open import open_engine
+
+    # The card is the parent's affair: nothing here needs it.
+    file = ModelFile(path=Path(path), kind=os.path.splitext(path)[1].lower().lstrip("."), card=None)
+    state["session"] = session = open_engine(file, engine=engine, threads=threads, precision=precision)
+    told = {"engine": session.engine, "version": session.version, "remarks": list(session.remarks)}
+    return {**told, "facts": asdict(session.facts)}, []
+
+
+def run_here(state: dict[str, Any], lr: np.ndarray) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """In the child: one picture or tile."""
+    return {}, [state["session"].run(lr)]
