@@ -1,7 +1,7 @@
 """The parent's side of a confined child: starts it, asks it, watches its time and memory, ends it.
 
     with Child(where=path) as child:
-        facts, arrays = child.call("snpe_srgan.runtimes.confined:open_here", {"path": str(path)}, doing="open the model")
+        facts, arrays = child.call("snpe_srgan.runtimes.confined:open_here", {"path": path}, doing="open the model")
 """
 
 from __future__ import annotations
