@@ -12,6 +12,7 @@ import helpers_dlc
 import numpy as np
 from helpers_cli import snpe_srgan
 from helpers_fuzz import Kind, Unforeseen, injure_bytes, injure_json, injure_json_text, injure_protobuf
+from helpers_fuzz_pictures import PICTURES
 
 from snpe_srgan.errors import SnpeSrganError
 
@@ -243,7 +244,7 @@ def read_checkpoint(path: Path) -> None:
     read(path)
 
 
-# configs and pictures
+# configs
 
 
 def make_yaml(folder: Path) -> list[bytes]:
@@ -267,26 +268,6 @@ def read_yaml(path: Path) -> None:
     load_config(path)
 
 
-def make_picture(folder: Path) -> list[bytes]:
-    from PIL import Image
-
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 31, 3), np.uint8)
-    made = []
-    for name, options in {
-        "a.png": {}, "b.jpg": {"quality": 90}, "c.tif": {"compression": "tiff_lzw"}, "d.webp": {"lossless": True},
-        "e.bmp": {}, "f.gif": {},
-    }.items():  # fmt: skip
-        Image.fromarray(pixels).save(folder / name, **options)
-        made.append((folder / name).read_bytes())
-    return made
-
-
-def read_picture(path: Path) -> None:
-    from snpe_srgan.imaging.pictures import read_picture as read
-
-    read(path)
-
-
 KINDS = {
     kind.name: kind
     for kind in (
@@ -298,6 +279,6 @@ KINDS = {
         Kind("card", ".npz.json", make_card, injure_json_text, read_card),
         Kind("checkpoint", ".ckpt", make_checkpoint, injure_checkpoint, read_checkpoint),
         Kind("yaml", ".yaml", make_yaml, injure_yaml, read_yaml),
-        Kind("picture", ".picture", make_picture, injure_bytes, read_picture),
+        *PICTURES,
     )
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -46,27 +45,25 @@ def read_common(data: bytes, kind: Kind, accept: Accept) -> Decoded:
     bits, colour = _avif(data) if kind is AVIF else (8, ())
     if kind is JP2:
         _refuse_deep_jp2(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF and the like: the pixels are whole
-        with _open(data, kind) as image:
-            see_through = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-            grey = image.mode in ("1", "L", "LA", "La")
-            accept(Layout(*image.size, (1 if grey else 3) + see_through, 16 if bits > 8 else 8))
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                remarks.append("an animation: its first picture is enlarged")
-            image.load()
-            metadata, orientation, more = _metadata(image, kind, colour)
-            lost += more
-            if kind is ICO and len(sizes := image.info.get("sizes", ())) > 1:
-                remarks.append(f"the largest of its {len(sizes)} pictures is enlarged")
-            if image.mode == "CMYK":
-                ink = np.asarray(image)  # Pillow takes every JPEG's ink for Adobe's, which is stored upside down
-                planes = cmyk_to_rgb(ink if kind is not JPEG or adobe else 255 - ink, metadata.icc_profile)
-                metadata = Metadata(exif=metadata.exif, resolution=metadata.resolution)
-            elif bits > 8:
-                planes = _avif_deep(data, bits, image.size)
-            else:
-                planes = _planes(image, grey=grey, see_through=see_through)
+    with _open(data, kind) as image:
+        see_through = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+        grey = image.mode in ("1", "L", "LA", "La")
+        accept(Layout(*image.size, (1 if grey else 3) + see_through, 16 if bits > 8 else 8))
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            remarks.append("an animation: its first picture is enlarged")
+        image.load()
+        metadata, orientation, more = _metadata(image, kind, colour)
+        lost += more
+        if kind is ICO and len(sizes := image.info.get("sizes", ())) > 1:
+            remarks.append(f"the largest of its {len(sizes)} pictures is enlarged")
+        if image.mode == "CMYK":
+            ink = np.asarray(image)  # Pillow takes every JPEG's ink for Adobe's, which is stored upside down
+            planes = cmyk_to_rgb(ink if kind is not JPEG or adobe else 255 - ink, metadata.icc_profile)
+            metadata = Metadata(exif=metadata.exif, resolution=metadata.resolution)
+        elif bits > 8:
+            planes = _avif_deep(data, bits, image.size)
+        else:
+            planes = _planes(image, grey=grey, see_through=see_through)
     if lost:
         remarks.append(f"not kept: {listed(lost)}")
     return Decoded(planes, metadata, orientation, tuple(remarks))

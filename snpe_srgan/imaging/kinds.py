@@ -56,6 +56,7 @@ EPS = Kind("PostScript", (".eps", ".ps"), refusal="it is a document: save its pi
 READ = (PNG, JPEG, TIFF, WEBP, BMP, GIF, NETPBM, TGA, AVIF, JP2, ICO)
 REFUSED = (HEIC, JXL, PSD, EXR, HDR, PFM, PAM, SVG, PDF, EPS)
 SUFFIXES = tuple(suffix for kind in READ for suffix in kind.suffixes)
+KNOWN_SUFFIXES = (*SUFFIXES, *(suffix for kind in REFUSED for suffix in kind.suffixes))  # of pictures, read or not
 
 _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"\x89PNG\r\n\x1a\n", PNG),

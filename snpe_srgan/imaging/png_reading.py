@@ -39,12 +39,14 @@ def read_png(data: bytes, accept: Accept) -> Decoded:
         if not seen and kind != b"IHDR":
             raise Damaged("its first part is not a header")
         if kind not in seen or kind in (b"IDAT", b"tEXt", b"zTXt", b"iTXt"):
+            if kind == b"IHDR" and len(body) != 13:
+                raise Damaged("its header has a wrong length")
             if kind == b"IDAT" and kind not in seen:
                 layout, raw = _layout(seen)
                 accept(layout)
             seen.setdefault(kind, []).append(b"" if kind == b"IDAT" else body)
-            if kind in _PIXELS:
-                kept.append(whole)
+            if kind in _PIXELS and _belongs(kind, body, seen):
+                kept.append(_in_range(whole, seen) if kind == b"tRNS" else whole)
                 packed += len(body)
     if layout is None:
         raise Damaged("it has no pixels")
@@ -74,12 +76,35 @@ def _chunks(data: bytes):
     raise Damaged("it ends in the middle")
 
 
+def _belongs(kind: bytes, body: bytes, seen: dict[bytes, list[bytes]]) -> bool:
+    """Whether a chunk has a say in the pixels: in RGB a palette is a suggestion, and has none.
+
+    A broken one is an error here: libpng drops it with a warning of its own, and with it the transparency.
+    """
+    depth, colour = seen[b"IHDR"][0][8:10]
+    if kind == b"PLTE" and colour == 3 and (len(body) % 3 or not 3 <= len(body) <= 3 << depth):
+        raise Damaged("its palette has a wrong length")
+    if kind == b"tRNS":
+        most = {0: 2, 2: 6, 3: len(seen.get(b"PLTE", [b""])[0]) // 3}.get(colour, 0)
+        if len(body) > most or (len(body) < most and colour != 3) or not body or b"IDAT" in seen:
+            raise Damaged("its transparency has a wrong length or place")
+    return kind != b"PLTE" or colour == 3
+
+
+def _in_range(transparency: bytes, seen: dict[bytes, list[bytes]]) -> bytes:
+    """The chunk tRNS with the low bits of its key, of which alone the specification speaks."""
+    depth, colour = seen[b"IHDR"][0][8:10]
+    if colour == 3 or depth == 16:
+        return transparency
+    numbers = np.frombuffer(transparency[8:-4], ">u2") & ((1 << depth) - 1)
+    body = b"tRNS" + numbers.astype(">u2").tobytes()
+    return transparency[:4] + body + struct.pack(">I", zlib.crc32(body))
+
+
 def _layout(seen: dict[bytes, list[bytes]]) -> tuple[Layout, int]:
     """The header's promise, and how many bytes the pixels take unpacked."""
-    if len(seen[b"IHDR"][0]) != 13:
-        raise Damaged("its header has a wrong length")
-    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", seen[b"IHDR"][0])
-    if depth not in _DEPTHS.get(colour, ()) or not width or not height or interlaced > 1:
+    width, height, depth, colour, packing, filtering, interlaced = struct.unpack(">IIBBBBB", seen[b"IHDR"][0])
+    if depth not in _DEPTHS.get(colour, ()) or not width or not height or packing or filtering or interlaced > 1:
         raise Damaged(f"its header says {width}x{height}, colour type {colour} of {depth} bits")
     channels = _CHANNELS[colour] + (b"tRNS" in seen and colour in (0, 2, 3))
     stored = (1 if colour == 3 else _CHANNELS[colour]) * depth

@@ -6,6 +6,7 @@ right is refused by name; what is cut short or contradicts itself is never half 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def read_picture(
     kind = _kind(path)
     data = read_regular(path, limit=MAX_BYTES, doing="read the picture")
     try:
-        decoded = _decode(data, kind, checked)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF and the like: the pixels are whole
+            decoded = _decode(data, kind, checked)
         return _picture(decoded, path)
     except InputError as error:
         raise InputError(error.what, where=error.where or path, hint=error.hint) from error
