@@ -121,7 +121,7 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     from pathlib import Path
 
     from snpe_srgan.errors import nearest
-    from snpe_srgan.imaging.pictures import SUFFIXES
+    from snpe_srgan.imaging.kinds import KNOWN_SUFFIXES
     from snpe_srgan.zoo.named import model_names
     from snpe_srgan.zoo.resolve import KINDS, is_name
 
@@ -131,7 +131,7 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
         is_model = (path / "generator.npz").is_file() or (is_name(first) and not alone)
     elif is_name(first) or suffix.lstrip(".") in KINDS:
         is_model = True
-    elif suffix in SUFFIXES or glob.has_magic(first):
+    elif suffix in KNOWN_SUFFIXES or glob.has_magic(first):
         is_model = False
     elif alone:  # a picture, whatever its suffix, but not a mistyped name
         is_model = not suffix and not path.exists() and nearest(first, model_names()) is not None
