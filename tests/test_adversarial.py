@@ -114,3 +114,32 @@ def test_defaults_change_nothing_that_a_resume_compares(tmp_path):
 def test_a_place_that_is_none_is_refused(discriminator):
     with pytest.raises(ConfigError, match=r"discriminator\.attention"):
         parse_config({"discriminator": discriminator})
+
+
+def test_shift_rolls_by_every_offset_and_by_the_step_alone(tf):
+    from snpe_srgan.training.steps import shift
+
+    pictures = tf.reshape(tf.range(2 * 8 * 8 * 3), [2, 8, 8, 3])
+    seen = set()
+    for number in range(120):
+        step = tf.constant(number, tf.int64)
+        moved = shift(step, 4)(pictures)
+        np.testing.assert_array_equal(moved, shift(step, 4)(pictures))
+        found = [
+            (y, x) for y in range(8) for x in range(8) if np.array_equal(moved, np.roll(pictures, (y, x), (1, 2)))
+        ]
+        seen.update(found)
+    assert seen == {(y, x) for y in range(4) for x in range(4)}
+    assert shift(tf.constant(5, tf.int64), 0)(pictures) is pictures
+
+
+def test_a_shifted_training_sees_other_pictures_and_an_unshifted_one_is_what_it_was(tf, tmp_path):
+    from snpe_srgan.training.run import train
+
+    losses = {}
+    for width in (None, 0, 4):
+        stage = {**GAN, "steps": 3, "loss": {**GAN["loss"], **({} if width is None else {"shift": width})}}
+        folder = tmp_path / str(width)
+        train(config(tmp_path, stages=[stage], log_every=1), folder)
+        losses[width] = [row["adversarial"] for row in metrics(folder) if "adversarial" in row]
+    assert losses[None] == losses[0] != losses[4]

@@ -63,14 +63,14 @@ class DegradationConfig:
 
     preset: Literal["bicubic", "jpeg", "photo"] = "bicubic"
     strength: Share = 1.0
-    """Narrows the published ranges."""
+    """How far the published ranges are used: 0.5 goes half the way from no change to their far end."""
     clean: Share = 0.0
     """The share of plain bicubic windows among the degraded ones."""
-    windows: Count = 384
+    windows: Side = 384
     """Windows from which the crops of `refresh` steps are drawn."""
     refresh: Count = 2000
     """Steps."""
-    workers: Amount = 0
+    workers: Annotated[Whole, Field(ge=0, le=256)] = 0
     """Processes that make the windows ahead; 0: all CPUs but one."""
 
 
@@ -160,6 +160,9 @@ class LossConfig:
     distill: DistillConfig = field(default_factory=DistillConfig)
     adversarial_weight: Weight = 0.0
     adversarial: Literal["standard", "relativistic"] = "standard"
+    shift: Annotated[Whole, Field(ge=0, le=64)] = 0
+    """Features and the discriminator see both pictures moved by 0 to `shift` - 1 pixels (training/steps.py says why);
+    0 and 1: where they are."""
 
 
 @dataclass(frozen=True, config=_RULES)

@@ -6,7 +6,7 @@ and the number of the first step that was not finite is kept in another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -67,6 +67,20 @@ def to_hr(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cast(pixels, tf.float32) / 127.5 - 1.0
 
 
+def shift(number: tf.Tensor, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """How a step moves pictures (n, h, w, c) before features and discriminator see them: down and to the right, rolled
+    around, by 0 to `width` - 1 pixels that depend on the step's number alone. With 0 or 1 they stay.
+
+    Strided convolutions weigh the pixels of their grid unevenly (Odena et al., "Deconvolution and Checkerboard
+    Artifacts", 2016), and so do their gradients. The pixel shuffle has a grid too: where the two never move, each of
+    its phases learns a texture of its own, which shows as rows of dots along edges.
+    """
+    if width < 2:
+        return lambda pictures: pictures
+    offsets = tf.random.stateless_uniform([2], tf.stack([number, tf.zeros_like(number)]), 0, width, tf.int32)
+    return lambda pictures: tf.roll(pictures, offsets, axis=[1, 2])
+
+
 def make_step(
     state: StageState,
     stage: StageConfig,
@@ -113,7 +127,8 @@ def make_step(
             sr, taps = state.generate(lr)
         # The discriminator first; the generator then answers to the updated one (Goodfellow et al., algorithm 1).
         # Both use the same sr, so the generator runs once.
-        d_metrics = update_discriminator(hr, sr, numbers) if weights.adversarial_weight else []
+        moved = shift(number, weights.shift)
+        d_metrics = update_discriminator(moved(hr), moved(sr), numbers) if weights.adversarial_weight else []
         with tf.GradientTape(watch_accessed_variables=False) as at_sr:
             at_sr.watch([sr, taps])
             pixel = pixel_loss(weights.pixel, luma_weight=weights.luma_weight)(hr, sr)
@@ -123,7 +138,7 @@ def make_step(
                 content += weights.frequency_weight * frequency
                 metrics.append(frequency)
             if features is not None:
-                feature = FEATURE_DISTANCES[weights.features.distance](features(hr), features(sr))
+                feature = FEATURE_DISTANCES[weights.features.distance](features(moved(hr)), features(moved(sr)))
                 content += weights.feature_weight * feature
                 metrics.append(feature)
             if distill.weight:
@@ -136,7 +151,7 @@ def make_step(
                 metrics.append(attention)
             loss = content
             if weights.adversarial_weight:
-                adversarial = against_discriminator(hr, sr)
+                adversarial = against_discriminator(moved(hr), moved(sr))
                 loss = perceptual(content, adversarial, adversarial_weight=weights.adversarial_weight)
                 metrics.append(adversarial)
         ends = [sr, *taps.values()]
