@@ -138,7 +138,7 @@ def test_animated_png_is_its_default_picture(tmp_path, rng):
 
 
 def test_png_that_claims_more_than_it_can_hold_is_refused_before_it_is_unpacked(tmp_path):
-    claim = struct.pack(">IIBBBBB", 15000, 15000, 8, 6, 0, 0, 0)
+    claim = struct.pack(">IIBBBBB", 8000, 8000, 8, 6, 0, 0, 0)
     parts = chunk(b"IHDR", claim) + chunk(b"IDAT", zlib.compress(bytes(60_000_000))) + chunk(b"IEND", b"")
     assert "cannot hold" in refusal(tmp_path, b"\x89PNG\r\n\x1a\n" + parts)
 
@@ -549,6 +549,61 @@ def test_the_header_is_accepted_before_a_pixel_is_decoded(tmp_path, kind):
     with pytest.raises(InputError, match="too large for this machine") as caught:
         read_picture(tmp_path / f"a.{kind}", accept=accept)
     assert (seen[0].width, seen[0].height, seen[0].bits) == (12, 7, 8) and f"a.{kind}" in caught.value.where
+
+
+def test_a_small_file_that_claims_a_large_picture_is_refused_before_it_is_decoded(tmp_path, rng):
+    blank = zlib.compress((b"\0" + bytes(1975)) * 15800, 9)
+    header = struct.pack(">IIBBBBB", 15800, 15800, 1, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", blank) + chunk(b"IEND", b"")
+    assert "15800x15800 pixels: blank" in refusal(tmp_path, data)
+    small = jpeg(Image.new("RGB", (64, 64)), progressive=True)
+    at = small.index(b"\xff\xc2")
+    claim = small[: at + 5] + struct.pack(">HH", 5000, 5000) + small[at + 9 :]
+    assert "cannot hold its 5000x5000" in refusal(tmp_path, claim)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_memory_follows_the_result_and_a_tile_whatever_the_kind(grey, alpha, dtype):
+    """Of numpy's arrays, the largest amount alive at one time, for a picture cut in 16 tiles."""
+    import tracemalloc
+
+    from snpe_srgan.imaging.colour import grey_to_rgb
+    from snpe_srgan.runtimes.upscale import upscale_picture
+
+    class Nearest:
+        scale, input_size, overlap, whole, cut_short, overlap_unknown, path = 4, (64, 64), 0, None, None, None, "net"
+
+        def run(self, lr):
+            return lr.repeat(4, 1).repeat(4, 2) * 2 - 1
+
+    plane = np.zeros((256, 256), dtype)
+    rgb = grey_to_rgb(plane) if grey else np.zeros((256, 256, 3), dtype)
+    picture = Picture(rgb, grey=grey, alpha=plane if alpha else None)
+    upscale_picture(Nearest(), picture)  # imports are no picture's memory
+    tracemalloc.start()
+    try:
+        upscale_picture(Nearest(), picture)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    result = 1024 * 1024 * ((1 if grey else 3) + alpha) * plane.itemsize
+    tile = 256 * 256 * 3 * 4
+    assert peak < result + 6 * tile
+
+
+def test_a_picture_that_memory_does_not_hold_is_refused_by_its_header(tmp_path, monkeypatch):
+    from snpe_srgan.runtimes import upscale
+
+    monkeypatch.setattr(upscale, "available_memory", lambda: 10_000_000_000)
+    upscale.refuse_memory(Layout(10000, 10000, 3, 8), 4)
+    with pytest.raises(InputError, match=r"40000x40000, need 5.5 GB of memory and 5.0 GB are free"):
+        monkeypatch.setattr(upscale, "available_memory", lambda: 5_000_000_000)
+        upscale.refuse_memory(Layout(10000, 10000, 3, 8), 4)
+    upscale.refuse_memory(Layout(10000, 10000, 1, 8), 4)  # grey takes a third
+    with pytest.raises(InputError, match="GB are free"):
+        upscale.refuse_memory(Layout(10000, 10000, 1, 8), 4, target=tmp_path / "a.webp")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg", ".bmp"])

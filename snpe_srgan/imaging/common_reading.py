@@ -141,6 +141,9 @@ def _jpeg(data: bytes) -> tuple[int, bool, list[str]]:
             raise Refused("a hierarchical JPEG, which is not read")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and body:
             precision = body[0]
+            height, width = struct.unpack_from(">HH", body.ljust(5, b"\0"), 1)
+            if marker in (0xC0, 0xC1, 0xC2) and (height // 8) * (width // 8) > 8 * len(data):
+                raise Damaged(f"{len(data)} bytes cannot hold its {width}x{height} pixels")  # a bit for each 8x8
         if marker == 0xEE and body.startswith(b"Adobe"):
             adobe = True
         elif marker == 0xFE:

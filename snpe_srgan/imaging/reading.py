@@ -20,6 +20,8 @@ from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.opener import open_regular, read_regular
 
 MAX_PIXELS = 250_000_000  # 0.75 GB of RGB; a file of a few kB can claim to be far larger
+LARGE = 80_000_000  # pixels; up to here an empty page is taken, whatever its file's size
+EMPTY = 1000  # pixels for each byte of the file: a blank page compresses so well, a picture does not
 MAX_BYTES = 1 << 31  # of a picture's file: 16 bits of RGBA of so many pixels, uncompressed
 
 
@@ -48,6 +50,7 @@ def read_picture(
                 f"{max_pixels / 1e6:g} megapixels",
                 hint="cut it in parts",
             )
+        _refuse_emptiness(layout, len(data))
         if accept is not None:
             accept(layout)
 
@@ -72,6 +75,17 @@ def read_picture(
             f"the {kind.name} is damaged or cut short: {reason[:200]}", where=path,
             hint="copy or download it again, or convert it",
         ) from error  # fmt: skip
+
+
+def _refuse_emptiness(layout: Layout, size: int) -> None:
+    """A few bytes can unpack to gigabytes: what is that large and holds next to nothing is no photo and no scan."""
+    pixels = layout.width * layout.height
+    if pixels > LARGE and pixels > EMPTY * size:
+        raise InputError(
+            f"a file of {size} bytes that claims {layout.width}x{layout.height} pixels: blank, or made to fill the "
+            "memory",
+            hint=f"cut it in parts of at most {LARGE / 1e6:g} megapixels",
+        )
 
 
 def _kind(path: Path) -> Kind:
