@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers_pictures import Tiff, chunk, png, tiff, tiff_strips, tiff_tags, wanted
+from helpers_pictures import Tiff, chunk, cmyk_profile, png, tiff, tiff_strips, tiff_tags, wanted
 from PIL import Image, ImageCms
 
 from snpe_srgan.errors import InputError
@@ -217,6 +217,25 @@ def test_tiff_cmyk_without_a_profile_is_the_plain_formula(tmp_path, rng, bits, p
     picture = read(tmp_path, tiff(ink, bits=bits, photometric=5, planar=planar))
     exact = (1 - ink[..., :3] / white) * (1 - ink[..., 3:] / white) * white
     assert np.abs(picture.rgb - exact).max() <= 0.5 + 1e-6 and picture.bits == bits
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", ["tiff", "jpeg"])
+def test_cmyk_goes_through_its_own_profile(tmp_path, rng, bits, kind):
+    profile, ink = cmyk_profile(), np.broadcast_to(rng.integers(0, 256, (4, 4, 1, 1, 4)), (4, 4, 8, 8, 4))
+    ink = np.moveaxis(ink, 2, 1).reshape(32, 32, 4).astype(np.uint8)  # flat blocks: JPEG keeps them
+    image = Image.fromarray(ink, "CMYK")
+    if kind == "tiff":
+        more = {"t34675": ("B", list(profile))}
+        picture = read(tmp_path, tiff(ink.astype(int) * (257 if bits == 16 else 1), bits=bits, photometric=5, **more))
+    else:
+        picture = read(tmp_path, jpeg(image, quality=100, icc_profile=profile))
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))  # another copy of Little CMS, in 8 bits
+    expected = np.asarray(ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"))
+    plain = (255 - ink[..., :3].astype(float)) * (255 - ink[..., 3:]) / 255
+    error = np.abs(picture.rgb / (257 if picture.bits == 16 else 1) - expected)
+    assert error.mean() < 2 and np.abs(plain - expected).mean() > 10
+    assert picture.metadata.icc_profile is None
 
 
 @pytest.mark.parametrize("bits", [8, 16])
