@@ -338,6 +338,47 @@ def test_tiff_resolution_and_profile_are_kept(tmp_path, rng):
         assert back.icc_profile == SRGB and np.allclose(back.resolution, (300, 150), atol=0.02)
 
 
+def test_tiff_camera_data_become_exif(tmp_path, rng):
+    values = numbers(rng, 4, 4, 3, 8)
+
+    def built(offset: int) -> bytes:
+        return tiff(values, bits=8, photometric=2, t271=("s", b"Camera\0"), t34665=("I", [offset]))
+
+    data = built(len(built(0)))
+    data += struct.pack("<HHHIHHI", 1, 0x8827, 3, 1, 400, 0, 0)  # ISO 400, in a directory of its own
+    picture = read(tmp_path, data)
+    assert picture.remarks == ()
+    write_picture(tmp_path / "b.jpg", picture)
+    with Image.open(tmp_path / "b.jpg") as image:
+        found = image.getexif()
+        assert found[0x010F] == "Camera" and found.get_ifd(0x8769)[0x8827] == 400
+
+
+def test_tiff_bits_of_reversed_order_and_a_pyramid_in_sub_directories(tmp_path, rng):
+    import tifffile
+
+    values = numbers(rng, 7, 13, 1, 1)
+    tags = tiff_tags(values, bits=1, photometric=1, t266=("H", [2]))
+    strips = [bytes(int(f"{byte:08b}"[::-1], 2) for byte in strip) for strip in tiff_strips(values, bits=1)]
+    assert np.array_equal(read(tmp_path, Tiff().page(tags, strips).bytes()).rgb[..., 0], values[..., 0] * 255)
+    full = numbers(rng, 16, 16, 3, 8).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(full, photometric="rgb", subifds=1, metadata=None, software=False)
+        file.write(full[::2, ::2], photometric="rgb", subfiletype=1, metadata=None, software=False)
+    picture = read_picture(tmp_path / "a.tif")
+    assert np.array_equal(picture.rgb, full) and picture.remarks == ()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_tiff_ycbcr_is_turned_once(tmp_path, orientation):
+    smooth = np.linspace(0, 255, 32 * 48 * 3).reshape(32, 48, 3).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(smooth).convert("YCbCr").save(tmp_path / "a.tif", exif=exif)
+    turned = np.rot90(smooth, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
+    assert np.abs(read_picture(tmp_path / "a.tif").rgb.astype(int) - turned).max() < 4
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_tiff_orientation_of_sixteen_planar_bits(tmp_path, rng, orientation):
     values = numbers(rng, 4, 6, 3, 16)
@@ -437,6 +478,18 @@ def test_bmp_with_alpha_in_its_masks(tmp_path, rng):
     picture = read(tmp_path, data)
     assert np.array_equal(picture.rgb, values[..., :3]) and np.array_equal(picture.alpha, values[..., 3])
     assert np.allclose(picture.metadata.resolution, 72, atol=0.1)
+
+
+@pytest.mark.parametrize(("compression", "masks", "pixels", "wanted"), [
+    (3, (31 << 11, 63 << 5, 31), (31 << 11 | 63 << 5, 31), [[255, 255, 0], [0, 0, 255]]), (0, (), (31 << 10, 31 << 5),
+    [[255, 0, 0], [0, 255, 0]]),
+])  # fmt: skip
+def test_bmp_of_sixteen_bits(tmp_path, compression, masks, pixels, wanted):
+    offset = 14 + 40 + 4 * len(masks)
+    header = struct.pack("<2sIHHI", b"BM", offset + 4, 0, 0, offset)
+    header += struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, compression, 4, 0, 0, 0, 0)
+    data = header + struct.pack(f"<{len(masks)}I", *masks) + struct.pack("<HH", *pixels)
+    assert read(tmp_path, data).rgb.tolist() == [wanted]
 
 
 @pytest.mark.parametrize("white", [1, 7, 255, 1023, 65535])

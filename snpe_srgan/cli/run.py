@@ -37,9 +37,10 @@ def command(typed, out, tile, values, dry_run, skip_existing, overwrite, output,
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
     which ships in the package. PICTURE is a file, a folder or a quoted glob.
 
-    Any kind of picture is taken; transparency, 16 bits and colour profiles are kept. Pictures larger than the model's
-    fixed input, or than memory allows, are cut in tiles that overlap so far that no seam can be. When one of several
-    pictures fails, the others are still done and the command ends with exit code 1 naming it.
+    Any kind of picture is taken. Transparency, 16 bits, colour profiles, EXIF and resolution are kept where the kind of
+    the output can hold them; a warning says what is not. Pictures larger than the model's fixed input, or than memory
+    allows, are cut in tiles that overlap so far that no seam can be. When one of several pictures fails, the others are
+    still done and the command ends with exit code 1 naming it.
     """
     import time
 

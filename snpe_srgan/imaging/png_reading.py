@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 
-from snpe_srgan.imaging.decoded import Accept, Damaged, Decoded, Layout, listed
+from snpe_srgan.imaging.decoded import Accept, Damaged, Decoded, Layout, Refused, listed
 from snpe_srgan.imaging.metadata import Metadata, read_exif
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -36,6 +36,8 @@ def read_png(data: bytes, accept: Accept) -> Decoded:
     seen: dict[bytes, list[bytes]] = {}
     layout, raw, packed = None, 0, 0
     for kind, body, whole in _chunks(data):
+        if not seen and kind == b"CgBI":
+            raise Refused("a PNG as Apple's tools pack it into apps, which is not read", hint="undo it with pngcrush")
         if not seen and kind != b"IHDR":
             raise Damaged("its first part is not a header")
         if kind not in seen or kind in (b"IDAT", b"tEXt", b"zTXt", b"iTXt"):

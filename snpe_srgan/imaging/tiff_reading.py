@@ -160,11 +160,14 @@ def _by_libtiff(data: bytes, page: TiffPage) -> np.ndarray:
     if page.bitspersample != 8 or page.samplesperpixel != 3:
         raise Refused("a TIFF of YCbCr with other than three channels of 8 bits, which is not read")
     with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-        if image.size != (page.imagewidth, page.imagelength) or getattr(image, "n_frames", 1) > 1:
-            raise Refused("a TIFF of YCbCr with several pages, which is not read")
-        exif = image.getexif()
-        exif[0x0112] = 1  # the turning is ours
-        return np.asarray(image.convert("RGB"))
+        image.seek(page.index)
+        if image.size not in ((page.imagewidth, page.imagelength), (page.imagelength, page.imagewidth)):
+            raise Damaged("its pixels do not fit its header")
+        image.getexif()[0x0112] = 1  # the turning is ours
+        planes = np.asarray(image.convert("RGB"))
+    if planes.shape[:2] != (page.imagelength, page.imagewidth):
+        raise Damaged("its pixels do not fit its header")
+    return planes
 
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
