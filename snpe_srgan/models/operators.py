@@ -302,6 +302,16 @@ OPERATORS: dict[str, Operator] = {
         pointwise=True,
         dsp=_ATTENTION,
     ),
+    "silu": Operator(  # x * sigmoid(x) (Elfwing et al. 2018), which ONNX says in two nodes
+        onnx=lambda layer, own: [OnnxNode("Sigmoid", suffix="sigmoid"), OnnxNode("Mul", reads=("sigmoid",))],
+        tensorflow=_tf(
+            lambda tf, layer, x, name: tf.multiply(
+                x[0], tf.math.sigmoid(x[0], name=name and f"{name}/sigmoid"), name=name
+            )
+        ),
+        pointwise=True,
+        dsp=_ATTENTION,
+    ),
     "clip": Operator(
         onnx=lambda layer, own: [
             OnnxNode("Clip", {"low": np.array(layer.attributes["low"]), "high": np.array(layer.attributes["high"])})
