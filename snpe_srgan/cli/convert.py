@@ -7,6 +7,8 @@ snpe-srgan convert gan.npz --toolchain snpe --sdk /opt/snpe-1.68.0 --dry-run
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from snpe_srgan.cli.options import common, input_size_option, model_argument, output_option, overwrite_option
@@ -54,8 +56,10 @@ def command(
     against what it was made from; the checks stand on the cards beside the files. With --toolchain snpe the .dlc is
     written by the SDK's own converter, from a .pb (SNPE) or .onnx (QAIRT) that is made for it.
     """
+    from snpe_srgan.artifacts.staging import unfinished
     from snpe_srgan.cli.targets import Targets
     from snpe_srgan.stages.convert import convert_model
+    from snpe_srgan.stages.quantize import quantize_model
     from snpe_srgan.zoo.resolve import resolve
 
     file = resolve(model)
@@ -66,8 +70,22 @@ def command(
         wish = (recipe, calibration) if quantize else None
         return _with_sdk(file, folder, wish, Targets(chips), output, **sdk_options, **_sdk_facts(options))
     refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
+    if quantize:
+        _check_quantization(recipe, calibration)
     targets = Targets(chips, onnx_only=options["onnx_only"])
-    result = convert_model(file, folder, say=output.note, **targets.options(floats=True), **options)
+    quantized = None
+    with unfinished(folder) if quantize else contextlib.nullcontext():
+        result = convert_model(file, folder, say=output.note, **targets.options(floats=True), **options)
+        if quantize:
+            quantized = quantize_model(
+                result.onnx or file,
+                folder,
+                recipe=recipe,
+                calibration=calibration,
+                say=output.note,
+                **targets.options(floats=False),
+                **{key: options[key] for key in ("input_size", "onnx_only", "overwrite")},
+            )
     lines = []
     if result.onnx:
         size = "input {}x{}".format(*result.onnx_size) if result.onnx_size else "any input size"
@@ -82,18 +100,7 @@ def command(
     fits = targets.fits(result.dlc)
     lines += targets.text(fits)
     value = {"convert": result, "chips": fits}
-    if quantize:
-        from snpe_srgan.stages.quantize import quantize_model
-
-        quantized = quantize_model(
-            result.onnx or file,
-            folder,
-            recipe=recipe,
-            calibration=calibration,
-            say=output.note,
-            **targets.options(floats=False),
-            **{key: options[key] for key in ("input_size", "onnx_only", "overwrite")},
-        )
+    if quantized:
         value["quantize"] = quantized
         lines.append(f"{quantized.onnx}: {quantized.onnx_bytes:,} bytes, any input size")
         if quantized.dlc:
@@ -103,6 +110,15 @@ def command(
         lines += targets.text(fits)
         value["quantized_chips"] = fits
     output.result(value, text=lines)
+
+
+def _check_quantization(recipe, calibration) -> None:
+    """What would stop the second half is said before the first is done."""
+    from snpe_srgan.calibration.crops import check_sources
+    from snpe_srgan.quantization.recipe import parse_recipe
+
+    parse_recipe(recipe)
+    check_sources(calibration)
 
 
 def _sdk_facts(options: dict) -> dict:

@@ -22,12 +22,14 @@ from snpe_srgan.cli.options import common, overwrite_option, set_option
 @overwrite_option
 @common
 def command(output, config_path, overrides, run_dir, overwrite):
+    from snpe_srgan.artifacts.inputs import reading
     from snpe_srgan.artifacts.run_files import Files
     from snpe_srgan.config import load_config
     from snpe_srgan.console import table
     from snpe_srgan.pipeline.stages import run_pipeline
 
     config = load_config(config_path, overrides)
+    reading(config_path)
     folder = Path(run_dir or f"runs/{config.name}")
     done = run_pipeline(config, folder, output=output, overwrite=overwrite)
     files = Files(folder, config.quantize.recipe)

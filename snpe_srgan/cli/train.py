@@ -22,6 +22,7 @@ from snpe_srgan.cli.options import common, overwrite_option, set_option
 @overwrite_option
 @common
 def command(output, config_path, overrides, run_dir, resume, overwrite):
+    from snpe_srgan.artifacts.inputs import reading
     from snpe_srgan.config import load_config
     from snpe_srgan.errors import UsageError
     from snpe_srgan.quiet import import_tensorflow
@@ -29,6 +30,7 @@ def command(output, config_path, overrides, run_dir, resume, overwrite):
     if resume and overwrite:
         raise UsageError("--resume keeps the earlier run and --overwrite removes it", hint="choose one of them")
     config = load_config(config_path, overrides)
+    reading(config_path)
     output.note("starting TensorFlow ...")
     import_tensorflow()
     from snpe_srgan.training.run import train

@@ -71,7 +71,7 @@ def plan_tuning(
         initial: where the compressed one will be.
         resume: go on with the run in `run_dir`, if there is one.
     """
-    from snpe_srgan.training.input import training_cache, validation_pairs
+    from snpe_srgan.training.input import check_pictures, training_cache, validation_pairs
     from snpe_srgan.training.networks import read_networks
 
     if not isinstance(config, Config):
@@ -88,6 +88,7 @@ def plan_tuning(
         raise UsageError("the fine-tuning needs a folder of its own", where=run_dir, hint="choose another --run-dir")
     require_writable(run_dir)
     check_claim(run_dir, resume=resume, overwrite=overwrite, keep=networks.files)
+    check_pictures(untrained)
     training_cache(untrained, output)  # decoded once: the training finds it
     validation_pairs(untrained, output)
     model = ModelConfig(name=graph.network, scale=graph.scale, options={}, initial=str(initial))

@@ -10,11 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snpe_srgan.artifacts.files import write_json
+from snpe_srgan.artifacts.files import make_folder, write_json
+from snpe_srgan.artifacts.locks import exclusive
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.artifacts.run_files import Files
+from snpe_srgan.artifacts.staging import recover
 from snpe_srgan.config import Config
+from snpe_srgan.pipeline.checks import check
 from snpe_srgan.pipeline.engine import Done, Stage, run_stages
+from snpe_srgan.training.rundir import BUSY
 from snpe_srgan.zoo.resolve import resolve
 
 if TYPE_CHECKING:
@@ -23,7 +27,11 @@ if TYPE_CHECKING:
 
 def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: bool = False) -> list[Done]:
     """Runs or continues the whole way of a config in `folder`; returns what happened to each stage."""
-    return run_stages(make_stages(config, folder, output), folder, output=output, overwrite=overwrite)
+    check(config, folder)
+    make_folder(folder)
+    with exclusive(folder, BUSY):
+        recover(folder)
+        return run_stages(make_stages(config, folder, output), folder, output=output, overwrite=overwrite)
 
 
 def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
@@ -83,7 +91,7 @@ def _data(config: Config, files: Files, output: Output, resumed: bool) -> None:
 def _train(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.training.run import train
 
-    train(config, files.folder, resume=resumed, overwrite=not resumed, output=output)
+    train(config, files.folder, resume=resumed, overwrite=not resumed, output=output, locked=True)
 
 
 def _compress(config: Config, files: Files, output: Output, resumed: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from snpe_srgan.artifacts.card import Card, read_card
 from snpe_srgan.artifacts.files import read_json, write_text
 from snpe_srgan.config import Config
+from snpe_srgan.opener import read_text
 from snpe_srgan.report import html, markdown
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ def _curves(metrics: Path) -> list[str]:
     """Validation PSNR of each stage over all steps; nothing where no validation was made."""
     series: dict[str, list[tuple[float, float]]] = {}
     before, last = {}, 0  # each stage counts its own steps: put the stages one behind the other
-    for line in metrics.read_text(encoding="utf-8").splitlines():
+    if not metrics.is_file():  # no stage of the pipeline answers for it
+        return [html.paragraph("metrics.jsonl is gone, so there are no curves.", note=True)]
+    for line in read_text(metrics, limit=1 << 28, doing="read the training's log").splitlines():
         row = json.loads(line)
         start = before.setdefault(row["stage"], last)
         last = start + row["step"]

@@ -18,7 +18,7 @@ from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.artifacts.staging import unfinished
-from snpe_srgan.calibration.crops import SAMPLE
+from snpe_srgan.calibration.crops import SAMPLE, check_sources
 from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import Measured, measure
@@ -117,6 +117,8 @@ def compress_model(
         raise UsageError("--set, --minutes, --run-dir and --resume are for fine-tuning", hint="--finetune CONFIG")
     _refuse(final, untuned, report, resume=resume, overwrite=overwrite)
     require_writable(folder)
+    check_sources(calibration)
+    check_sources(validation)
     priced = qnn.available() is None
     if priced or request.needs_price:
         pricing.require(chip)

@@ -14,7 +14,7 @@ from pathlib import Path
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.staging import unfinished
-from snpe_srgan.calibration.crops import SAMPLE
+from snpe_srgan.calibration.crops import SAMPLE, check_sources
 from snpe_srgan.errors import UsageError
 from snpe_srgan.quantization.auto import Try, cheapest
 from snpe_srgan.quantization.judge.report import Report
@@ -104,6 +104,8 @@ def quantize_model(
     for name in LADDER if auto else (chosen.name,):
         _refuse(_paths(out_dir, file, name), onnx_only, overwrite)
     require_writable(out_dir)
+    check_sources(calibration)
+    check_sources(evaluate)
 
     count = count or parse_recipe(LADDER[0] if auto else recipe).crops
     source = Source(file, calibration, lr=lr, count=count, minutes=minutes, say=say)

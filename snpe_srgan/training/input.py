@@ -20,6 +20,15 @@ from snpe_srgan.metrics.dataset import Pair, PairFiles
 from snpe_srgan.training.networks import Teacher
 
 
+def check_pictures(config: Config) -> None:
+    """`InputError` for sources of pictures that are not there; decodes nothing."""
+    data, scale = config.data, config.model.scale
+    halves = [("train", data.train), *([("valid", data.valid)] if data.valid_limit else [])]
+    for split, specs in halves:
+        _ensure_sample(data, specs, scale)
+        find_pictures(specs, root=data.root, split=split, scale=scale)
+
+
 def training_cache(config: Config, output: Output) -> Cache:
     """Decodes the training pictures once, and makes sure that every stage's crop fits into them."""
     data, scale = config.data, config.model.scale

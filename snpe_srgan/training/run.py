@@ -13,17 +13,21 @@ import contextlib
 import os
 from pathlib import Path
 
+from snpe_srgan.artifacts.files import make_folder
+from snpe_srgan.artifacts.inputs import reading
+from snpe_srgan.artifacts.locks import exclusive
 from snpe_srgan.config import Config
 from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
 from snpe_srgan.training.engine import make_distribution, set_determinism, set_precision
+from snpe_srgan.training.input import check_pictures
 from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
 from snpe_srgan.training.networks import read_networks
 from snpe_srgan.training.prepare import Run, prepare_run
 from snpe_srgan.training.result import StageResult, TrainResult
-from snpe_srgan.training.rundir import check_resume, claim, describe_run, lock, relevant
+from snpe_srgan.training.rundir import BUSY, check_claim, check_resume, claim, describe_run, relevant
 
 
 def train(
@@ -33,8 +37,12 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     output: Output | None = None,
+    locked: bool = False,
 ) -> TrainResult:
     """Runs or continues a training.
+
+    Args:
+        locked: the caller holds the run folder's lock (`pipeline` does).
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when the state has been saved.
@@ -42,14 +50,21 @@ def train(
     """
     output, folder = output or Output(quiet=True), Path(run_dir)
     _check(config)
-    networks = read_networks(config)  # before an earlier run is removed, and before hours of decoding
+    # Before an earlier run is removed, and before hours of decoding:
+    networks = read_networks(config)
+    check_pictures(config)
+    for path in networks.files:
+        reading(path)
     set_determinism(config.training.deterministic)
     distribution = make_distribution(config.training)
     precision = set_precision(config.training.precision)
     with contextlib.ExitStack() as stack:
         if distribution.is_chief:
+            check_claim(folder, resume=resume, overwrite=overwrite, keep=networks.files)
+            make_folder(folder)
+            if not locked:  # before anything is removed
+                stack.enter_context(exclusive(folder, BUSY))
             claim(folder, resume=resume, overwrite=overwrite, keep=networks.files)
-            stack.enter_context(lock(folder))
         saved = last_checkpoint(folder / "checkpoints", warn=output.warn) if resume else None
         if saved:
             check_resume(saved.progress.config, relevant(config), saved.progress.stage, saved.progress.step, saved.path)

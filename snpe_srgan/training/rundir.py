@@ -10,17 +10,20 @@ import contextlib
 import dataclasses
 import os
 import platform
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.card import version_of
-from snpe_srgan.artifacts.files import make_folder, os_error, write_json, write_text
+from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json, write_text
+from snpe_srgan.artifacts.inputs import is_input
+from snpe_srgan.artifacts.staging import recover
 from snpe_srgan.config import Config, FeatureConfig, dump_config
 from snpe_srgan.errors import ConfigError, InputError
 
-OURS = ("config.yaml", "env.json", "log.txt", "metrics.jsonl", "tb", "checkpoints", "samples")
+BUSY = "another training or pipeline is at work in this run folder"
+CONFIG = "config.yaml"
+OURS = (CONFIG, "env.json", "log.txt", "metrics.jsonl", "tb", "checkpoints", "samples")
 FREE = ("training.minutes", "training.log_every", "training.checkpoint_every", "training.validate_every")
 
 
@@ -28,19 +31,18 @@ def claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] =
     """Makes the run folder ready, or says why not. `overwrite` removes an earlier run's files and nothing else."""
     existing = check_claim(folder, resume=resume, overwrite=overwrite, keep=keep)
     for path in existing if overwrite else ():
-        try:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        except OSError as error:
-            raise os_error(error, path, "remove the earlier run") from error
+        remove(path)
     make_folder(folder)
 
 
 def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] = ()) -> list[Path]:
     """What an earlier run left in the folder; an error if `claim` cannot have it or would remove one of `keep`."""
-    if folder.is_file():
-        raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
     try:
+        if folder.is_file():
+            raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
+        recover(folder)
         existing = [folder / name for name in OURS if (folder / name).exists()] + sorted(folder.glob("generator*.npz*"))
+        existing = [path for path in existing if not (path.name == CONFIG and is_input(path))]  # -c DIR/config.yaml
     except OSError as error:
         raise os_error(error, folder, "look into the run folder") from error
     if existing and not (resume or overwrite):
@@ -58,32 +60,10 @@ def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[P
     return existing
 
 
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keeps a second training out of the folder; the system drops the lock with the process, however it ends."""
-    path = folder / ".lock"
-    try:
-        file = open(path, "w")  # noqa: SIM115 (used as a context below)
-    except OSError as error:
-        raise os_error(error, path, "write into the run folder") from error
-    with file:
-        if os.name == "nt":  # no flock there; two trainings in one folder are then the user's to avoid
-            yield
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                "another training is at work in this run folder", where=folder, hint="choose another --run-dir"
-            ) from error
-        yield
-
-
 def describe_run(folder: Path, config: Config, *, precision: str) -> None:
     """Writes config.yaml (everything resolved) and env.json."""
-    write_text(folder / "config.yaml", dump_config(config), overwrite=True)
+    if not is_input(folder / CONFIG):  # the user's own file, and what stands in it is this config
+        write_text(folder / CONFIG, dump_config(config), overwrite=True)
     write_json(folder / "env.json", environment(precision), overwrite=True)
 
 
