@@ -20,7 +20,7 @@ from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.opener import open_regular, read_regular
 
 MAX_PIXELS = 250_000_000  # 0.75 GB of RGB; a file of a few kB can claim to be far larger
-LARGE = 80_000_000  # pixels; up to here an empty page is taken, whatever its file's size
+LARGE = 40_000_000  # pixels: a page at 600 dpi; up to here an empty one is taken, however small its file
 EMPTY = 1000  # pixels for each byte of the file: a blank page compresses so well, a picture does not
 MAX_BYTES = 1 << 31  # of a picture's file: 16 bits of RGBA of so many pixels, uncompressed
 

@@ -271,7 +271,8 @@ def _write_tiff(file: BinaryIO, picture: Picture) -> None:
 
     def packed() -> Iterator[bytes]:
         for strip in _strips(picture, "TIFF", rows):
-            yield imagecodecs.zlib_encode(imagecodecs.delta_encode(strip, axis=1), level=6)
+            # level 6 takes three times as long, to make the file an eighth smaller
+            yield imagecodecs.zlib_encode(imagecodecs.delta_encode(strip, axis=1), level=4)
 
     nbytes = picture.height * picture.width * channels * picture.rgb.itemsize
     tifffile.imwrite(
