@@ -114,7 +114,7 @@ def _recipes() -> dict:
     from snpe_srgan.quantization.recipe import LADDER, RECOMMENDED, STEPS
 
     recommended = [{"name": k, "steps": steps, "description": text} for k, (steps, text) in RECOMMENDED.items()]
-    return {"recipes": recommended, "steps": STEPS, "auto": LADDER}
+    return {"recipes": recommended, "steps": {name: step.text for name, step in STEPS.items()}, "auto": LADDER}
 
 
 def _list() -> list[str]:

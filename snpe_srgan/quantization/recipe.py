@@ -4,7 +4,8 @@
     parse_recipe("w8a8-cle-bc")           # just these steps
     parse_recipe("w8a8-plain")            # none: rounding to nearest on calibrated ranges
 
-The order in which steps are typed does not matter: they are done in the order of STEPS.
+The order in which steps are typed does not matter: they are done in the order of STEPS, which says of each what it
+needs; `steps/run.py` holds what each does.
 """
 
 from __future__ import annotations
@@ -16,25 +17,54 @@ from snpe_srgan.errors import UsageError, did_you_mean
 
 AUTO = "auto"
 PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a recipe: the place in STEPS is the order in which steps are done.
+
+    Attributes:
+        text: what it does, for `quantize --list`.
+        pictures: whether it needs calibration pictures.
+        moments: whether it needs the statistics of batch norms.
+        choice: steps of one choice exclude each other.
+        value: what the choice is then, for code.
+    """
+
+    name: str
+    text: str
+    pictures: bool = False
+    moments: bool = False
+    choice: str | None = None
+    value: str | None = None
+
+
 STEPS = {
-    "cle": "cross-layer equalization of the weights (Nagel et al. 2019), over residual trunks too; needs no picture",
-    "eq": "equalization for least rounding error of the picture, from what flows through the network",
-    "absorb": "high-bias absorption (Nagel et al. 2019); needs a network with batch norm",
-    "minmax": "ranges: all that was seen",
-    "percentile": "ranges: all but 1 value in 10,000",
-    "mse": "ranges: least squared error of each tensor (SQNR search)",
-    "decibel": "ranges: least dB lost, crop by crop, weighted by the network's derivative (the default)",
-    "perchannel": "one weight scale for each output channel (the default)",
-    "pertensor": "one weight scale for a whole kernel, as SNPE 1.x has it",
-    "search": "tries the ranges that lose most wider and narrower on the finished picture",
-    "mixed": "16 bits for the tensors that gain most for what they cost",
-    "abc": "bias correction, analytic: from batch-norm statistics, no picture",
-    "bc": "bias correction, empirical: mean shifts repaired layer by layer through the whole network",
-    "adaround": "learned rounding of the weights on calibration patches (Nagel et al. 2020)",
-    "qat": "quantization-aware fine-tuning in TensorFlow: --minutes",
-}
-ESTIMATORS = {"minmax": "min_max", "percentile": "percentile", "mse": "mse", "decibel": "decibel"}
-CHOICES = (tuple(ESTIMATORS), ("perchannel", "pertensor"), ("cle", "eq"), ("abc", "bc"))  # at most one of each
+    step.name: step
+    for step in (
+        Step("cle", "cross-layer equalization of the weights (Nagel et al. 2019), over residual trunks too; needs no "
+             "picture", choice="equalization"),
+        Step("eq", "equalization for least rounding error of the picture, from what flows through the network",
+             pictures=True, choice="equalization"),
+        Step("absorb", "high-bias absorption (Nagel et al. 2019); needs a network with batch norm", moments=True),
+        Step("minmax", "ranges: all that was seen", pictures=True, choice="ranges", value="min_max"),
+        Step("percentile", "ranges: all but 1 value in 10,000", pictures=True, choice="ranges", value="percentile"),
+        Step("mse", "ranges: least squared error of each tensor (SQNR search)", pictures=True, choice="ranges",
+             value="mse"),
+        Step("decibel", "ranges: least dB lost, crop by crop, weighted by the network's derivative (the default)",
+             pictures=True, choice="ranges", value="decibel"),
+        Step("perchannel", "one weight scale for each output channel (the default)", choice="scales"),
+        Step("pertensor", "one weight scale for a whole kernel, as SNPE 1.x has it", choice="scales"),
+        Step("search", "tries the ranges that lose most wider and narrower on the finished picture", pictures=True),
+        Step("mixed", "16 bits for the tensors that gain most for what they cost", pictures=True),
+        Step("abc", "bias correction, analytic: from batch-norm statistics, no picture", moments=True,
+             choice="correction"),
+        Step("bc", "bias correction, empirical: mean shifts repaired layer by layer through the whole network",
+             pictures=True, choice="correction"),
+        Step("adaround", "learned rounding of the weights on calibration patches (Nagel et al. 2020)", pictures=True),
+        Step("qat", "quantization-aware fine-tuning in TensorFlow: --minutes", pictures=True),
+    )
+}  # fmt: skip
 RECOMMENDED = {
     # bits -> steps, and what they are good for
     "w8a8": (("eq", "bc", "adaround"), "8-bit weights and activations: smallest and fastest on the DSP"),
@@ -66,8 +96,7 @@ class Recipe:
     @property
     def estimator(self) -> str:
         """How activation ranges are chosen, one of `encodings.ESTIMATORS`."""
-        named = [ESTIMATORS[s] for s in self.steps if s in ESTIMATORS]
-        return named[0] if named else "decibel"
+        return next((STEPS[s].value or "" for s in self.steps if STEPS[s].choice == "ranges"), "decibel")
 
 
 def parse_recipe(name: str) -> Recipe:
@@ -86,11 +115,11 @@ def parse_recipe(name: str) -> Recipe:
             )
     if len(set(steps)) < len(steps):
         raise UsageError(f"'{name}' names a step twice", where="--recipe")
-    for group in CHOICES:
-        if len(both := [s for s in group if s in steps]) > 1:
-            raise UsageError(
-                f"'{name}' wants both {' and '.join(both)}", where="--recipe", hint="they exclude each other"
-            )
     ordered = tuple(s for s in STEPS if s in steps)
+    for choice in {STEPS[s].choice for s in ordered} - {None}:
+        if len(both := [s for s in ordered if STEPS[s].choice == choice]) > 1:
+            raise UsageError(
+                f"'{name}' names both {' and '.join(both)}", where="--recipe", hint="they exclude each other"
+            )
     weight_bits, activation_bits = map(int, re.findall(r"\d+", bits))
     return Recipe("-".join([bits, *(rest.split("-") if rest else [])]), weight_bits, activation_bits, ordered)

@@ -3,13 +3,14 @@
     made = make_plan(model, parse_recipe("w8a8"), scale=4, crops=crops)
     made.plan.quantized()
 
-Read `make_plan` from top to bottom: equalize, observe, choose ranges, round, correct, fine-tune.
+`recipe.STEPS` says in which order and what each needs; ON_MODEL and ON_PLAN below hold what each does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from snpe_srgan.quantization.graph.qdq import bits_of, kernel_bits, kernel_scale
 from snpe_srgan.quantization.graph.wires import Wires, rescaled, with_convolutions
 from snpe_srgan.quantization.kernels.weights import channel_scales
 from snpe_srgan.quantization.observe.calibration import Statistics, collect
-from snpe_srgan.quantization.recipe import Recipe
+from snpe_srgan.quantization.recipe import STEPS, Recipe
 from snpe_srgan.quantization.steps.absorption import absorb
 from snpe_srgan.quantization.steps.equalization import noise_factors, weight_factors
 from snpe_srgan.quantization.steps.layerwise import Shift, mend
@@ -32,7 +33,6 @@ from snpe_srgan.quantization.steps.mixed import mix, regrid
 from snpe_srgan.quantization.steps.search import mean_psnr, promising_groups, refine
 from snpe_srgan.toolchains import qnn
 
-NEED_PICTURES = ("eq", "minmax", "percentile", "mse", "decibel", "search", "mixed", "bc", "adaround", "qat")
 SEARCH_CROPS = 6
 MENDED_CROPS = 48  # held in memory at once, 35 MB each for the 16 x 64 network; more are only watched
 COSTED = "Qualcomm's cost model for SA8255P at 128x128"
@@ -66,69 +66,128 @@ def make_plan(
     finetune: Callable[[Plan], Plan] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Made:
-    """Does a recipe's steps.
+    """Does a recipe's steps, in the order of `recipe.STEPS`.
 
     Args:
         model: the float ONNX network of free size.
+        scale: how many times as high and wide SR is.
         crops: calibration crops; None when there are no pictures at all: ranges then come from `moments`.
         moments: of the tensors behind batch norms (`analytic.batch_norm_statistics`), which `absorb` and `abc` need.
         finetune: does the step `qat`.
+        say: is told what is being done.
+
+    Raises:
+        UsageError: the recipe has a step that needs pictures or statistics that are not there.
     """
     _check(recipe, crops, moments)
-    reference, notes = model, []
-    before = _observe(model, scale, crops, say) if crops is not None else None
-    statistics = before
+    work = Work(model, recipe, scale, crops, moments, finetune, say)
+    if crops is not None:
+        work.statistics = _observe(model, scale, crops, say)
+    for step in recipe.steps:
+        if step in ON_MODEL:
+            ON_MODEL[step](work)
+    if work.model is not model and crops is not None:
+        work.statistics = _observe(work.model, scale, crops, say)
+    plan = _ranges(work.model, recipe, work.statistics, work.moments)
+    for step in recipe.steps:
+        if step in ON_PLAN:
+            plan = ON_PLAN[step](work, plan)
+    return Made(plan, work.model, work.factors, work.shifts, tuple(work.notes))
 
-    factors, wires = None, None
-    if recipe.has("cle") or recipe.has("eq"):
-        network = Network(model)
-        wires = Wires(network)
-        if recipe.has("cle"):
-            factors = weight_factors(network, wires)
-        else:
-            bits = {"activation_bits": recipe.activation_bits, "weight_bits": recipe.weight_bits}
-            factors = noise_factors(network, wires, before, **bits)
-        spread = f", factors {factors.min():.3g} to {factors.max():.3g}" if wires.count else ": none is free"
-        say(f"equalized {wires.count} channels{spread}")
-        model = rescaled(model, network, wires, factors)
-        moments = None if moments is None else analytic.scaled(moments, wires, factors)
-    if recipe.has("absorb"):
-        done = absorb(model, Network(model), moments)
-        model, moments, count = done.model, done.moments, sum(done.absorbed.values())
-        notes.append(f"absorb: {count} channels gave a constant to the next bias" + _why_none(count))
-    if model is not reference and crops is not None:
-        statistics = _observe(model, scale, crops, say)
 
-    plan = _ranges(model, recipe, statistics, moments)
-    if recipe.has("search"):
-        plan = _searched(plan, crops, say)
-    if recipe.has("mixed"):
-        plan, chosen = _mixed(plan, crops, say)
-        notes += chosen
-    if recipe.has("abc"):
-        plan = _analytic(plan, moments)
+@dataclass(eq=False)
+class Work:
+    """What the steps share: the model as it is rewritten, what was observed of it, and what is reported."""
+
+    model: Any
+    recipe: Recipe
+    scale: int
+    crops: Crops | None
+    moments: Mapping[str, analytic.Moments] | None
+    finetune: Callable[[Plan], Plan] | None
+    say: Callable[[str], None]
+    statistics: Mapping[str, Statistics] | None = None
+    factors: np.ndarray | None = None
     shifts: tuple[Shift, ...] = ()
-    if recipe.has("bc") or recipe.has("adaround"):
-        say("layer by layer: " + " and ".join(s for s in recipe.steps if s in ("bc", "adaround")))
-        few = crops.arrays[:: -(-len(crops.arrays) // MENDED_CROPS)]
-        plan, shifts = mend(plan, (*few, *crops.calm), rounding=recipe.has("adaround"), correction=recipe.has("bc"))
-    if recipe.has("qat"):
-        plan = finetune(plan)
-    return Made(plan, model, factors, shifts, tuple(notes))
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> Crops:
+        """The crops, for a step that `_check` has let pass because there are some."""
+        assert self.crops is not None
+        return self.crops
+
+
+def _equalize(work: Work) -> None:
+    network = Network(work.model)
+    wires = Wires(network)
+    if work.recipe.has("cle"):
+        factors = weight_factors(network, wires)
+    else:
+        bits = {"activation_bits": work.recipe.activation_bits, "weight_bits": work.recipe.weight_bits}
+        factors = noise_factors(network, wires, work.statistics, **bits)
+    spread = f", factors {factors.min():.3g} to {factors.max():.3g}" if wires.count else ": none is free"
+    work.say(f"equalized {wires.count} channels{spread}")
+    work.model, work.factors = rescaled(work.model, network, wires, factors), factors
+    work.moments = None if work.moments is None else analytic.scaled(work.moments, wires, factors)
+
+
+def _absorb(work: Work) -> None:
+    done = absorb(work.model, Network(work.model), work.moments)
+    work.model, work.moments, count = done.model, done.moments, sum(done.absorbed.values())
+    work.notes.append(f"absorb: {count} channels gave a constant to the next bias" + _why_none(count))
+
+
+def _search(work: Work, plan: Plan) -> Plan:
+    """Ranges moved where the finished picture gets better for it."""
+    work.say("trying the ranges that lose most")
+    groups = promising_groups(Network(plan.model), plan.statistics, plan.encodings)
+    return regrid(plan, refine(plan.encodings, groups, _judge(plan, work.pictures)))
+
+
+def _mix(work: Work, plan: Plan) -> Plan:
+    """A few places in 16 bits, and a note on each."""
+    modelled = qnn.available() is None
+    work.say(f"trying 16 bits where most is lost; cost by {COSTED if modelled else 'multiplications and bytes'}")
+    plan, choices = mix(plan, work.pictures.arrays)
+    unit = f" us of {COSTED}" if modelled else ""
+    notes = [f"16 bits: {c.name} ({', '.join(c.tensors)}), +{c.gain:.2f} dB for {c.cost:+,.0f}{unit}" for c in choices]
+    work.notes += notes or ["16 bits: no place gained enough for what it costs"]
+    return plan
+
+
+def _mend(work: Work, plan: Plan) -> Plan:
+    """Bias correction, learned rounding, or both: one walk through the network does either."""
+    rounding, correction = work.recipe.has("adaround"), work.recipe.has("bc")
+    work.say("layer by layer: " + " and ".join(s for s in work.recipe.steps if s in ("bc", "adaround")))
+    crops = work.pictures
+    few = crops.arrays[:: -(-len(crops.arrays) // MENDED_CROPS)]
+    plan, work.shifts = mend(plan, (*few, *crops.calm), rounding=rounding, correction=correction)
+    return plan
+
+
+def _rounding(work: Work, plan: Plan) -> Plan:
+    return plan if work.recipe.has("bc") else _mend(work, plan)
+
+
+def _qat(work: Work, plan: Plan) -> Plan:
+    assert work.finetune is not None
+    return work.finetune(plan)
 
 
 def _check(recipe: Recipe, crops: Crops | None, moments) -> None:
-    need = [s for s in recipe.steps if s in NEED_PICTURES]
+    need = [s for s in recipe.steps if STEPS[s].pictures]
     if crops is None and need:
         raise UsageError(
             f"without calibration pictures there is no {', '.join(need)}",
             where=f"--recipe {recipe.name}",
             hint="--recipe w8a8-cle-absorb-abc needs none; --calibration synthetic draws pictures",
         )
-    if moments is None and (crops is None or recipe.has("absorb") or recipe.has("abc")):
-        what = ", ".join(s for s in recipe.steps if s in ("absorb", "abc")) or "quantization without pictures"
+    statistics = [s for s in recipe.steps if STEPS[s].moments]
+    if moments is None and (crops is None or statistics):
         raise UsageError(
-            f"{what} wants batch-norm statistics, which this model does not have",
+            f"{', '.join(statistics) or 'quantization without pictures'} needs batch-norm statistics, which this model "
+            "does not have",
             where=f"--recipe {recipe.name}",
             hint="name the .npz of a network with batch norm, or use --calibration synthetic and the step bc",
         )
@@ -164,8 +223,8 @@ def _ranges(model, recipe: Recipe, statistics, moments) -> Plan:
     return Plan(model, statistics, encodings, scales, slopes, bits)
 
 
-def _analytic(plan: Plan, moments) -> Plan:
-    network = Network(plan.model)
+def _analytic(work: Work, plan: Plan) -> Plan:
+    network, moments = Network(plan.model), work.moments
     biases = analytic.analytic_bias_correction(
         network, analytic.expected_moments(network, moments), plan.scales, plan.weight_bits
     )
@@ -185,18 +244,8 @@ def _judge(plan: Plan, crops: Crops) -> Callable[[Mapping], float]:
     return score
 
 
-def _searched(plan: Plan, crops: Crops, say) -> Plan:
-    """Ranges moved where the finished picture gets better for it."""
-    say("trying the ranges that lose most")
-    groups = promising_groups(Network(plan.model), plan.statistics, plan.encodings)
-    return regrid(plan, refine(plan.encodings, groups, _judge(plan, crops)))
-
-
-def _mixed(plan: Plan, crops: Crops, say) -> tuple[Plan, list[str]]:
-    """The plan with a few places in 16 bits, and a line on each."""
-    modelled = qnn.available() is None
-    say(f"trying 16 bits where most is lost; cost by {COSTED if modelled else 'multiplications and bytes'}")
-    plan, choices = mix(plan, crops.arrays)
-    unit = f" us of {COSTED}" if modelled else ""
-    notes = [f"16 bits: {c.name} ({', '.join(c.tensors)}), +{c.gain:.2f} dB for {c.cost:+,.0f}{unit}" for c in choices]
-    return plan, notes or ["16 bits: no place gained enough for what it costs"]
+# Steps that rewrite the float model, before ranges are chosen; and those that change the plan, after.
+ON_MODEL: dict[str, Callable[[Work], None]] = {"cle": _equalize, "eq": _equalize, "absorb": _absorb}
+ON_PLAN: dict[str, Callable[[Work, Plan], Plan]] = {
+    "search": _search, "mixed": _mix, "abc": _analytic, "bc": _mend, "adaround": _rounding, "qat": _qat,
+}  # fmt: skip
