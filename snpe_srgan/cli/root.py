@@ -6,6 +6,7 @@ Verbs are imported only when they are typed, so `snpe-srgan --help` answers at o
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -104,7 +105,8 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(1) from None
     except OSError as error:
         # Names too long, loops of links, a current folder that was removed: a path may meet them in any call.
-        fail(output, 1, os_error(error, error.filename, "go on").lines(), error)
+        nowhere = "the current folder, which is gone" if error.errno == errno.ENOENT else None
+        fail(output, 1, os_error(error, error.filename or nowhere, "go on").lines(), error)
     except MemoryError as error:
         fail(output, 1, ["out of memory", "  try: smaller tiles (--tile), a smaller batch, or fewer pictures"], error)
     except Exception as error:
