@@ -10,9 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers_cli import assert_error, snpe_srgan
+from PIL import Image
 
 from snpe_srgan.artifacts import inputs
 from snpe_srgan.artifacts.files import atomic_folder, atomic_write, refuse_overwrite, write_bytes
+from snpe_srgan.artifacts.locks import exclusive
 from snpe_srgan.artifacts.staging import recover, unfinished
 from snpe_srgan.errors import InputError
 
@@ -169,3 +172,138 @@ def test_an_input_is_never_an_output(tmp_path):
                 pass
     assert source.read_bytes() == b"1"
     write_bytes(source, b"2", overwrite=True)  # another command may
+
+
+# -- the commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def network(tmp_path) -> Path:
+    import onnx
+    from helpers_onnx import mobile
+
+    onnx.save(mobile((12, 16)), tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+@pytest.mark.parametrize("way", ["itself", "hard link", "symlink"])
+def test_no_command_replaces_what_it_reads(network, tmp_path, monkeypatch, way):
+    """The model of freeze, convert, quantize, import, inspect; the card beside it; the pictures of run and evaluate."""
+    import shutil
+
+    from snpe_srgan.zoo.named import WEIGHTS
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("mobile.npz", "mobile.npz.json"):
+        shutil.copy(WEIGHTS / name, tmp_path / name)
+    Path("set/HR").mkdir(parents=True)
+    Image.new("RGB", (48, 48)).save("set/HR/a.png")
+    make = {"itself": lambda a, b: None, "hard link": os.link, "symlink": lambda a, b: Path(b).symlink_to(a)}[way]
+
+    def target(path: str) -> str:
+        if way == "itself":
+            return path
+        other = f"other-{Path(path).name}"
+        if not os.path.lexists(other):
+            make(Path(path).absolute(), other)
+        return other
+
+    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()}
+    commands = [
+        ("freeze", "mobile.npz", "-o", target("mobile.npz")),
+        ("freeze", "mobile.npz", "-o", target("mobile.npz.json")),
+        ("import", "mobile.npz", "-o", target("mobile.npz")),
+        ("run", "mobile.npz", "set/HR/a.png", "-o", target("set/HR/a.png")),
+    ]
+    if way == "itself":
+        Path("saved").symlink_to("set")  # saved/set/a.png is set/HR/a.png
+        Path("set/set").symlink_to("HR")
+        commands += [("evaluate", "bicubic", "set", "--save-images", "saved")]
+    for words in commands:
+        assert_error(snpe_srgan(*words, "--overwrite"), 1, "this command reads")
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_pictures_of_two_sets_of_one_name_are_not_mixed(tmp_path):
+    for folder in ("a/Set", "b/Set"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (48, 48)).save(tmp_path / folder / "x.png")
+    words = ("evaluate", "bicubic", tmp_path / "a/Set", tmp_path / "b/Set")
+    assert_error(snpe_srgan(*words, "--save-images", tmp_path / "out"), 2, "two data sets are called 'Set'")
+    assert snpe_srgan(*words).code == 0
+
+
+def test_a_running_training_keeps_others_out(tmp_path):
+    """Nothing is removed and nothing is written, whatever the flag, while the folder is locked."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("kept\n")
+    Image.new("RGB", (48, 48)).save(tmp_path / "p.png")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "p.png").rename(tmp_path / "photos" / "p.png")
+    config = tmp_path / "tiny.yaml"
+    config.write_text(
+        f"model: {{name: mobile}}\ndata: {{train: ['{tmp_path}/photos'], valid: ['{tmp_path}/photos'], crop: 32, "
+        f"root: '{tmp_path}/data'}}\nevaluate: {{datasets: ['{tmp_path}/photos']}}\nrun: {{on: host}}\n"
+    )
+    with exclusive(tmp_path / "run", "busy"):
+        for verb, more in (("train", "--overwrite"), ("train", "--resume"), ("pipeline", "--overwrite")):
+            outcome = snpe_srgan(verb, "-c", config, "--run-dir", tmp_path / "run", more)
+            if outcome.code != 3:  # a pipeline without the wheel ends sooner
+                assert_error(outcome, 1, "at work in this run folder")
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["metrics.jsonl"]
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == "kept\n"
+
+
+def test_the_lock_ends_with_its_process(tmp_path):
+    code = "import os, sys; import snpe_srgan.artifacts.locks as locks; locks.try_lock(sys.argv[1]); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == -9
+    with exclusive(tmp_path, "busy"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+VERBS = ["pipeline -c", "data sample -o", "data prepare", "data info", "train -c", "evaluate bicubic", "import",
+         "freeze", "compress", "convert", "quantize", "run", "benchmark", "inspect"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "pipe/x"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_impossible_names_are_plain_errors(tmp_path, monkeypatch, verb, name):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    more = ("-o", "out.npz") if verb in ("freeze", "import") else ("--target", "macs=0.5") if verb == "compress" else ()
+    outcome = snpe_srgan(*verb.split(), name, *more)
+    assert_error(outcome, outcome.code)
+    assert outcome.code in (1, 2) and "again with -v" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "word"),
+    [
+        ("quantize.recipe=w9a9", 2, "w9a9"),
+        ("convert.soc=SM1", 2, "SM1"),
+        ("benchmark.chip=SM1", 2, "SM1"),
+        ("evaluate.datasets.0=nowhere", 1, "nowhere"),
+        ("quantize.calibration.0=nowhere", 1, "nowhere"),
+        ("data.valid.0=nowhere", 1, "nowhere"),
+        ("name=../../x", 2, "name"),
+        ("training.stages.0.name=../x", 2, "name"),
+    ],
+)
+def test_a_pipeline_says_at_once_what_would_stop_it_later(tmp_path, monkeypatch, change, code, word):
+    pytest.importorskip("onnxruntime")
+    from snpe_srgan.toolchains import qnn
+
+    if qnn.available() is not None:
+        pytest.skip(qnn.available())
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.new("RGB", (48, 48)).save("photos/p.png")
+    Path("tiny.yaml").write_text(
+        "data: {train: [photos], valid: [photos], crop: 32}\nquantize: {calibration: [photos]}\n"
+        "evaluate: {datasets: [photos]}\ntraining: {stages: [{name: pixel, steps: 2}]}\n"
+    )
+    outcome = snpe_srgan("pipeline", "-c", "tiny.yaml", "--run-dir", "run", "--set", change)
+    assert_error(outcome, code, word)
+    assert not Path("run").exists()
