@@ -255,7 +255,7 @@ def test_a_running_training_keeps_others_out(tmp_path):
 
 
 def test_the_lock_ends_with_its_process(tmp_path):
-    code = "import os, sys; import snpe_srgan.artifacts.locks as locks; locks.try_lock(sys.argv[1]); os.kill(os.getpid(), 9)"
+    code = "import os, sys\nfrom snpe_srgan.artifacts import locks\nlocks.try_lock(sys.argv[1])\nos.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == -9
     with exclusive(tmp_path, "busy"):
         pass
