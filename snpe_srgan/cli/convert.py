@@ -11,12 +11,14 @@ import contextlib
 
 import click
 
+from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import common, input_size_option, model_argument, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text, refuse, toolchain_options
 
 
 @click.command()
 @model_argument
+@detail_option
 @input_size_option()
 @click.option(
     "--soc", "chips", metavar="CHIP", multiple=True,
@@ -38,6 +40,7 @@ from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text
 @common
 def command(
     model,
+    detail,
     out,
     toolchain,
     sdk_folder,
@@ -60,9 +63,8 @@ def command(
     from snpe_srgan.cli.targets import Targets
     from snpe_srgan.stages.convert import convert_model
     from snpe_srgan.stages.quantize import quantize_model
-    from snpe_srgan.zoo.resolve import resolve
 
-    file = resolve(model)
+    file = find_model(model, detail)
     folder = out or file.folder
     if toolchain == "snpe":
         refuse(f"--toolchain {toolchain}", "onnx_only")

@@ -11,6 +11,7 @@ import contextlib
 
 import click
 
+from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import Size, common, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
 
@@ -20,6 +21,7 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--protocol", type=click.Choice(["y", "rgb"]), default="y", help="Compare luma, or all three channels.")
 @click.option("--border", type=click.IntRange(0, 256), help="Pixels cut from each side; the scale if left out.")
+@detail_option
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
@@ -36,8 +38,8 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @overwrite_option
 @common
 def command(
-    model, datasets, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads, save_images,
-    min_psnr, overwrite, output, **where,
+    model, datasets, detail, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
+    save_images, min_psnr, overwrite, output, **where,
 ):  # fmt: skip
     """PSNR and SSIM of a model against bicubic.
 
@@ -45,18 +47,19 @@ def command(
     made by MATLAB-compatible bicubic).
     """
     from snpe_srgan.artifacts.staging import unfinished
-    from snpe_srgan.errors import CheckFailed
+    from snpe_srgan.errors import CheckFailed, UsageError
     from snpe_srgan.metrics.dataset import find_evaluation_set
     from snpe_srgan.metrics.evaluate import evaluate
     from snpe_srgan.metrics.protocol import Protocol
-    from snpe_srgan.zoo.resolve import resolve
 
     chosen = Protocol(protocol, border)
     distance = _distance(perceptual, perceptual_weights, lpips_heads)
     with contextlib.ExitStack() as stack:
         session = None
+        if detail is not None and model == "bicubic":
+            raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
-            file = resolve(model)
+            file = find_model(model, detail)
             session = stack.enter_context(open_model(file, **where, say=output.note))
             scale = session.scale
             for remark in session.remarks:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, quantized_text, refuse, toolchain_options
 
@@ -21,6 +22,7 @@ WORST = 8  # layers shown
 
 @click.command()
 @click.argument("model", metavar="MODEL", required=False)
+@detail_option
 @click.option(
     "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
     help="HR pictures to calibrate on: a folder, glob or file; repeatable. 'sample' are scikit-image's photos; "
@@ -63,8 +65,8 @@ WORST = 8  # layers shown
 @overwrite_option
 @common
 def command(
-    model, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check, overrides, htp_socs,
-    hta, **options,
+    model, detail, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check, overrides,
+    htp_socs, hta, **options,
 ):  # fmt: skip
     """A model into a quantized .onnx and .dlc, with a report of where every tenth of a dB goes.
 
@@ -79,9 +81,8 @@ def command(
         raise click.UsageError("Missing argument 'MODEL'.")
 
     from snpe_srgan.stages.quantize import quantize_model
-    from snpe_srgan.zoo.resolve import resolve
 
-    file = resolve(model)
+    file = find_model(model, detail)
     if toolchain == "snpe":
         refuse(f"--toolchain {toolchain}", "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc", "chips")
         result = _with_sdk(

@@ -1,6 +1,7 @@
 """snpe-srgan run photo.jpg                                     # photo_x4.png, by the network that ships in the package
 snpe-srgan run srgan photo.jpg -o sharp.png
 snpe-srgan run runs/mobile photos/ -o enlarged/
+snpe-srgan run mobile photo.jpg --detail 0.5 -o half.png       # between mobile and mobile-gan
 snpe-srgan run generator_w8a8.dlc photo.jpg --on emulator -o proof.png
 snpe-srgan run generator_w8a8.dlc photo.jpg --on device --runtime dsp -o phone.png
 """
@@ -11,6 +12,7 @@ import glob
 
 import click
 
+from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
 
@@ -18,6 +20,7 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @click.command()
 @click.argument("typed", metavar="[MODEL] PICTURE...", nargs=-1, required=True)
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
+@detail_option
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option(
@@ -31,7 +34,7 @@ from snpe_srgan.cli.sessions import open_model, session_options
 )  # fmt: skip
 @overwrite_option
 @common
-def command(typed, out, tile, values, dry_run, skip_existing, overwrite, output, **where):
+def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite, output, **where):
     """Enlarge pictures.
 
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
@@ -58,7 +61,7 @@ def command(typed, out, tile, values, dry_run, skip_existing, overwrite, output,
         if not is_name(model):
             resolve(model)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
-    file = resolve(model or DEFAULT)
+    file = find_model(model or DEFAULT, detail)
     found, passed_over = find_pictures(pictures)
     if passed_over:
         output.note(passed_over)
@@ -93,7 +96,8 @@ def command(typed, out, tile, values, dry_run, skip_existing, overwrite, output,
             output.warn(f"{item.target}: {note}")
     seconds = time.perf_counter() - start
     result = {
-        "model": file.path, "network": network, "engine": engine_name, "scale": scale, "seconds": seconds,
+        "model": file.path if detail is None else file.origin, "network": network,
+        "engine": engine_name, "scale": scale, "seconds": seconds,
         "pictures": done, "failed": failed, "skipped": jobs.skipped, "passed_over": passed_over, "times": times,
     }  # fmt: skip
     lines = [_line(item) for item in done]

@@ -1,0 +1,28 @@
+"""`--detail`: a network between the pixel and the adversarial one, made for the time of the command."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from snpe_srgan.zoo.resolve import ModelFile
+
+detail_option = click.option(
+    "--detail", type=click.FloatRange(0, 1), metavar="0..1",
+    help="Between fidelity (0, the pixel network) and drawn detail (1, its adversarial twin): interpolates the weights "
+    "of mobile and mobile-gan, of srresnet and srgan, or of a run folder's two stages.",
+)  # fmt: skip
+
+
+def find_model(model: str, detail: float | None) -> ModelFile:
+    """MODEL, or with `detail` the network in between, whose file is removed when the command ends."""
+    from snpe_srgan.zoo.detail import interpolated
+    from snpe_srgan.zoo.resolve import resolve
+
+    if detail is None:
+        return resolve(model)
+    folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="snpe-srgan-detail-"))
+    return interpolated(model, detail, folder)
