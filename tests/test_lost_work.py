@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 from snpe_srgan.artifacts import inputs
 from snpe_srgan.artifacts.files import atomic_folder, atomic_write, refuse_overwrite, write_bytes
 from snpe_srgan.artifacts.locks import exclusive
-from snpe_srgan.artifacts.staging import recover, unfinished
+from snpe_srgan.artifacts.staging import Scratch, recover, unfinished
 from snpe_srgan.errors import InputError
 
 
@@ -255,7 +256,7 @@ def test_a_running_training_keeps_others_out(tmp_path):
 
 
 def test_the_lock_ends_with_its_process(tmp_path):
-    code = "import os, sys\nfrom snpe_srgan.artifacts import locks\nlocks.try_lock(sys.argv[1])\nos.kill(os.getpid(), 9)"
+    code = "import os,sys\nfrom snpe_srgan.artifacts import locks\nlocks.try_lock(sys.argv[1])\nos.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == -9
     with exclusive(tmp_path, "busy"):
         pass
@@ -307,3 +308,14 @@ def test_a_pipeline_says_at_once_what_would_stop_it_later(tmp_path, monkeypatch,
     outcome = snpe_srgan("pipeline", "-c", "tiny.yaml", "--run-dir", "run", "--set", change)
     assert_error(outcome, code, word)
     assert not Path("run").exists()
+
+
+def test_the_scratch_of_a_killed_run_goes(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    killed(tmp_path, "scratch = staging.Scratch(); open(scratch.name + '/a', 'w'); die()")
+    assert hidden(tmp_path)
+    with Scratch() as ours:
+        recover(tmp_path, again=True)
+        assert hidden(tmp_path) == [Path(ours).name]
+    assert not hidden(tmp_path)

@@ -57,6 +57,26 @@ def _make(folder: Path) -> tuple[Path, int | None]:
         raise os_error(error, folder, "write into the folder") from error
 
 
+class Scratch(tempfile.TemporaryDirectory):  # type: ignore[type-arg]
+    """A temporary folder of the system's: `with Scratch() as name`. What a killed run leaves, the next one removes."""
+
+    def __init__(self) -> None:
+        recover(tempfile.gettempdir())
+        self._handle: int | None = None
+        while True:
+            super().__init__(prefix=PREFIX, suffix=SUFFIX, ignore_cleanup_errors=True)
+            with contextlib.suppress(FolderIsLocked, FileNotFoundError):
+                self._handle = try_lock(Path(self.name))
+                return
+            super().cleanup()
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
 def recover(folder: str | os.PathLike, *, again: bool = False) -> None:
     """Finishes or undoes what killed runs left in `folder`; looks once a process, and once more with `again`."""
     try:

@@ -11,13 +11,13 @@ with `lr=True` they are taken as they are.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
@@ -76,7 +76,7 @@ def calibration_crops(
         from snpe_srgan.calibration.synthetic import synthetic_crops
 
         return synthetic_crops(scale=scale, count=count, size=size, seed=part[0])
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
+    with Scratch() as scratch:
         said: list[str] = []
         found = [s for source in sources for s in _find(source, scale, lr, Path(scratch), said)]
         if len(found) < part[1]:
@@ -120,7 +120,7 @@ def check_sources(sources: Sequence[Pictures]) -> None:
 
 def hr_pictures(sources: Sequence[Pictures], *, scale: int, most: int) -> list[np.ndarray]:
     """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sample-") as scratch:
+    with Scratch() as scratch:
         paths = [s.path for source in sources for s in _find(source, scale, False, Path(scratch), [])]
         step = max(1, -(-len(paths) // most))
         pictures = [read_picture(path).rgb for path in paths[::step]]

@@ -9,12 +9,12 @@ takes 2 to 5 seconds (Qualcomm's compiler prepares the graph), so a structure is
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.toolchains import qnn, socs
 
@@ -91,13 +91,13 @@ def eight_bits(graph: Graph, weights: Mapping[str, np.ndarray]):
 
 def estimate(model, *, size: tuple[int, int], chip: int | str) -> qnn.CostEstimate:
     """Qualcomm's cost model on an ONNX (float or QDQ) model at an LR size."""
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-price-") as folder:
+    with Scratch() as folder:
         return qnn.estimate_cost(_fixed(model, size, Path(folder)), chip=chip)
 
 
 def dlc_bytes(model, *, size: tuple[int, int]) -> int:
     """Bytes of the `.dlc` that an ONNX model becomes; the file itself is not kept."""
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-price-") as folder:
+    with Scratch() as folder:
         return qnn.write_dlc(_fixed(model, size, Path(folder)), Path(folder) / "model.dlc").bytes
 
 

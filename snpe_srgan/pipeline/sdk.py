@@ -6,13 +6,13 @@ SDK's converter and quantizer, so that the report, the .onnx and the .dlc tell o
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import write_bytes
 from snpe_srgan.artifacts.run_files import Files
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.config import ConvertConfig
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.toolchains.snpe.release import QAIRT
@@ -36,7 +36,7 @@ def quantize_by_sdk(
     from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
 
     model, encodings = (files.quantized_onnx.with_suffix(f".encodings{end}") for end in (".onnx", ".json"))
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-sdk-") as scratch:
+    with Scratch() as scratch:
         made = quantize_with_sdk(
             resolve(model), scratch, sdk=find_sdk(), overrides=encodings, calibration=pictures, count=count,
             input_size=config.size, say=say,

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snpe_srgan import errors
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.machine import installed, usable_threads
 from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
 from snpe_srgan.zoo.resolve import ModelFile, resolve
@@ -157,7 +157,7 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
     source = load_source(file)
     size = source.facts.input_size or size
     say(f"asking the cost model about {file.path.name} at {size[0]}x{size[1]}")
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-benchmark-") as folder:
+    with Scratch() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(fix_size(source.model, size, where=file.path).SerializeToString())
         try:

@@ -8,13 +8,13 @@ Times are those that SNPE logs itself (`snpe-diagview`: mean over the runs of on
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.errors import SnpeSrganError, UsageError
 from snpe_srgan.runtimes.net_run import check_runtime, read_ports
 from snpe_srgan.toolchains.snpe.adb import Phone
@@ -95,7 +95,7 @@ def benchmark_device(
 
 def _time(device: Device, path: Path, port, row: dict, *, perf_profile: str, runs: int) -> DeviceTiming:
     lr = np.random.default_rng(0).random(port.shape, dtype=np.float32)
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-benchmark-") as folder:
+    with Scratch() as folder:
         scratch = Path(folder)
         _, (raw,) = write_raws([lr], scratch / "in", port)
         ran = device.net_run(path, [raw] * runs, scratch, perf_profile=perf_profile, results=False)

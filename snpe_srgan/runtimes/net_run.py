@@ -10,12 +10,12 @@ Starting the tool and loading the network takes longer than the network: all til
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.runtimes.base import EngineSession
@@ -49,7 +49,7 @@ class NetRunSession(EngineSession):
 
     def run_all(self, arrays: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Runs all of one picture's tiles at once; gives the results in order, each read when it is asked for."""
-        scratch = tempfile.TemporaryDirectory(prefix="snpe-srgan-net-run-")
+        scratch = Scratch()
         try:
             listed, files = write_raws(arrays, Path(scratch.name) / "in", self._lr, raw=self.raw)
             output, said = self._net_run(listed, files, Path(scratch.name))

@@ -5,12 +5,12 @@ checks, rebuilt = write_checked_dlc(model, "generator.dlc", input_size=(128, 128
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from snpe_srgan.artifacts.card import Check
 from snpe_srgan.artifacts.files import write_bytes
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.stages.compare import check_decibel, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
 
@@ -45,7 +45,7 @@ def write_checked_dlc(
     fixed = fix_size(model, tuple(input_size), where=path)
     lr = probe_picture(*input_size)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-") as folder:
+    with Scratch() as folder:
         onnx_path, dlc_path = Path(folder) / "fixed.onnx", Path(folder) / path.name
         onnx_path.write_bytes(fixed.SerializeToString())
         qnn.write_dlc(onnx_path, dlc_path, soc_model=soc)

@@ -9,12 +9,12 @@ import queue
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.toolchains import qnn_worker
 
@@ -56,7 +56,7 @@ class Worker:
 
     def __init__(self, *, subject: object = None, timeout: float | None = None, command: list[str] | None = None):
         self.subject, self.timeout = subject, timeout
-        self._scratch = tempfile.TemporaryDirectory(prefix="snpe-srgan-qnn-", ignore_cleanup_errors=True)
+        self._scratch = Scratch()
         self.folder = Path(self._scratch.name)
         package = str(Path(__file__).resolve().parents[2])
         environment = dict(os.environ)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, enlarges
 from snpe_srgan.quantization.graph.encodings import MARGIN, Encoding, known_encoding, spanning
@@ -223,13 +224,12 @@ def mix(
 
 def chip_cost(model, *, chip: int | str, size: tuple[int, int]) -> float:
     """Microseconds of one inference, as Qualcomm's cost model estimates them: 2 to 5 s of preparation."""
-    import tempfile
     from pathlib import Path
 
     from snpe_srgan.onnx_graphs.model import fix_size
     from snpe_srgan.toolchains.qnn import estimate_cost
 
-    with tempfile.TemporaryDirectory(prefix="snpe-srgan-cost-") as folder:
+    with Scratch() as folder:
         path = Path(folder) / "quantized.onnx"
         path.write_bytes(fix_size(model, size).SerializeToString())
         return float(estimate_cost(path, chip=chip).microseconds)
