@@ -24,7 +24,8 @@ DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
 def command():
     """Download DIV2K, decode pictures once, make the sample set.
 
-    A SOURCE is 'sample', 'div2k' or a folder of pictures (searched with the folders in it).
+    A SOURCE is 'sample', 'div2k' or a folder of pictures (searched with the folders in it). LR pictures that lie beside
+    HR (HR + LRx4, GT + LQ, DIV2K's names and others) are used, else LR is made by bicubic.
     """
 
 

@@ -43,8 +43,8 @@ def command(
 ):  # fmt: skip
     """PSNR and SSIM of a model against bicubic.
 
-    MODEL may also be 'bicubic'. DATASET is a folder: HR beside LRx4 (LR is read), DIV2K's layout, or pictures (LR is
-    made by MATLAB-compatible bicubic).
+    MODEL may also be 'bicubic'. DATASET is a folder: HR beside LR (HR + LRx4, GT + LQ, DIV2K's names and others: LR is
+    read), or pictures (LR is made by MATLAB-compatible bicubic).
     """
     from snpe_srgan.artifacts.staging import unfinished
     from snpe_srgan.errors import CheckFailed, UsageError
