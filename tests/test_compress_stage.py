@@ -31,7 +31,7 @@ from snpe_srgan.models.npz import load_npz, save_npz
 from snpe_srgan.models.registry import describe
 from snpe_srgan.pipeline.stages import make_stages
 from snpe_srgan.report.run import compression
-from snpe_srgan.stages.compress import _earlier, compress_model
+from snpe_srgan.stages.compress import CompressOptions, _earlier, compress_model
 from snpe_srgan.toolchains import qnn
 from snpe_srgan.zoo.model_card import model_card
 
@@ -51,9 +51,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(folder):
-    return compress_model(
-        folder / "mobile.npz", folder / "out", target="macs=0.5", calibration=[folder / "photos"], **SMALL
-    )
+    options = CompressOptions(target="macs=0.5", calibration=[folder / "photos"], **SMALL)
+    return compress_model(folder / "mobile.npz", folder / "out", options)
 
 
 def test_the_target_is_met_and_the_card_tells_how(folder, made):
@@ -112,8 +111,8 @@ training:
   stages: [{{steps: 4, loss: {{pixel: l1, distill: {{teacher: source, weight: 0.5}}}}}}]
 """
     )
-    words = {"target": "macs=0.5", "calibration": [folder / "photos"], "finetune": config, **SMALL}
-    result = compress_model(folder / "mobile.npz", tmp_path, **words)
+    options = CompressOptions(target="macs=0.5", calibration=[folder / "photos"], finetune=config, **SMALL)
+    result = compress_model(folder / "mobile.npz", tmp_path, options)
     card = read_card(result.network)
     assert card.training["seed"] == 7 and card.training["finetune"]["stages"][0]["steps"] == 4
     assert card.training["finetune"]["initial"] == result.untuned.name and card.compression["target"] == "macs=0.5"
@@ -121,10 +120,10 @@ training:
     assert any(not np.array_equal(tuned[key], untuned[key]) for key in tuned)
     result.report.unlink()  # as if it had been stopped while measuring
     with pytest.raises(InputError, match="not finished"):
-        compress_model(folder / "mobile.npz", tmp_path, **words)
+        compress_model(folder / "mobile.npz", tmp_path, options)
     with pytest.raises(InputError, match="made otherwise"):
-        compress_model(folder / "mobile.npz", tmp_path, **words, resume=True, strategy="prune")
-    again = compress_model(folder / "mobile.npz", tmp_path, **words, resume=True)
+        compress_model(folder / "mobile.npz", tmp_path, replace(options, resume=True, strategy="prune"))
+    again = compress_model(folder / "mobile.npz", tmp_path, replace(options, resume=True))
     assert again.rows == result.rows and sha256(again.network) == read_card(again.network).sha256
 
 

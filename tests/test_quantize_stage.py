@@ -16,7 +16,7 @@ from snpe_srgan.calibration.crops import calibration_crops
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
-from snpe_srgan.stages.quantize import quantize_model
+from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 from snpe_srgan.toolchains import qnn
 
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))
@@ -44,10 +44,11 @@ def folder(tmp_path_factory):
 @needs_qnn
 @pytest.mark.parametrize(("name", "recipe"), [("mobile", "w8a8"), ("srgan", "w8a8"), ("srgan", "w8a16")])
 def test_the_dlc_holds_the_network_and_the_emulator_agrees(folder, tmp_path, name, recipe):
-    result = quantize_model(
-        folder / f"{name}.npz", tmp_path, recipe=recipe, calibration=[folder / "photos"], count=2,
-        input_size=(16, 16), judge="emulator", evaluate=[folder / "photos"],
+    options = QuantizeOptions(
+        recipe=recipe, calibration=[folder / "photos"], count=2, input_size=(16, 16), judge="emulator",
+        evaluate=[folder / "photos"],
     )  # fmt: skip
+    result = quantize_model(folder / f"{name}.npz", tmp_path, options)
     emulator = result.report.emulator
     assert all(check.passed for check in result.checks) and result.checks
     assert emulator.psnr_to_float > result.report.psnr_to_float - 3
@@ -61,7 +62,9 @@ def test_the_dlc_holds_the_network_and_the_emulator_agrees(folder, tmp_path, nam
 
 
 def test_the_report_names_every_layer_and_the_shares_sum_to_one(folder, tmp_path):
-    result = quantize_model(folder / "srgan.npz", tmp_path, calibration=[folder / "photos"], count=2, onnx_only=True)
+    result = quantize_model(
+        folder / "srgan.npz", tmp_path, QuantizeOptions(calibration=[folder / "photos"], count=2, onnx_only=True)
+    )
     layers = result.report.layers
     assert sum(layer.share for layer in layers) == pytest.approx(1)
     assert result.report.worst.share == max(layer.share for layer in layers)

@@ -33,12 +33,12 @@ def quantized(tmp_path, graph):
     import onnx
 
     from snpe_srgan.models.npz import save_npz
-    from snpe_srgan.stages.quantize import quantize_model
+    from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
     rng = np.random.default_rng(0)
     weights = {k: v + rng.normal(0, 0.05, v.shape) for k, v in initial_weights(graph, seed=0).items()}
     save_npz(tmp_path / "n.npz", graph, weights)
-    quantize_model(tmp_path / "n.npz", tmp_path, count=1, onnx_only=True)
+    quantize_model(tmp_path / "n.npz", tmp_path, QuantizeOptions(count=1, onnx_only=True))
     return onnx.load(tmp_path / "n_w8a8.onnx")
 
 

@@ -60,13 +60,14 @@ def command(model, list_strategies, out, output, multiple, **options):
         raise click.UsageError("Missing argument 'RUN_OR_NPZ'.")
 
     from snpe_srgan.errors import UsageError
-    from snpe_srgan.stages.compress import compress_model
+    from snpe_srgan.stages.compress import CompressOptions, compress_model
     from snpe_srgan.zoo.resolve import resolve
 
     if options["resume"] and options["overwrite"]:
         raise UsageError("--resume keeps the earlier run and --overwrite removes it", hint="choose one of them")
     file = resolve(model)
-    result = compress_model(file, out or file.folder, multiple=int(multiple), output=output, **options)
+    wanted = CompressOptions(multiple=int(multiple), **options)
+    result = compress_model(file, out or file.folder, wanted, output=output)
     output.result(result, text=_text(result))
 
 

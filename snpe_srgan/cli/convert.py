@@ -62,7 +62,7 @@ def command(
     from snpe_srgan.artifacts.staging import unfinished
     from snpe_srgan.cli.targets import Targets
     from snpe_srgan.stages.convert import convert_model
-    from snpe_srgan.stages.quantize import quantize_model
+    from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
     file = find_model(model, detail)
     folder = out or file.folder
@@ -79,15 +79,13 @@ def command(
     with unfinished(folder) if quantize else contextlib.nullcontext():
         result = convert_model(file, folder, say=output.note, **targets.options(floats=True), **options)
         if quantize:
-            quantized = quantize_model(
-                result.onnx or file,
-                folder,
+            wanted = QuantizeOptions(
                 recipe=recipe,
                 calibration=calibration,
-                say=output.note,
                 **targets.options(floats=False),
                 **{key: options[key] for key in ("input_size", "onnx_only", "overwrite")},
             )
+            quantized = quantize_model(result.onnx or file, folder, wanted, say=output.note)
     lines = []
     if result.onnx:
         size = "input {}x{}".format(*result.onnx_size) if result.onnx_size else "any input size"
@@ -141,12 +139,14 @@ def _with_sdk(
         value = {"convert": result, "chips": fits}
         output.result(value, text=[*converted_text(result), *targets.text(fits)])
         return
-    from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
+    from snpe_srgan.stages.quantize_sdk import SdkQuantizeOptions, quantize_with_sdk
 
     recipe, calibration = wish
-    result = quantize_with_sdk(
-        file, folder, recipe=recipe, calibration=calibration, operator_check=operator_check, **common
-    )
+    wanted = SdkQuantizeOptions(
+        recipe=recipe, calibration=calibration, operator_check=operator_check, overwrite=overwrite, dry_run=dry_run,
+        **options,
+    )  # fmt: skip
+    result = quantize_with_sdk(file, folder, wanted, sdk=common["sdk"], say=output.note)
     lines, fits = quantized_text(result), []
     if not dry_run:
         fits = targets.fits(result.dlc)

@@ -80,7 +80,7 @@ def command(
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.")
 
-    from snpe_srgan.stages.quantize import quantize_model
+    from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
     file = find_model(model, detail)
     if toolchain == "snpe":
@@ -92,23 +92,25 @@ def command(
         output.result(result, text=quantized_text(result))
         return
     refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
-    result = quantize_model(file, out or file.folder, evaluate=evaluate, say=output.note, **options)
+    wanted = QuantizeOptions(evaluate=evaluate, **options)
+    result = quantize_model(file, out or file.folder, wanted, say=output.note)
     output.result(result, text=_text(result))
 
 
 def _with_sdk(file, folder, sdk_folder, overrides, htp_socs, dry_run, operator_check, output, options):
     from snpe_srgan.errors import UsageError
-    from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
+    from snpe_srgan.stages.quantize_sdk import SdkQuantizeOptions, quantize_with_sdk
     from snpe_srgan.toolchains.snpe.sdk import find_sdk
 
     if overrides is not None and options["recipe"] != "w8a8":
         raise UsageError("the encodings say how many bits there are: leave out --recipe with --overrides")
     chips = tuple(name.strip().lower() for name in (htp_socs or "").split(",") if name.strip())
     names = ("recipe", "calibration", "lr", "count", "input_size", "hta", "overwrite")
-    return quantize_with_sdk(
-        file, folder, sdk=find_sdk(sdk_folder), overrides=overrides, htp_socs=chips, dry_run=dry_run,
-        operator_check=operator_check, say=output.note, **{name: options[name] for name in names},
+    wanted = SdkQuantizeOptions(
+        overrides=overrides, htp_socs=chips, dry_run=dry_run, operator_check=operator_check,
+        **{name: options[name] for name in names},
     )  # fmt: skip
+    return quantize_with_sdk(file, folder, wanted, sdk=find_sdk(sdk_folder), say=output.note)
 
 
 def _recipes() -> dict:

@@ -33,14 +33,14 @@ def quantize_by_sdk(
     files: Files, config: ConvertConfig, pictures: Sequence[PicturePair], *, count: int, say: Callable[[str], None]
 ) -> None:
     """`generator_<recipe>.dlc` with the encodings that lie beside `generator_<recipe>.onnx`."""
-    from snpe_srgan.stages.quantize_sdk import quantize_with_sdk
+    from snpe_srgan.stages.quantize_sdk import SdkQuantizeOptions, quantize_with_sdk
 
     model, encodings = (files.quantized_onnx.with_suffix(f".encodings{end}") for end in (".onnx", ".json"))
     with Scratch() as scratch:
-        made = quantize_with_sdk(
-            resolve(model), scratch, sdk=find_sdk(), overrides=encodings, calibration=pictures, count=count,
-            input_size=config.size, say=say,
-        )  # fmt: skip
+        options = SdkQuantizeOptions(
+            overrides=encodings, calibration=pictures, count=count, input_size=config.size
+        )
+        made = quantize_with_sdk(resolve(model), scratch, options, sdk=find_sdk(), say=say)
         card = read_card(made.dlc)
         write_bytes(files.quantized_dlc, made.dlc.read_bytes(), overwrite=True)
     write_card(files.quantized_dlc, replace(card, source=source_of(model)))

@@ -96,7 +96,7 @@ def _train(config: Config, files: Files, output: Output, resumed: bool) -> None:
 
 def _compress(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.data.sources import find_pictures
-    from snpe_srgan.stages.compress import compress_model
+    from snpe_srgan.stages.compress import CompressOptions, compress_model
 
     wanted = config.compress
     tuned = wanted.finetune and replace(config, training=wanted.finetune)
@@ -104,9 +104,7 @@ def _compress(config: Config, files: Files, output: Output, resumed: bool) -> No
         wanted.calibration or config.data.train, root=config.data.root, split="train", scale=config.model.scale,
         say=output.note,
     )  # fmt: skip
-    result = compress_model(
-        files.npz,
-        files.folder,
+    options = CompressOptions(
         target=wanted.target,
         strategy=wanted.strategy,
         multiple=wanted.multiple,
@@ -118,8 +116,8 @@ def _compress(config: Config, files: Files, output: Output, resumed: bool) -> No
         chip=config.benchmark.chip,
         runs=config.benchmark.runs,
         overwrite=True,
-        output=output,
     )
+    result = compress_model(files.npz, files.folder, options, output=output)
     for line in result.recommendation:
         output.note(f"  {line}")
 
@@ -188,14 +186,12 @@ def _convert(config: Config, files: Files, output: Output, resumed: bool) -> Non
 
 def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> None:
     from snpe_srgan.data.sources import find_pictures
-    from snpe_srgan.stages.quantize import quantize_model
+    from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
     wanted = config.quantize.calibration or config.data.train
     pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale, say=output.note)
     by_sdk = config.convert.toolchain == "snpe"
-    quantize_model(
-        files.onnx,
-        files.folder,
+    options = QuantizeOptions(
         recipe=config.quantize.recipe,
         calibration=pairs,
         count=config.quantize.count,
@@ -203,8 +199,8 @@ def _quantize(config: Config, files: Files, output: Output, resumed: bool) -> No
         soc=config.convert.soc,
         onnx_only=by_sdk,
         overwrite=True,
-        say=output.note,
     )
+    quantize_model(files.onnx, files.folder, options, say=output.note)
     if by_sdk:
         from snpe_srgan.pipeline.sdk import quantize_by_sdk
 

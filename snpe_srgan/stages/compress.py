@@ -1,6 +1,7 @@
 """The stage: a trained network in; a smaller one out, fine-tuned if asked for, with what it gave up and really saved.
 
-result = compress_model("srgan.npz", "out", target="macs=0.5", calibration=["photos"], finetune="configs/finetune.yaml")
+options = CompressOptions(target="macs=0.5", calibration=["photos"], finetune="configs/finetune.yaml")
+result = compress_model("srgan.npz", "out", options)
 result.network                      # out/srgan_macs50.npz, which every later command takes
 result.measured.host_speedup, result.recommendation
 """
@@ -12,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, require_writable, write_bytes, write_json
@@ -64,118 +65,178 @@ class _Found:
     """A compressed network before fine-tuning, with the record for its card."""
 
     compression: Compression
-    record: Mapping[str, object]
+    record: Mapping[str, Any]
 
 
-def compress_model(
-    model: str | os.PathLike | ModelFile,
-    out_dir: str | os.PathLike,
-    *,
-    target: str | None = None,
-    ssvd: float | None = None,
-    prune: float | None = None,
-    strategy: str = "best",
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
-    validation: Sequence[str | os.PathLike] = (),
-    count: int = COUNT,
-    multiple: int = 8,
-    finetune: str | os.PathLike | Config | None = None,
-    overrides: Sequence[str] = (),
-    minutes: float | None = None,
-    run_dir: str | os.PathLike | None = None,
-    resume: bool = False,
-    input_size: tuple[int, int] = (128, 128),
-    chip: int | str = "SA8255P",
-    runs: int = 5,
-    overwrite: bool = False,
-    output: Output | None = None,
-) -> CompressResult:
-    """Compresses a run folder's network or an `.npz`.
+@dataclass(frozen=True)
+class CompressOptions:
+    """How a network is compressed.
 
-    Args:
+    Attributes:
         target: what is to be left: `macs=0.5`, `size=0.5`, or `latency=0.6` by Qualcomm's cost estimate.
         ssvd, prune: instead of a target, the share of MACs left after spatial SVD, and then after channel pruning.
         strategy: one of `strategies.STRATEGIES`, or 'best' of them on the validation pictures.
-        calibration, validation: HR pictures, see `quantization.crops`; every other calibration picture is for
+        calibration, validation: HR pictures, see `calibration.crops`; every other calibration picture is for
             validation when none are named.
+        count: calibration crops.
+        multiple: channel counts are kept at multiples of this.
         finetune: a train config (file, or loaded) with `overrides` and `minutes` applied; its network is left to us.
         run_dir: of the fine-tuning.
         resume: goes on with a fine-tuning that was interrupted; the search is not done again.
         input_size: LR size of the `.dlc` whose bytes are told, and of the estimate for `chip`.
         runs: timed turns on the host.
     """
+
+    target: str | None = None
+    ssvd: float | None = None
+    prune: float | None = None
+    strategy: str = "best"
+    calibration: Sequence[str | os.PathLike] = (SAMPLE,)
+    validation: Sequence[str | os.PathLike] = ()
+    count: int = COUNT
+    multiple: int = 8
+    finetune: str | os.PathLike | Config | None = None
+    overrides: Sequence[str] = ()
+    minutes: float | None = None
+    run_dir: str | os.PathLike | None = None
+    resume: bool = False
+    input_size: tuple[int, int] = (128, 128)
+    chip: int | str = "SA8255P"
+    runs: int = 5
+    overwrite: bool = False
+
+    def request(self) -> Request:
+        return Request.parse(
+            target=self.target, ssvd=self.ssvd, prune=self.prune, strategy=self.strategy, multiple=self.multiple
+        )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where a compression's files go: the network, the one before fine-tuning (the same without), the report."""
+
+    final: Path
+    untuned: Path
+    report: Path
+    run_dir: Path
+
+    @classmethod
+    def of(cls, file: ModelFile, folder: Path, options: CompressOptions) -> _Files:
+        name = f"{file.stem}_{options.request().label}"
+        final = folder / f"{name}.npz"
+        untuned = final if options.finetune is None else folder / f"{name}_untuned.npz"
+        run_dir = Path(options.run_dir or folder / f"{name}_finetune")
+        return cls(final, untuned, folder / f"{name}.compression.json", run_dir)
+
+
+def compress_model(
+    model: str | os.PathLike | ModelFile,
+    out_dir: str | os.PathLike,
+    options: CompressOptions | None = None,
+    *,
+    output: Output | None = None,
+) -> CompressResult:
+    """Compresses a run folder's network or an `.npz`.
+
+    Args:
+        model: a path, a shipped network's name, or a resolved file with layers (`.npz`).
+        out_dir: where everything is written.
+        output: is told what is being done.
+
+    Raises:
+        UsageError, InputError: before the first second of work, for everything that can be checked by then.
+    """
     from snpe_srgan.console import Output
 
-    output = output or Output(quiet=True)
-    request = Request.parse(target=target, ssvd=ssvd, prune=prune, strategy=strategy, multiple=multiple)
-    file = _float_network(model)
-    folder = Path(out_dir)
-    name = f"{file.stem}_{request.label}"
-    final, report = folder / f"{name}.npz", folder / f"{name}.compression.json"
-    untuned = final if finetune is None else folder / f"{name}_untuned.npz"
-    if finetune is None and (overrides or minutes is not None or run_dir or resume):
-        raise UsageError("--set, --minutes, --run-dir and --resume are for fine-tuning", hint="--finetune CONFIG")
-    _refuse(final, untuned, report, resume=resume, overwrite=overwrite)
-    require_writable(folder)
-    check_sources(calibration)
-    check_sources(validation)
-    priced = qnn.available() is None
-    if priced or request.needs_price:
-        pricing.require(chip)
+    options, output = options or CompressOptions(), output or Output(quiet=True)
+    file, folder, request = _float_network(model), Path(out_dir), options.request()
+    files = _Files.of(file, folder, options)
+    priced = _check(files, folder, request, options)
     graph, weights = load_npz(file.path)
     source = source_of(file.path)
+    resume = options.resume and files.untuned.exists()  # interrupted before the search ended: from the beginning
+    replaced = options.overwrite or resume
     tuning = None
-    run_dir = Path(run_dir or folder / f"{name}_finetune")
-    resume = resume and untuned.exists()  # interrupted before the search ended: from the beginning
-    if finetune is not None:
+    if options.finetune is not None:
         tuning = plan_tuning(
-            finetune, overrides=overrides, minutes=minutes, source=file.path, graph=graph, initial=untuned,
-            run_dir=run_dir, resume=resume, overwrite=overwrite, output=output,
+            options.finetune, overrides=options.overrides, minutes=options.minutes, source=file.path, graph=graph,
+            initial=files.untuned, run_dir=files.run_dir, resume=resume, overwrite=options.overwrite, output=output,
         )  # fmt: skip
 
     # With fine-tuning, --resume takes what is there; without it the network and its report come together or not at all.
     with unfinished(folder) if tuning is None else contextlib.nullcontext():
-        found = _earlier(untuned, request, source) if resume else None
+        found = _earlier(files.untuned, request, source) if resume else None
         if found is None:
-            pictures = find_crops(calibration, validation, scale=graph.scale, count=count)
-            output.note(f"calibration: {pictures.calibration.origin}")
-            output.note(f"validation: {pictures.validation.origin}")
-            compression = compress_network(
-                graph, weights, target=request.target, ssvd=ssvd, prune=prune, strategy=strategy,
-                crops=pictures.calibration.arrays, validation=pictures.validation.arrays, multiple=multiple,
-                price=pricing.Pricer(input_size=input_size, chip=chip) if priced else None,
-                say=output.note,
-            )  # fmt: skip
-            found = _Found(compression, _record(request, source, compression, pictures))
+            found = _search(graph, weights, request, source, options, priced, output)
             make_folder(folder)
-            _write(untuned, found, file, source, overwrite or resume)
+            _write(files.untuned, found, file, source, replaced)
         for note in found.record["notes"]:
             output.note(note)
-
         training = None
         if tuning is not None:
-            training = _tune(tuning, final, found, file, source, overwrite or resume, output)
-        measured = measure(file.path, final, input_size=input_size, chip=chip, runs=runs, say=output.note)
-        compression = found.compression
-        result = CompressResult(
-            network=final,
-            untuned=untuned if finetune is not None else None,
-            report=report,
-            target=request.text,
-            strategy=compression.strategy,
-            rows=compression.rows,
-            tried=compression.tried,
-            calibration=found.record["calibration"],
-            validation=found.record["validation"],
-            measured=measured,
-            recommendation=advise(
-                measured, compression.strategy, compression.rows, compression.tried, multiple=multiple
-            ),
-            training=training,
-            notes=tuple(found.record["notes"]),
-        )
-        write_json(report, to_plain({**_plain(result), "source": source}), overwrite=overwrite)
+            training = _tune(tuning, files.final, found, file, source, replaced, output)
+        measured = measure(
+            file.path, files.final, input_size=options.input_size, chip=options.chip, runs=options.runs,
+            say=output.note,
+        )  # fmt: skip
+        result = _result(files, request, options, found, measured, training)
+        write_json(files.report, to_plain({**_plain(result), "source": source}), overwrite=options.overwrite)
         return result
+
+
+def _check(files: _Files, folder: Path, request: Request, options: CompressOptions) -> bool:
+    """Everything that can be wrong with what was asked for, before any of it is done; whether there is a cost model."""
+    tuned = options.overrides or options.minutes is not None or options.run_dir or options.resume
+    if options.finetune is None and tuned:
+        raise UsageError("--set, --minutes, --run-dir and --resume are for fine-tuning", hint="--finetune CONFIG")
+    _refuse(files.final, files.untuned, files.report, resume=options.resume, overwrite=options.overwrite)
+    require_writable(folder)
+    check_sources(options.calibration)
+    check_sources(options.validation)
+    priced = qnn.available() is None
+    if priced or request.needs_price:
+        pricing.require(options.chip)
+    return priced
+
+
+def _search(
+    graph, weights, request: Request, source: Mapping[str, str], options: CompressOptions, priced: bool, output: Output
+) -> _Found:
+    """The smaller network, not fine-tuned, with the record for its card."""
+    pictures = find_crops(options.calibration, options.validation, scale=graph.scale, count=options.count)
+    output.note(f"calibration: {pictures.calibration.origin}")
+    output.note(f"validation: {pictures.validation.origin}")
+    compression = compress_network(
+        graph, weights, target=request.target, ssvd=options.ssvd, prune=options.prune, strategy=options.strategy,
+        crops=pictures.calibration.arrays, validation=pictures.validation.arrays, multiple=options.multiple,
+        price=pricing.Pricer(input_size=options.input_size, chip=options.chip) if priced else None,
+        say=output.note,
+    )  # fmt: skip
+    return _Found(compression, _record(request, source, compression, pictures))
+
+
+def _result(
+    files: _Files, request: Request, options: CompressOptions, found: _Found, measured: Measured,
+    training: TrainResult | None,
+) -> CompressResult:  # fmt: skip
+    compression = found.compression
+    return CompressResult(
+        network=files.final,
+        untuned=files.untuned if options.finetune is not None else None,
+        report=files.report,
+        target=request.text,
+        strategy=compression.strategy,
+        rows=compression.rows,
+        tried=compression.tried,
+        calibration=found.record["calibration"],
+        validation=found.record["validation"],
+        measured=measured,
+        recommendation=advise(
+            measured, compression.strategy, compression.rows, compression.tried, multiple=options.multiple
+        ),
+        training=training,
+        notes=tuple(found.record["notes"]),
+    )
 
 
 def _plain(result: CompressResult) -> dict:

@@ -1,6 +1,6 @@
 """The stage: a float model and calibration pictures in; quantized .onnx and .dlc, report, encodings and cards out.
 
-result = quantize_model("generator.npz", "out", recipe="w8a8", calibration=["photos"])
+result = quantize_model("generator.npz", "out", QuantizeOptions(recipe="w8a8", calibration=["photos"]))
 result.onnx, result.dlc, result.report.psnr_to_float
 """
 
@@ -59,99 +59,136 @@ class QuantizeResult:
     tries: tuple[Try, ...] = ()
 
 
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How a model is quantized.
+
+    Attributes:
+        recipe: see `recipe.parse_recipe`; 'auto' takes the cheapest of LADDER that loses at most `max_drop` dB on the
+            `evaluate` sets (the worst of them counts).
+        max_drop: dB, for the recipe 'auto' alone.
+        minutes: how long the step `qat` may train.
+        calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, 'sample', 'synthetic', or 'none'.
+        count: calibration crops of 48x48 LR pixels; by default what the recipe needs.
+        input_size: LR height and width of the .dlc; the .onnx takes any.
+        soc: the chip that operators are checked for; None for SM8650.
+        caches: chips to compile the .dlc's graph for, beside the graph itself.
+        judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
+        evaluate: data sets on which to measure the dB lost against ground truth.
+    """
+
+    recipe: str = DEFAULT
+    max_drop: float | None = None
+    minutes: float = 20.0
+    calibration: Sequence[str | os.PathLike] = (SAMPLE,)
+    lr: bool = False
+    count: int | None = None
+    input_size: tuple[int, int] = (128, 128)
+    soc: int | str | None = None
+    caches: Sequence[Soc] = ()
+    judge: str = "host"
+    evaluate: Sequence[str | os.PathLike] = ()
+    onnx_only: bool = False
+    overwrite: bool = False
+
+    @property
+    def auto(self) -> bool:
+        return self.recipe.strip().lower() == AUTO
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What may be tried: the recipe that is named, or the whole ladder."""
+        return tuple(parse_recipe(name) for name in (LADDER if self.auto else (self.recipe,)))
+
+
 def quantize_model(
     model: str | os.PathLike | ModelFile,
     out_dir: str | os.PathLike,
+    options: QuantizeOptions | None = None,
     *,
-    recipe: str = DEFAULT,
-    max_drop: float | None = None,
-    minutes: float = 20.0,
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
-    lr: bool = False,
-    count: int | None = None,
-    input_size: tuple[int, int] = (128, 128),
-    soc: int | str | None = None,
-    caches: Sequence[Soc] = (),
-    judge: str = "host",
-    evaluate: Sequence[str | os.PathLike] = (),
-    onnx_only: bool = False,
-    overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> QuantizeResult:
     """Quantizes a float model file.
 
     Args:
-        recipe: see `recipe.parse_recipe`; 'auto' takes the cheapest of LADDER that loses at most `max_drop` dB on the
-            `evaluate` sets (the worst of them counts).
-        minutes: how long the step `qat` may train.
-        calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, 'sample', 'synthetic', or 'none'.
-        count: calibration crops of 48x48 LR pixels; by default what the recipe wants.
-        input_size: LR height and width of the .dlc; the .onnx takes any.
-        caches: chips to compile the .dlc's graph for, beside the graph itself.
-        judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
-        evaluate: data sets on which to measure the dB lost against ground truth.
-        say: gets lines of progress.
+        model: a path, a shipped network's name, or a resolved file; float.
+        out_dir: where everything is written.
+        say: is told what is being done.
+
+    Raises:
+        UsageError, InputError: before the first second of work, for everything that can be checked by then.
+        CheckFailed: the .dlc does not compute what the .onnx does; nothing is left behind.
     """
-    from snpe_srgan.toolchains import qnn, socs
+    from snpe_srgan.toolchains import socs
 
-    auto = recipe.strip().lower() == AUTO
-    _check_options(auto, max_drop, evaluate, onnx_only, judge)
-    chosen = None if auto else parse_recipe(recipe)
+    options = options or QuantizeOptions()
     file = model if isinstance(model, ModelFile) else resolve(model)
-    chip = socs.find(socs.DEFAULT if soc is None else soc).id
-    if not onnx_only:
-        qnn.require()
-    for name in LADDER if auto else (chosen.name,):
-        _refuse(_paths(out_dir, file, name), onnx_only, overwrite)
-    require_writable(out_dir)
-    check_sources(calibration)
-    check_sources(evaluate)
-
-    count = count or parse_recipe(LADDER[0] if auto else recipe).crops
-    source = Source(file, calibration, lr=lr, count=count, minutes=minutes, say=say)
+    _check(file, out_dir, options)
+    chip = socs.find(socs.DEFAULT if options.soc is None else options.soc).id
+    count = options.count or options.recipes[0].crops
+    source = Source(file, options.calibration, lr=options.lr, count=count, minutes=options.minutes, say=say)
     tries: tuple[Try, ...] = ()
-    if auto:
-        found = cheapest(LADDER, lambda name: source.attempt(name, evaluate), max_drop=max_drop, say=say)
+    if options.auto:
+        found = cheapest(
+            LADDER, lambda name: source.attempt(name, options.evaluate), max_drop=options.max_drop, say=say
+        )
         (chosen, made), tries = found.result, found.tries
     else:
+        (chosen,) = options.recipes
         made = source.make(chosen)
     paths = _paths(out_dir, file, chosen.name)
 
     quantized = made.plan.quantized()
-    report, analysis = source.judge(chosen, made, evaluate)
+    report, analysis = source.judge(chosen, made, options.evaluate)
     say("writing the files")
     with unfinished(out_dir):
-        write_bytes(paths["onnx"], quantized.SerializeToString(), overwrite=overwrite)
+        write_bytes(paths["onnx"], quantized.SerializeToString(), overwrite=options.overwrite)
         checks: tuple[Check, ...] = ()
-        if not onnx_only:
+        if not options.onnx_only:
             checks, rebuilt = write_checked_dlc(
-                quantized, paths["dlc"], input_size=input_size, scale=source.facts.scale,
-                soc=chip, caches=caches, against=paths["onnx"].name, overwrite=overwrite,
+                quantized, paths["dlc"], input_size=options.input_size, scale=source.facts.scale,
+                soc=chip, caches=options.caches, against=paths["onnx"].name, overwrite=options.overwrite,
             )  # fmt: skip
-            if judge == "emulator":
-                report = source.emulate(report, quantized, rebuilt, evaluate, chip, paths["emulator"], overwrite)
+            if options.judge == "emulator":
+                beside = paths["emulator"]
+                report = source.emulate(report, quantized, rebuilt, options.evaluate, chip, beside, options.overwrite)
         for note in made.notes:
             say(note)
         notes = (*source.notes, *made.notes)
-        _write_cards(paths, file, source, chosen, report, input_size, checks, notes, onnx_only)
-        plots = _write_reports(paths, file, chosen, made, report, analysis, tries, overwrite)
+        _write_cards(paths, file, source, chosen, report, options.input_size, checks, notes, options.onnx_only)
+        plots = _write_reports(paths, file, chosen, made, report, analysis, tries, options.overwrite)
     return QuantizeResult(
         recipe=chosen.name,
         onnx=paths["onnx"],
-        dlc=None if onnx_only else paths["dlc"],
+        dlc=None if options.onnx_only else paths["dlc"],
         report_path=paths["report"],
         analysis_path=paths["analysis"],
         plots=plots,
-        emulator_path=paths["emulator"] if judge == "emulator" else None,
+        emulator_path=paths["emulator"] if options.judge == "emulator" else None,
         encodings_path=paths["encodings"],
         encodings_model=paths["encodings_model"],
         onnx_bytes=paths["onnx"].stat().st_size,
-        dlc_bytes=None if onnx_only else paths["dlc"].stat().st_size,
+        dlc_bytes=None if options.onnx_only else paths["dlc"].stat().st_size,
         report=report,
         checks=checks,
         notes=notes,
         tries=tries,
     )
+
+
+def _check(file: ModelFile, out_dir: str | os.PathLike, options: QuantizeOptions) -> None:
+    """Everything that can be wrong with what was asked for, before any of it is done."""
+    from snpe_srgan.toolchains import qnn
+
+    _check_options(options.auto, options.max_drop, options.evaluate, options.onnx_only, options.judge)
+    recipes = options.recipes
+    if not options.onnx_only:
+        qnn.require()
+    for recipe in recipes:
+        _refuse(_paths(out_dir, file, recipe.name), options.onnx_only, options.overwrite)
+    require_writable(out_dir)
+    check_sources(options.calibration)
+    check_sources(options.evaluate)
 
 
 def _check_options(auto: bool, max_drop: float | None, evaluate, onnx_only: bool, judge: str) -> None:

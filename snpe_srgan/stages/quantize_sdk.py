@@ -1,8 +1,9 @@
 """The stage quantize with `--toolchain snpe`: a float model in, a .dlc quantized by the SDK's own quantizer out.
 
-    result = quantize_with_sdk(resolve("gan.npz"), "out", sdk=find_sdk(), recipe="w8a8-cle", calibration=["photos"])
-    result = quantize_with_sdk(resolve("out/gan_w8a8.encodings.onnx"), "out", sdk=find_sdk(),
-                               overrides="out/gan_w8a8.encodings.json")
+    options = SdkQuantizeOptions(recipe="w8a8-cle", calibration=["photos"])
+    result = quantize_with_sdk(resolve("gan.npz"), "out", options, sdk=find_sdk())
+    options = SdkQuantizeOptions(overrides="out/gan_w8a8.encodings.json")
+    result = quantize_with_sdk(resolve("out/gan_w8a8.encodings.onnx"), "out", options, sdk=find_sdk())
 
 The steps are those of the tool: `cle`, `bc` (SNPE 1.x), `perchannel`. With `overrides` the numbers are ours: what
 `quantize` without --toolchain found goes through the converter, and the quantizer only stores it.
@@ -102,75 +103,93 @@ def read_overrides(path: Path, model: ModelFile) -> Wish:
     return wish
 
 
+@dataclass(frozen=True)
+class SdkQuantizeOptions:
+    """How the SDK quantizes.
+
+    Attributes:
+        recipe: bits and the steps that the tool has; left out with `overrides`.
+        overrides: a .encodings.json of ours; the model is then the .encodings.onnx beside it.
+        calibration, lr, count: as `stages.quantize.QuantizeOptions` has them.
+        input_size: LR height and width of the .dlc.
+        input_name, output_name: of a foreign `.pb`, where the graph leaves a choice.
+        htp_socs: chips, by Qualcomm's names (sm8650), for which ready-compiled caches go into the file.
+        hta: adds what the AIP of SNPE 1.x needs.
+        operator_check: False asks the converter even where our own check says that it will not do.
+        dry_run: writes and starts nothing.
+    """
+
+    recipe: str = "w8a8"
+    overrides: str | os.PathLike | None = None
+    calibration: Sequence[str | os.PathLike] = (SAMPLE,)
+    lr: bool = False
+    count: int | None = None
+    input_size: tuple[int, int] = (128, 128)
+    input_name: str | None = None
+    output_name: str | None = None
+    htp_socs: Sequence[str] = ()
+    hta: bool = False
+    operator_check: bool = True
+    overwrite: bool = False
+    dry_run: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the result is named after."""
+        return self.recipe.strip().lower() if self.overrides is None else "overrides"
+
+
 def quantize_with_sdk(
     file: ModelFile,
     out_dir: str | os.PathLike,
+    options: SdkQuantizeOptions | None = None,
     *,
     sdk: Sdk,
-    recipe: str = "w8a8",
-    overrides: str | os.PathLike | None = None,
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
-    lr: bool = False,
-    count: int | None = None,
-    input_size: tuple[int, int] = (128, 128),
-    input_name: str | None = None,
-    output_name: str | None = None,
-    htp_socs: Sequence[str] = (),
-    hta: bool = False,
-    operator_check: bool = True,
-    overwrite: bool = False,
-    dry_run: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> SdkQuantizeResult:
     """Converts (unless `file` is a float .dlc already), quantizes, and compares the two.
 
-    Args:
-        overrides: a .encodings.json of ours; `file` is then the .encodings.onnx beside it.
-        hta: adds what the AIP of SNPE 1.x wants.
-        htp_socs: chips, by Qualcomm's names (sm8650), for which ready-compiled caches go into the file.
+    Raises:
+        UsageError, InputError: what this release cannot do is said before anything is converted.
+        CheckFailed: what the tool wrote is no quantized network.
     """
-    if is_nothing(calibration):
-        raise UsageError("the SDK's quantizer wants pictures", where="--calibration", hint="--calibration synthetic")
-    overrides = None if overrides is None else Path(overrides)
-    wish = parse_wish(recipe) if overrides is None else read_overrides(overrides, file)
-    wish = replace(wish, hta=hta)
-    name = recipe.strip().lower() if overrides is None else "overrides"
-    folder = Path(out_dir)
-    dlc = refuse_overwrite(folder / f"{file.stem.removesuffix(ENDING)}_{name}.dlc", overwrite)
+    options = options or SdkQuantizeOptions()
+    if is_nothing(options.calibration):
+        raise UsageError("the SDK's quantizer needs pictures", where="--calibration", hint="--calibration synthetic")
+    overrides = None if options.overrides is None else Path(options.overrides)
+    wish = parse_wish(options.recipe) if overrides is None else read_overrides(overrides, file)
+    wish, folder = replace(wish, hta=options.hta), Path(out_dir)
+    dlc = refuse_overwrite(folder / f"{file.stem.removesuffix(ENDING)}_{options.name}.dlc", options.overwrite)
     raws = folder / "".join("_" if c.isspace() else c for c in f"{file.stem}_raws")
     input_list((), prefix=os.fspath(raws.resolve()))  # a folder that no list can name is told now, not after minutes
-    if not dry_run:
-        check_sources(calibration)
+    if not options.dry_run:
+        check_sources(options.calibration)
 
     float_dlc = file.path if file.kind == "dlc" else folder / f"{file.stem}.dlc"
-    quantize, prepare = _commands(sdk, float_dlc, raws / LIST, wish, htp_socs)
+    quantize, prepare = _commands(sdk, float_dlc, raws / LIST, wish, options.htp_socs)
     last = [sdk.shell(quantize(dlc))]  # what this release cannot do is said here, before anything is converted
     if prepare:
         beside = dlc.with_suffix(PREPARED)
         last += [sdk.shell(prepare(dlc, beside)), shlex.join(["mv", str(beside), str(dlc)])]
-    if file.kind == "dlc":
-        if read_ports(file).quantized:
-            raise InputError("this .dlc is quantized already", where=file.path, hint="quantize the float one")
-        converted, first, found = None, sdk.exports(), ()
-    else:
-        converted = convert_with_sdk(
-            file, folder, sdk=sdk, input_size=input_size, input_name=input_name, output_name=output_name,
-            overrides=overrides, operator_check=operator_check, overwrite=overwrite, dry_run=dry_run, say=say,
-        )  # fmt: skip
-        first, found = converted.commands, converted.remarks
-    shown = (*first, *last)
-    if dry_run:
-        origin = ", ".join(map(str, calibration))
-        return SdkQuantizeResult(name, float_dlc, dlc, None, str(sdk.release), origin, shown, converted=converted)
+    converted = _converted(file, folder, options, overrides, sdk, say)
+    first, found = (sdk.exports(), ()) if converted is None else (converted.commands, converted.remarks)
+    result = SdkQuantizeResult(
+        options.name, float_dlc, dlc, None, str(sdk.release), ", ".join(map(str, options.calibration)),
+        (*first, *last), remarks=found, converted=converted,
+    )  # fmt: skip
+    if options.dry_run:
+        return replace(result, remarks=())
 
     known = read_ports(resolve(float_dlc))
     size = known.facts.input_size
-    crops = calibration_crops(calibration, scale=known.facts.scale, count=count or COUNT, size=max(size), lr=lr)
+    crops = calibration_crops(
+        options.calibration, scale=known.facts.scale, count=options.count or COUNT, size=max(size), lr=options.lr
+    )
     pictures = [fitted(array, size) for array in crops.watched]
     make_folder(folder)
     try:
         write_raws(pictures, raws, known.lr)
-        with atomic_write(dlc, overwrite=overwrite) as temporary:
+        with atomic_write(dlc, overwrite=options.overwrite) as temporary:
             say(f"{sdk.release}: {quantize(dlc)}")
             run_tool(sdk, quantize(temporary), makes=temporary, subject=float_dlc)
             if prepare:
@@ -180,10 +199,25 @@ def quantize_with_sdk(
     finally:
         shutil.rmtree(raws, ignore_errors=True)
     _write_card(dlc, float_dlc, wish, crops.origin, fidelity, sdk)
-    return SdkQuantizeResult(
-        name, float_dlc, dlc, dlc.stat().st_size, str(sdk.release), crops.origin, shown, fidelity,
-        (*found, *crops.notes, *remarks), converted,
+    return replace(
+        result, dlc_bytes=dlc.stat().st_size, calibration=crops.origin, psnr_to_float=fidelity,
+        remarks=(*found, *crops.notes, *remarks),
     )  # fmt: skip
+
+
+def _converted(
+    file: ModelFile, folder: Path, options: SdkQuantizeOptions, overrides: Path | None, sdk: Sdk, say
+) -> SdkConvertResult | None:
+    """The float .dlc made from the model; None when the model is one."""
+    if file.kind != "dlc":
+        return convert_with_sdk(
+            file, folder, sdk=sdk, input_size=options.input_size, input_name=options.input_name,
+            output_name=options.output_name, overrides=overrides, operator_check=options.operator_check,
+            overwrite=options.overwrite, dry_run=options.dry_run, say=say,
+        )  # fmt: skip
+    if read_ports(file).quantized:
+        raise InputError("this .dlc is quantized already", where=file.path, hint="quantize the float one")
+    return None
 
 
 def _commands(sdk: Sdk, float_dlc: Path, listed: Path, wish: Wish, htp_socs: Sequence[str]):

@@ -129,6 +129,35 @@ def finetune(
 
     student = FakeQuantized(plan)
     loop = _Loop(student, len(pool.lr[0]))
+    clock = _Clock(start, limit, stop)
+    best = _trained(loop, judges, pool, clock, batch=batch, learning_rate=learning_rate, seed=seed, say=say)
+    if best is None:
+        return plan
+    loop.restore(best)
+    return student.plan()
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """How much of the time is gone; `stop` ends it early."""
+
+    start: float
+    limit: float
+    stop: Callable[[], bool] | None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    @property
+    def progress(self) -> float:
+        """0 at the start, 1 when it is over."""
+        ended = self.stop is not None and self.stop()
+        return 1.0 if ended else min(self.seconds / self.limit, 1.0)
+
+
+def _trained(loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch, learning_rate, seed, say):
+    """Trains until the clock ends; the averages that judged best, or None where none was better than the start."""
     best_error = first = loop.judge(judges)
     best = None
     random = np.random.default_rng(seed)
@@ -136,21 +165,19 @@ def finetune(
     looks, step, losses = 0, 0, []
     traced = None
     while True:
-        spent = time.monotonic() - start
-        done = stop is not None and stop()
-        progress = 1.0 if done else min(spent / limit, 1.0)
+        progress = clock.progress
         if progress >= 1 or (traced is not None and progress > traced + (looks + 1) * (1 - traced) / LOOKS):
             looks += 1
             error = loop.judge(judges)
             say(
-                f"step {step}, {spent / 60:.1f} min: {_psnr(np.mean(losses or [np.nan])):.2f} dB to the target on "
-                f"trained crops, {_psnr(error):.2f} on those kept aside (start: {_psnr(first):.2f})"
+                f"step {step}, {clock.seconds / 60:.1f} min: {_psnr(np.mean(losses or [np.nan])):.2f} dB to the target "
+                f"on trained crops, {_psnr(error):.2f} on those kept aside (start: {_psnr(first):.2f})"
             )
             losses = []
             if error < best_error:
                 best_error, best = error, loop.averages()
             if progress >= 1:
-                break
+                return best
         if len(order) < batch:
             order = list(random.permutation(len(pool.lr)))
         chosen, order = order[:batch], order[batch:]
@@ -165,11 +192,7 @@ def finetune(
         losses.append(loss)
         step += 1
         if traced is None:
-            traced = (time.monotonic() - start) / limit
-    if best is None:
-        return plan
-    loop.restore(best)
-    return student.plan()
+            traced = clock.seconds / clock.limit
 
 
 def _scale_of(teacher) -> int:
