@@ -110,10 +110,12 @@ def _distance(name, weights, heads):
 
 def _savers(folder, sets, overwrite) -> list[Saver | None]:
     """One a data set; every name is checked before any work."""
+    from snpe_srgan.artifacts.staging import recover
     from snpe_srgan.errors import UsageError
 
     if not folder:
         return [None] * len(sets)
+    recover(folder)  # pictures of a killed evaluation lie in the folders below
     names = [data.name.casefold() for data in sets]
     twice = next((data.name for data in sets if names.count(data.name.casefold()) > 1), None)
     if twice:
