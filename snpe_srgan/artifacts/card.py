@@ -114,11 +114,52 @@ def read_card(artifact: str | os.PathLike) -> Card | None:
         values["checks"] = tuple(Check(**c) for c in values.get("checks", ()))
         for key in ("remarks", "dsp_notes"):
             values[key] = tuple(str(line) for line in values.get(key, ()))
-        return Card(**values)
-    except (TypeError, KeyError, AttributeError) as error:
+        card = Card(**values)
+        _check_types(card)
+        return card
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"the card is damaged ({error})", where=path, hint="delete it, or make the artifact again"
         ) from error
+
+
+def _check_types(card: Card) -> None:
+    """TypeError for a card that says one thing in the words of another: everything that reads cards relies on this."""
+
+    def whole(value: object) -> bool:
+        return value is None or (type(value) is int and 0 <= value < 1 << 62)
+
+    def number(value: object) -> bool:
+        return value is None or (type(value) in (int, float) and abs(value) < 1e30)  # type: ignore[arg-type]
+
+    def text(value: object) -> bool:
+        return value is None or isinstance(value, str)
+
+    right = {
+        **{name: text(getattr(card, name)) for name in ("artifact", "kind", "network", "sha256", "created")},
+        **{name: whole(getattr(card, name)) for name in ("parameters", "macs_per_lr_pixel", "receptive_radius")},
+        "bytes": whole(card.bytes),
+        "scale": type(card.scale) is int and 1 <= card.scale <= 16,
+        "metrics": all(
+            text(m.dataset) and text(m.protocol) and text(m.engine) and number(m.psnr) and number(m.ssim)
+            for m in card.metrics
+        ),
+        "checks": all(
+            text(c.against) and text(c.measure) and number(c.value) and number(c.threshold) for c in card.checks
+        ),
+        **{
+            name: isinstance(getattr(card, name), Mapping)
+            for name in ("options", "training", "compression", "quantization", "source", "tools")
+        },
+        "training.stages": all(isinstance(s, Mapping) for s in (card.training or {}).get("stages") or ()),
+        **{
+            name: port is None or (text(port.name) and text(port.layout) and all(map(whole, port.shape)))
+            for name, port in (("input", card.input), ("output", card.output))
+        },
+    }
+    wrong = [name for name, fits in right.items() if not fits]
+    if wrong:
+        raise TypeError(f"'{wrong[0]}' is not what it should be")
 
 
 def source_of(artifact: str | os.PathLike) -> dict[str, str]:

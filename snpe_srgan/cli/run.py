@@ -128,13 +128,14 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     from snpe_srgan.errors import nearest
     from snpe_srgan.imaging.kinds import KNOWN_SUFFIXES
     from snpe_srgan.zoo.named import model_names
-    from snpe_srgan.zoo.resolve import KINDS, is_name
+    from snpe_srgan.zoo.resolve import KINDS, WEIGHT_FILES, is_name
 
     first, path, alone = typed[0], Path(typed[0]), len(typed) == 1
     suffix = path.suffix.lower()
     if path.is_dir():
-        is_model = (path / "generator.npz").is_file() or (is_name(first) and not alone)
-    elif is_name(first) or suffix.lstrip(".") in KINDS:
+        network = any((path / name).is_file() for name in ("generator.npz", "saved_model.pb"))
+        is_model = network or (is_name(first) and not alone)
+    elif is_name(first) or suffix.lstrip(".") in (*KINDS, *WEIGHT_FILES):
         is_model = True
     elif suffix in KNOWN_SUFFIXES or glob.has_magic(first):
         is_model = False

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError
+from snpe_srgan.models.frozen_graph import check_frozen_graph
 from snpe_srgan.models.graph import Graph
 
 INPUT, OUTPUT = "lr", "sr"
-MAX_BYTES = 1 << 31  # the protobuf format's own limit
 
 
 def freeze(graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple[int, int] | None = None):
@@ -77,24 +75,12 @@ def read_graph_def(path: str | os.PathLike):
     """The GraphDef in a `.pb`; `InputError` when the file is not a frozen graph."""
     from tensorflow.core.framework import graph_pb2
 
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError("the file is larger than a frozen graph can be", where=path)
-        data = path.read_bytes()
-    except OSError as error:
-        raise os_error(error, path, "read the file") from error
+    data = check_frozen_graph(path)
     graph_def = graph_pb2.GraphDef()
     try:
         graph_def.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise InputError("not a frozen TensorFlow graph (GraphDef)", where=path) from error
-    if not graph_def.node or any(not node.op for node in graph_def.node):
-        hint = "a SavedModel's saved_model.pb is another format: freeze it first"
-        raise InputError("not a frozen TensorFlow graph (GraphDef)", where=path, hint=hint)
-    unfrozen = [node.name for node in graph_def.node if node.op in ("VarHandleOp", "VariableV2", "Variable")]
-    if unfrozen:
-        raise InputError(f"the graph is not frozen: '{unfrozen[0]}' is a variable", where=path)
     return graph_def
 
 

@@ -11,11 +11,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from snpe_srgan.confined.process import Child, megabytes_for
+from snpe_srgan.confined.worker import Message
 from snpe_srgan.errors import InputError, did_you_mean
-from snpe_srgan.models.freeze import read_graph_def
+from snpe_srgan.models.freeze import read_graph_def, run_graph_def
+from snpe_srgan.models.frozen_graph import check_frozen_graph
 from snpe_srgan.onnx_graphs.from_layers import IR_VERSION, OPSET
+
+if TYPE_CHECKING:
+    import onnx
 
 NO_RESULT = ("Const", "NoOp", "Assert", "Placeholder")
 
@@ -110,19 +120,75 @@ def _finish(model):
     return model
 
 
+class FrozenGraph:
+    """A `.pb` in a child process, where TensorFlow and tf2onnx read it: some damaged graphs end the process.
+
+    Args:
+        path: the file.
+        say: told what takes long.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, say: Callable[[str], None] | None = None) -> None:
+        self.path = Path(path)
+        check_frozen_graph(self.path)
+        self._child = Child(where=path, megabytes=megabytes_for(path), say=say)
+
+    def to_onnx(
+        self,
+        *,
+        input_name: str | None = None,
+        output_name: str | None = None,
+        input_size: tuple[int, int] | None = None,
+    ) -> onnx.ModelProto:
+        """The graph as ONNX; input and output are found where the graph leaves no choice."""
+        import onnx
+
+        arguments = {
+            "path": str(self.path.absolute()), "where": str(self.path), "input_name": input_name,
+            "output_name": output_name, "input_size": input_size,
+        }  # fmt: skip
+        _, (data,) = self._child.call(f"{__name__}:convert_here", arguments, doing="convert the graph")
+        return onnx.load_model_from_string(data.tobytes())
+
+    def run(self, lr: np.ndarray) -> np.ndarray:
+        """What TensorFlow computes of lr (1, h, w, 3), between the ports that `to_onnx` chose."""
+        _, (sr,) = self._child.call(f"{__name__}:run_here", {}, [lr], doing="run the graph by TensorFlow")
+        return sr
+
+    def __enter__(self) -> FrozenGraph:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._child.close()
+
+
+def convert_here(state: dict[str, Any], *, path: str, where: str, input_name, output_name, input_size) -> Message:
+    """In the child: see `FrozenGraph.to_onnx`."""
+    from snpe_srgan.quiet import import_tensorflow
+
+    import_tensorflow()
+    graph_def = read_graph_def(path)
+    lr, sr = find_ports(graph_def, input_name=input_name, output_name=output_name, where=where)
+    model = graph_def_to_onnx(graph_def, input_name=lr, output_name=sr, input_size=input_size, where=where)
+    state.update(graph_def=graph_def, ports={"input_name": lr, "output_name": sr}, where=where)
+    return {}, [np.frombuffer(model.SerializeToString(), np.uint8)]
+
+
+def run_here(state: dict[str, Any], lr: np.ndarray) -> Message:
+    """In the child: see `FrozenGraph.run`."""
+    return {}, [run_graph_def(state["graph_def"], lr, **state["ports"], where=state["where"])]
+
+
 def pb_to_onnx(
     path: str | os.PathLike,
     *,
     input_name: str | None = None,
     output_name: str | None = None,
     input_size: tuple[int, int] | None = None,
-):
-    """Reads a `.pb` and converts it; input and output are found where the graph leaves no choice."""
-    graph_def = read_graph_def(path)
-    input_name, output_name = find_ports(graph_def, input_name=input_name, output_name=output_name, where=path)
-    return graph_def_to_onnx(
-        graph_def, input_name=input_name, output_name=output_name, input_size=input_size, where=path
-    )
+) -> onnx.ModelProto:
+    """Reads a `.pb` and converts it; see `FrozenGraph`."""
+    with FrozenGraph(path) as graph:
+        return graph.to_onnx(input_name=input_name, output_name=output_name, input_size=input_size)
 
 
 @contextlib.contextmanager

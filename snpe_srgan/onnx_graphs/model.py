@@ -9,14 +9,18 @@ A model from a stranger may be wrong, but must not read other files (external da
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snpe_srgan.artifacts.files import os_error
+from snpe_srgan.confined.process import Child, megabytes_for
+from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.checks import refuse
 from snpe_srgan.onnx_graphs.operators import LOCAL
 from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
+from snpe_srgan.opener import read_regular
 
 if TYPE_CHECKING:
     import onnx
@@ -25,27 +29,32 @@ MAX_BYTES = 1 << 31  # the protobuf format's own limit
 MAX_ELEMENTS = 1 << 31  # in one tensor: 3840x2160 at 64 channels is a quarter of it
 MAX_PROBE_ELEMENTS = 1 << 28  # the same for a model of free size, at PROBE
 PROBE = (64, 64)  # where the size is free, shapes are inferred for this one
-DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean", "ReduceSum"}
 SHAPES = {"Shape", "Size"}  # what they read of a picture is its size
 
 
-def read_onnx(path: str | Path) -> onnx.ModelProto:
-    """Reads and checks an `.onnx` file; `InputError` for whatever is not a whole, self-contained model."""
+def read_onnx(path: str | Path, *, confine: bool = True) -> onnx.ModelProto:
+    """Reads and checks an `.onnx` file.
+
+    Args:
+        path: the file.
+        confine: whether a child process hands it to native libraries first (`probe`); False for a file of ours.
+
+    Raises:
+        InputError: it is not a whole, self-contained model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
-    path = Path(path)
+    data = read_regular(path, limit=MAX_BYTES, doing="read the model")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError("the file is larger than an ONNX file can be", where=path)
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise os_error(error, path, "read the model") from error
+        model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise InputError("not an ONNX model, or a damaged one", where=path) from error
-    _refuse(model, path)
+    refuse(model, where=path)
+    if confine and not inside():
+        probe(path)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -53,34 +62,32 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
     return model
 
 
-def _refuse(model, path: Path) -> None:
-    import onnx
+def probe(path: str | Path) -> None:
+    """Has a child check a foreign model, infer its shapes and compute one small picture with ONNX Runtime.
 
-    def check(tensor) -> None:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise InputError(
-                f"the weights of '{tensor.name}' lie in another file, which is not read",
-                where=path,
-                hint="save the model as one file: onnx.save_model(model, path, save_as_external_data=False)",
-            )
+    What ends the child there would have ended this process. That the model is no network for pictures, or does not
+    run, is no matter here: who wants to know asks again.
+    """
+    with Child(where=path, megabytes=megabytes_for(path)) as child:
+        child.call(f"{__name__}:probe_here", {"path": str(Path(path).absolute())}, doing="read the model", seconds=120)
 
-    if not model.graph.node or not model.graph.input:
-        raise InputError("not an ONNX model: it has no operators or no input", where=path)
-    if model.functions:
-        raise InputError("models with functions of their own are not taken", where=path)
-    for tensor in model.graph.initializer:
-        check(tensor)
-    for sparse in model.graph.sparse_initializer:
-        check(sparse.values)
-        check(sparse.indices)
-    for node in model.graph.node:
-        if node.domain not in DOMAINS:
-            raise InputError(f"operator {node.domain}.{node.op_type} is not known", where=path)
-        for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                raise InputError(f"models with loops or branches ({node.op_type}) are not taken", where=path)
-            for tensor in [attribute.t, *attribute.tensors]:
-                check(tensor)
+
+def probe_here(state: dict, *, path: str) -> tuple[dict, list]:
+    """In the child: see `probe`."""
+    import numpy as np
+    import onnxruntime
+
+    model = read_onnx(path)
+    try:
+        facts = onnx_facts(model, where=path)
+    except InputError:
+        return {}, []
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    with contextlib.suppress(Exception):
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session.run(None, {facts.input_name: np.zeros((1, *(facts.input_size or PROBE), 3), np.float32)})
+    return {}, []
 
 
 def _first_line(error: Exception) -> str:

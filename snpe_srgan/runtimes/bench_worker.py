@@ -53,7 +53,6 @@ class Runner:
             engine=request["engine"],
             threads=request["threads"],
             precision=request["precision"],
-            confine=False,  # this process is the child, and its memory is what is measured
         )
         self.lr = np.random.default_rng(0).random((1, *size, 3), dtype=np.float32)
         tiling = plan(self.session, *size, tile=None if self.session.input_size else size)
@@ -106,10 +105,12 @@ def _requests() -> Iterator[dict]:
 
 
 def main() -> None:
+    from snpe_srgan.confined.worker import MARK
     from snpe_srgan.errors import SnpeSrganError
 
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what engines print must not mix with the replies
+    os.environ[MARK] = "1"  # what is measured is this process: a model of others runs in it, not in a child of its own
     runner = None
     for request in _requests():
         try:

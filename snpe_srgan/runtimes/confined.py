@@ -1,7 +1,7 @@
 """A stranger's model on a host engine in a child process: the engine may crash, hang or fill memory there.
 
-`open_session` gives such a session for every file that is not known to be ours (`is_ours`). The file is read and the
-picture computed in the child, so a model that ends its engine ends in one error, whatever it did.
+`open_session` gives such a session for every file that is not known to be ours (`ModelFile.ours`). The file is read and
+the picture computed in the child, so a model that ends its engine ends in one error, whatever it did.
 """
 
 from __future__ import annotations
@@ -14,22 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import sha256
 from snpe_srgan.confined.process import Child, megabytes_for
 from snpe_srgan.machine import available_memory
 from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.runtimes.base import EngineSession
-from snpe_srgan.zoo.named import WEIGHTS
 from snpe_srgan.zoo.resolve import ModelFile
 
 HERE = f"{__name__}:"
-
-
-def is_ours(file: ModelFile) -> bool:
-    """Whether this package wrote the file: it ships in it, or its card knows its SHA-256."""
-    if file.path.parent == WEIGHTS:
-        return True
-    return file.card is not None and bool(file.card.sha256) and file.card.sha256 == sha256(file.path)
 
 
 class ConfinedSession(EngineSession):

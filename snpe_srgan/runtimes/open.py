@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import UsageError, did_you_mean
 from snpe_srgan.machine import installed, require
 from snpe_srgan.runtimes.base import EngineSession
@@ -36,7 +37,6 @@ def open_session(
     serial: str | None = None,
     perf_profile: str | None = None,
     raw: str = "float32",
-    confine: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> EngineSession:
     """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
@@ -52,9 +52,9 @@ def open_session(
         sdk_folder: for the SDK and the phone; None for the one that the environment names.
         runtime: the chip's unit, one of `commands.RUNTIMES`; None for DEVICE_RUNTIME or SDK_RUNTIME.
         serial: which phone; perf_profile: how fast it is to run; raw: `float32` or `uint8` files.
-        confine: whether a file that is not ours runs on the host in a child process (`runtimes/confined.py`); False for
-            a process that is such a child itself.
         say: told what takes long.
+
+    A file that is not ours runs on the host in a child process (`runtimes/confined.py`).
     """
     for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow"), "--engine")):
         if value not in known:
@@ -68,9 +68,9 @@ def open_session(
 
         return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
     engine = _host_engine(file, engine=engine, precision=precision)
-    from snpe_srgan.runtimes.confined import ConfinedSession, is_ours
+    if not (inside() or file.ours):
+        from snpe_srgan.runtimes.confined import ConfinedSession
 
-    if confine and not is_ours(file):
         return ConfinedSession(file, engine=engine, threads=threads, precision=precision, say=say)
     return open_engine(file, engine=engine, threads=threads, precision=precision)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.machine import require, usable_threads
-from snpe_srgan.onnx_graphs.frozen_graph import check_frozen_graph
+from snpe_srgan.models.frozen_graph import check_frozen_graph
 from snpe_srgan.onnx_graphs.model import PROBE
 from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
 from snpe_srgan.onnx_graphs.wide_convolution import widen

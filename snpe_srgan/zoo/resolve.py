@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snpe_srgan.artifacts.card import Card, card_path, read_card
+from snpe_srgan.artifacts.files import sha256
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.errors import InputError, did_you_mean, nearest
+from snpe_srgan.models.frozen_graph import SAVED_MODEL
 from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
 
 KINDS = ("npz", "pb", "onnx", "dlc")
+WEIGHT_FILES = {  # suffix -> what such a file is, of those that hold weights without the network around them
+    "pth": "PyTorch weights", "pt": "PyTorch weights", "ckpt": "a checkpoint", "safetensors": "PyTorch weights",
+    "h5": "Keras weights", "keras": "a Keras model", "tflite": "a LiteRT model",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,13 @@ class ModelFile:
     @property
     def stem(self) -> str:
         return self.path.stem
+
+    @property
+    def ours(self) -> bool:
+        """Whether this package wrote the file: it ships in it or its cache, or its card knows its SHA-256."""
+        if self.origin or self.path.parent == WEIGHTS:
+            return True
+        return self.card is not None and bool(self.card.sha256) and self.card.sha256 == sha256(self.path)
 
     @property
     def folder(self) -> Path:
@@ -54,6 +67,8 @@ def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> Mode
     elif path.is_dir():
         path = path / "generator.npz"
         if not path.is_file():
+            if (path.parent / "saved_model.pb").is_file():
+                raise InputError("a SavedModel is not taken as it is", where=path.parent, hint=SAVED_MODEL)
             raise InputError(
                 "the folder holds no generator.npz", where=path.parent, hint="snpe-srgan train -c CONFIG --run-dir DIR"
             )
@@ -67,6 +82,9 @@ def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> Mode
 
 
 def _require(path: Path, kind: str, kinds: tuple[str, ...]) -> None:
+    if kind in WEIGHT_FILES and kind not in kinds:
+        hint = "snpe-srgan import FILE -o model.npz" if kind == "h5" else "export it to .onnx with its own framework"
+        raise InputError(f"{WEIGHT_FILES[kind]} (.{kind}): this command takes whole networks", where=path, hint=hint)
     if kind not in kinds:
         raise InputError(
             f"a .{kind} file is no model this command takes" if kind else "a file without a suffix is no model",
