@@ -121,11 +121,3 @@ def config_with(distribution):
     from snpe_srgan.config import TrainingConfig
 
     return TrainingConfig(distribution=distribution)
-
-
-def test_bf16_only_where_the_cpu_has_it():
-    pytest.importorskip("tensorflow")
-    from snpe_srgan.training.engine import cpu_has_bf16
-
-    assert cpu_has_bf16("processor: 0\nflags\t\t: fpu avx512_bf16 amx_tile\n")
-    assert not cpu_has_bf16("processor: 0\nflags\t\t: fpu avx512f avx512_vnni\n") and not cpu_has_bf16("")

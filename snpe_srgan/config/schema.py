@@ -193,7 +193,7 @@ class TrainingConfig:
     expand: Annotated[Whole, Field(ge=0, le=4096)] = 0
     """Channels through which each convolution trains, merged into it exactly (models/expansion.py)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 where the CPU has it."""
+    """Of the products in a training step (products.py); auto: bfloat16 where the device has it."""
     distribution: Literal["none", "mirrored", "multi_worker"] = "none"
     deterministic: Flag = False
     minutes: Weight = 0.0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from snpe_srgan.errors import ConfigError, did_you_mean
 from snpe_srgan.losses.feature_weights import FeatureWeights, Packaged, find_weights
+from snpe_srgan.products import conv2d
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -139,7 +140,7 @@ class FeatureNetwork:
             x = values[layer.inputs[0]]
             if layer.kind == "conv":
                 kernel, bias = self.weights.arrays[layer.name]
-                y = tf.nn.conv2d(x, tf.constant(kernel), layer.stride, layer.padding)
+                y = conv2d(x, tf.constant(kernel), layer.stride, layer.padding)
                 sums[layer.name] = tf.nn.bias_add(y, tf.constant(bias))
                 values[layer.name] = tf.nn.relu(sums[layer.name])
             elif layer.kind == "max_pool":

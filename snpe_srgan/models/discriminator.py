@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.initialize import glorot, he
-from snpe_srgan.models.layers import BatchNorm2d, Conv2d, LeakyReLU, tl
+from snpe_srgan.models.layers import BatchNorm2d, Conv2d, Dense, LeakyReLU, tl
 from snpe_srgan.models.self_attention import SelfAttention
 
 SLOPE = 0.2
@@ -61,6 +61,6 @@ def build_discriminator(
         if attention and i == 2 * attention - 1:
             x = SelfAttention(seed=seed, name="attention")(x)
     x = tl.layers.Flatten(name="flatten")(x)
-    x = leaky(tl.layers.Dense(dense, W_init=start("dense1", he), name="dense1")(x), "dense1")
-    x = tl.layers.Dense(1, W_init=start("dense2", glorot), name="dense2")(x)
+    x = leaky(Dense(dense, W_init=start("dense1", he), name="dense1")(x), "dense1")
+    x = Dense(1, W_init=start("dense2", glorot), name="dense2")(x)
     return tl.models.Model(inputs=inputs, outputs=x, name=f"discriminator_{next(_serial)}")

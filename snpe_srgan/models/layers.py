@@ -9,7 +9,7 @@ TensorLayer 2.2.5 is its last release. Four things need care, and all of them ar
 4. every layer walks the interpreter's stack, source lines included, to record its arguments for TensorLayer's own
    file format, which is not used here: switched off, a 16-block network is built in a tenth of the time.
 
-    from snpe_srgan.models.layers import tl, BatchNorm2d, Conv2d, ExpandedConv2d, FixedConv2d, Function, PReLU
+    from snpe_srgan.models.layers import tl, BatchNorm2d, Conv2d, Dense, ExpandedConv2d, FixedConv2d, Function, PReLU
 
 Each layer's last operator carries the layer's name, so that frozen graphs and what is converted from them can be read.
 """
@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.models import expansion
+from snpe_srgan.products import conv2d, matmul
 
 sys.modules.setdefault("tensorlayer.app", types.ModuleType("tensorlayer.app"))
 
@@ -31,7 +32,7 @@ import tensorlayer as tl  # noqa: E402
 tl.logging.set_verbosity(tl.logging.ERROR)
 tl.layers.Layer._get_init_args = lambda self, skip=3: {}
 
-__all__ = ["BatchNorm2d", "Conv2d", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU", "tl"]
+__all__ = ["BatchNorm2d", "Conv2d", "Dense", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU", "tl"]
 
 
 class BatchNorm2d(tl.layers.BatchNorm2d):
@@ -93,10 +94,12 @@ class Conv2d(tl.layers.Conv2d):
         self.W.assign(value)
 
     def forward(self, inputs):
-        operands = {"input": inputs, "filters": self.kernel(), "strides": self._strides, "padding": self.padding}
+        def convolve(name: str) -> tf.Tensor:
+            return conv2d(inputs, self.kernel(), self._strides, self.padding, name=name)
+
         if not self.b_init:
-            return tf.nn.conv2d(**operands, name=self.name)
-        return tf.nn.bias_add(tf.nn.conv2d(**operands, name=f"{self.name}/conv"), self.b, name=self.name)
+            return convolve(self.name)
+        return tf.nn.bias_add(convolve(f"{self.name}/conv"), self.b, name=self.name)
 
 
 class FixedConv2d(Conv2d):
@@ -108,7 +111,7 @@ class FixedConv2d(Conv2d):
 
 class ExpandedConv2d(Conv2d):
     """A convolution that trains as two with nothing between them (models/expansion.py) and computes as their product:
-    the kernels are multiplied once a step, so a pixel costs what it costs in a plain one."""
+    the kernels are multiplied once a step, in float32, so a pixel costs what it costs in a plain one."""
 
     def __init__(self, *args, expand: int, seed, **keywords):
         self._expand, self._rng = expand, np.random.default_rng(seed)
@@ -133,6 +136,15 @@ class ExpandedConv2d(Conv2d):
         parts = expansion.split(np.asarray(value), self._expand, self._rng)
         for variable, part in zip((self.expansion, self.projection), parts, strict=True):
             variable.assign(part)
+
+
+class Dense(tl.layers.Dense):
+    """TensorLayer's dense layer, its product in the precision that the training step asks for."""
+
+    def forward(self, inputs):
+        y = matmul(inputs, tf.convert_to_tensor(self.W))
+        y = tf.add(y, self.b) if self.b_init else y
+        return self.act(y) if self.act else y
 
 
 class PReLU(tl.layers.Layer):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snpe_srgan.products import conv2d
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -211,9 +213,8 @@ def _tf_conv(layer: Layer, own, inputs, name):
     import tensorflow as tf
 
     if "bias" not in own:
-        return tf.nn.conv2d(inputs[0], own["kernel"], 1, "SAME", name=name)
-    return tf.nn.bias_add(tf.nn.conv2d(inputs[0], own["kernel"], 1, "SAME", name=name and f"{name}/conv"), own["bias"],
-                          name=name)  # fmt: skip
+        return conv2d(inputs[0], own["kernel"], name=name)
+    return tf.nn.bias_add(conv2d(inputs[0], own["kernel"], name=name and f"{name}/conv"), own["bias"], name=name)
 
 
 def _tf_batch_norm(layer: Layer, own, inputs, name):

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from snpe_srgan.models.initialize import glorot
 from snpe_srgan.models.layers import tl
+from snpe_srgan.products import matmul
 
 QUERY, VALUE = 8, 2  # by how much query and key, and value, are narrower than the input
 
@@ -57,12 +58,18 @@ class SelfAttention(tl.layers.Layer):
 
     def forward(self, inputs):
         pooled = tf.nn.max_pool2d
-        query = _flat(tf.tensordot(inputs, self.query, 1))
-        key = _flat(pooled(tf.tensordot(inputs, self.key, 1), 2, 2, "SAME"))
-        value = _flat(pooled(tf.tensordot(inputs, self.value, 1), 2, 2, "SAME"))
-        attention = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # (n, places, places / 4)
-        attended = tf.tensordot(tf.matmul(attention, value), self.out, 1)
+        query = _flat(_each_place(inputs, self.query))
+        key = _flat(pooled(_each_place(inputs, self.key), 2, 2, "SAME"))
+        value = _flat(pooled(_each_place(inputs, self.value), 2, 2, "SAME"))
+        attention = tf.nn.softmax(matmul(query, key, transpose_b=True))  # (n, places, places / 4)
+        attended = _each_place(matmul(attention, value), self.out)
         return inputs + self.gamma * tf.reshape(attended, [-1, *inputs.shape[1:]])
+
+
+def _each_place(x: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
+    """(..., c) times (c, d): (..., d)."""
+    flat = matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.convert_to_tensor(kernel))
+    return tf.reshape(flat, [-1, *x.shape[1:-1], kernel.shape[-1]])
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:

@@ -6,41 +6,46 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import tensorflow as tf
 
 from snpe_srgan.config import TrainingConfig
 from snpe_srgan.errors import ConfigError
+from snpe_srgan.machine import cpu
+from snpe_srgan.products import Precision
 
-CPU_INFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+BF16_GPU = (8, 0)  # compute capability, Ampere
+FORCE_BF16 = "SNPE_SRGAN_BF16"  # 1 or 0 takes the place of what the machine says: for tests, on any machine
 
 
-def cpu_has_bf16(cpuinfo: str | None = None) -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (AVX512_BF16 or AMX); False where nothing says so."""
-    if cpuinfo is None:
-        try:
-            cpuinfo = CPU_INFO.read_text()
-        except OSError:
-            return False
-    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
-    return bool(BF16_FLAGS & set(flags.split()))
+def step_precision(wanted: str) -> Precision:
+    """What a training step multiplies in: `training.precision`, or for `auto` bfloat16 where the device has it.
 
-
-def set_precision(precision: str) -> str:
-    """Switches the oneDNN bfloat16 rewrite on or off for graphs traced from now on; returns what is in force.
-
-    Weights stay float32: only the multiplications inside the graph become bfloat16. Without the instructions the
-    rewrite would be emulated and slow, so asking for it there is an error.
+    Raises:
+        ConfigError: bfloat16 on a device without the instructions, where it would be emulated and slow.
     """
-    if precision == "bfloat16" and not cpu_has_bf16():
+    fast, device = _bf16_in_hardware()
+    if wanted == "bfloat16" and not fast:
         raise ConfigError(
-            "this CPU has no bfloat16 instructions (AVX512_BF16 or AMX)", where="training.precision", hint="auto"
+            f"{device} has no bfloat16 instructions", where="training.precision", hint="auto, or float32"
         )
-    rewrite = precision != "float32" and cpu_has_bf16()
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
-    return "bfloat16" if rewrite else "float32"
+    return "bfloat16" if wanted != "float32" and fast else "float32"
+
+
+def _bf16_in_hardware() -> tuple[bool, str]:
+    """Whether what trains here multiplies bfloat16 in hardware, and the name of it."""
+    gpus = tf.config.list_physical_devices("GPU")
+    device = "this GPU (older than Ampere)" if gpus else "this CPU (AVX512_BF16 or AMX)"
+    forced = os.environ.get(FORCE_BF16, "")
+    if forced not in ("", "0", "1"):
+        raise ConfigError(f"{FORCE_BF16} is {forced!r}", where=FORCE_BF16, hint="1, 0, or not set")
+    if forced:
+        return forced == "1", device
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return all(d.get("compute_capability", (0, 0)) >= BF16_GPU for d in details), device
+    return bool(BF16_FLAGS & cpu()[1]), device
 
 
 def set_determinism(deterministic: bool) -> None:

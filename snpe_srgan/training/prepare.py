@@ -16,6 +16,7 @@ from snpe_srgan.data.plane import Plane
 from snpe_srgan.errors import ConfigError, InputError
 from snpe_srgan.losses.feature_networks import FeatureNetwork, load_feature_network
 from snpe_srgan.models.graph import Graph
+from snpe_srgan.products import Precision
 from snpe_srgan.training.checkpoint import Checkpoint
 from snpe_srgan.training.engine import Distribution
 from snpe_srgan.training.input import content_key, teacher_plane, training_cache, validation_pairs
@@ -42,7 +43,7 @@ class Run:
     config: Config
     folder: Path
     distribution: Distribution
-    precision: str
+    precision: Precision
     graph: Graph
     initial: Mapping[str, np.ndarray] | None
     cache: Cache
@@ -61,7 +62,7 @@ def prepare_run(
     networks: Networks,
     folder: Path,
     distribution: Distribution,
-    precision: str,
+    precision: Precision,
     output: Output,
     saved: Checkpoint | None,
 ) -> Run:

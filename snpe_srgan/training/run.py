@@ -20,7 +20,7 @@ from snpe_srgan.config import Config
 from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
-from snpe_srgan.training.engine import make_distribution, set_determinism, set_precision
+from snpe_srgan.training.engine import make_distribution, set_determinism, step_precision
 from snpe_srgan.training.input import check_pictures
 from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
@@ -57,7 +57,7 @@ def train(
         reading(path)
     set_determinism(config.training.deterministic)
     distribution = make_distribution(config.training)
-    precision = set_precision(config.training.precision)
+    precision = step_precision(config.training.precision)
     with contextlib.ExitStack() as stack:
         if distribution.is_chief:
             check_claim(folder, resume=resume, overwrite=overwrite, keep=networks.files)

@@ -103,6 +103,7 @@ class StageRun:
             gradient_clip=training.gradient_clip,
             features=run.features.get(self.stage.name),
             teacher=run.teachers.get(self.stage.name),
+            multiply_in=run.precision,
         )
         distribution = run.distribution
         batches = self.batches

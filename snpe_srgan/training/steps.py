@@ -25,6 +25,7 @@ from snpe_srgan.losses.frequency import spectral_l1
 from snpe_srgan.losses.perceptual import FEATURE_DISTANCES
 from snpe_srgan.losses.pixel import pixel_loss
 from snpe_srgan.models.activations import activations
+from snpe_srgan.products import Precision, precision
 from snpe_srgan.training.adam import clip_by_global_norm
 from snpe_srgan.training.engine import Distribution, mean_over_replicas
 from snpe_srgan.training.networks import Teacher
@@ -89,8 +90,12 @@ def make_step(
     gradient_clip: float = 0.0,
     features: FeatureNetwork | None = None,
     teacher: Teacher | None = None,
+    multiply_in: Precision = "float32",
 ):
-    """`step(pixels, numbers, step_number)`: a batch of data/batches.py, float32 (4,), int64."""
+    """`step(pixels, numbers, step_number)`: a batch of data/batches.py, float32 (4,), int64.
+
+    `multiply_in` is the precision of the convolutions and matrix products, forward and backward (products.py).
+    """
     weights, distill = stage.loss, stage.loss.distill
     relativistic = weights.adversarial == "relativistic"
 
@@ -119,6 +124,10 @@ def make_step(
         return generator_relativistic(real, state.discriminator(sr, is_train=True))
 
     def on_replica(pixels, vector, number):
+        with precision(multiply_in):  # here: each replica is traced in a thread of its own
+            return train_once(pixels, vector, number)
+
+    def train_once(pixels, vector, number):
         numbers = Numbers(*tf.unstack(vector))
         lr, hr = to_lr(pixels[0]), to_hr(pixels[1])
         adam = state.generator_adam
