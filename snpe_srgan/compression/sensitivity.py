@@ -11,6 +11,7 @@ import numpy as np
 
 from snpe_srgan.compression.apply import Full
 from snpe_srgan.compression.units import Unit
+from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.run import runner
@@ -33,7 +34,7 @@ class Judge:
 
 def psnr(error: float) -> float:
     """dB of a mean squared error between pictures in [-1, 1]."""
-    return float(10 * np.log10(4 / max(error, 1e-12)))
+    return decibel(max(error, 1e-12), peak=2.0)
 
 
 def measure(

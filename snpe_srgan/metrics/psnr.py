@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.decibel import decibel
 
 
 def check_alike(a: np.ndarray, b: np.ndarray) -> None:
@@ -21,4 +20,4 @@ def psnr(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> float:
     """`10 log10(data_range^2 / mean((a - b)^2))` in dB over all values; infinity for equal pictures."""
     check_alike(a, b)
     error = np.mean(np.square(a.astype(np.float64) - b.astype(np.float64)))
-    return math.inf if error == 0 else float(10 * np.log10(data_range**2 / error))
+    return decibel(float(error), peak=data_range)

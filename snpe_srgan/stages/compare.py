@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snpe_srgan.artifacts.card import Check
 from snpe_srgan.errors import CheckFailed
+from snpe_srgan.imaging.decibel import decibel
 
 if TYPE_CHECKING:
     import onnx
@@ -54,7 +54,7 @@ def check_decibel(result: np.ndarray, expected: np.ndarray, *, least: float, aga
     if result.shape != expected.shape:
         raise CheckFailed(f"the output is {result.shape}, {against} gives {expected.shape}", where=where)
     error = float(np.mean(np.square(result.astype(np.float64) - expected)))
-    value = None if error == 0 else 10 * math.log10(4 / error)
+    value = decibel(error, peak=2.0) if error else None
     if value is not None and not value >= least:
         raise CheckFailed(f"the output is only {value:.1f} dB from {against}, {least:.0f} are needed", where=where)
     return Check(against=against, measure="PSNR in dB on ONNX Runtime, None: equal", value=value, threshold=least)

@@ -6,11 +6,13 @@ losses = layer_losses(plan, seen, sensitivities(plan, crops))
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from snpe_srgan.imaging import decibel as measure
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import session, with_outputs
 from snpe_srgan.quantization.graph.plan import Plan
@@ -147,7 +149,7 @@ def _flow(s: dict) -> Flow:
 
 def decibel(signal: float, noise: float) -> float | None:
     """10 log10(signal / noise); None where one of them is 0."""
-    return float(10 * np.log10(signal / noise)) if signal > 0 and noise > 0 else None
+    return measure.decibel(noise, peak=math.sqrt(signal)) if signal > 0 and noise > 0 else None
 
 
 def layer_losses(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, Node
 from snpe_srgan.onnx_graphs.run import session, with_outputs
@@ -47,7 +48,7 @@ class Sensitivity:
 
 def picture_psnr(error: float) -> float | None:
     """dB of a mean squared error of values in [-1, 1]; None for 0."""
-    return float(10 * np.log10(PEAK / error)) if error > 0 else None
+    return decibel(error, peak=2.0) if error > 0 else None
 
 
 def small_crops(crops: Sequence[np.ndarray], *, side: int = SIDE, count: int = COUNT) -> np.ndarray:

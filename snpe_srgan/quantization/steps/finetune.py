@@ -25,6 +25,7 @@ import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
+from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.quantization.graph.plan import Plan
 
 BATCH = 4
@@ -214,7 +215,7 @@ def _draw(teacher, sampler, ground_truth: float, *, deadline: float) -> tuple[_C
 
 def _psnr(loss: float) -> float:
     """What the loss is in dB of 8-bit pixels."""
-    return 20 * math.log10(255) - loss
+    return decibel(10 ** (loss / 10), peak=255.0)
 
 
 class _Loop:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.quantization.graph.encodings import Encoding, group_histogram, known_encoding, spanning
 from snpe_srgan.quantization.kernels.ranges import range_error
@@ -77,4 +78,4 @@ def mean_psnr(run: Callable[[np.ndarray], np.ndarray], crops: Sequence[np.ndarra
         np.square(np.clip(run(c), -1, 1).astype(np.float64) - np.clip(w, -1, 1)).mean()
         for c, w in zip(crops, wanted, strict=True)
     ]
-    return float(np.mean([10 * np.log10(4 / max(error, 1e-12)) for error in errors]))
+    return float(np.mean([decibel(max(error, 1e-12), peak=2.0) for error in errors]))
