@@ -19,7 +19,7 @@ from snpe_srgan.cli.sessions import phone_options, sdk_option
 @click.option(
     "--engines",
     metavar="A,B",
-    help="Of tensorflow, openvino, openvino-bf16, onnxruntime; all installed but bf16 if left out.",
+    help="Of tensorflow, openvino, openvino-bf16, onnxruntime, litert; all installed but bf16 if left out.",
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of each engine; all processors if left out.")
 @click.option("--chip", default="SA8255P", help="The chip of Qualcomm's cost estimate; 'none' for no estimate.")
@@ -49,10 +49,10 @@ def command(
         return _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile, output)
     refuse("--on host", "runtimes", "layers", "sdk_folder", "serial", "perf_profile")
     from snpe_srgan.runtimes.benchmark import benchmark, with_baseline
-    from snpe_srgan.zoo.resolve import resolve
+    from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
     result = benchmark(
-        with_baseline([resolve(model) for model in models]),
+        with_baseline([resolve(model, kinds=RUNNABLE) for model in models]),
         input_size=input_size,
         runs=runs,
         warmup=warmup,

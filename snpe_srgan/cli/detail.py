@@ -17,12 +17,12 @@ detail_option = click.option(
 )  # fmt: skip
 
 
-def find_model(model: str, detail: float | None) -> ModelFile:
-    """MODEL, or with `detail` the network in between, whose file is removed when the command ends."""
+def find_model(model: str, detail: float | None, *, runs: bool = False) -> ModelFile:
+    """MODEL, with `runs` a .tflite too; or with `detail` the network in between, which goes with the command."""
     from snpe_srgan.zoo.detail import interpolated
-    from snpe_srgan.zoo.resolve import resolve
+    from snpe_srgan.zoo.resolve import KINDS, RUNNABLE, resolve
 
     if detail is None:
-        return resolve(model)
+        return resolve(model, kinds=RUNNABLE if runs else KINDS)
     folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="snpe-srgan-detail-"))
     return interpolated(model, detail, folder)

@@ -59,7 +59,7 @@ def command(
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
-            file = find_model(model, detail)
+            file = find_model(model, detail, runs=True)
             session = stack.enter_context(open_model(file, **where, say=output.note))
             scale = session.scale
             for remark in session.remarks:

@@ -28,7 +28,7 @@ def command(model, other, models, layers, to_onnx, overwrite, output):
     """
     from snpe_srgan.errors import UsageError
     from snpe_srgan.stages.inspection import inspect_model
-    from snpe_srgan.zoo.resolve import resolve
+    from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
     if models:
         if model or layers or to_onnx:
@@ -36,7 +36,7 @@ def command(model, other, models, layers, to_onnx, overwrite, output):
         return _list(output)
     if model is None:
         raise UsageError("MODEL is missing", hint="snpe-srgan inspect --models  (the networks that have a name)")
-    file = resolve(model)
+    file = resolve(model, kinds=RUNNABLE)
     if to_onnx and file.kind != "dlc":
         raise UsageError("--to-onnx takes the graph out of a .dlc", hint=f"snpe-srgan convert {file.path} --onnx-only")
     if other:

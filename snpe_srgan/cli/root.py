@@ -35,8 +35,9 @@ VERBS = {
     "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
     "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
     "run": ("run", "Enlarge pictures."),
+    "deploy": ("deploy", "A bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
     "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
-    "inspect": ("inspect", "What is inside a .npz, .pb, .onnx or .dlc file."),
+    "inspect": ("inspect", "What is inside a .npz, .pb, .onnx, .dlc or .tflite file."),
     "devices": ("devices", "The Snapdragon chips known, with DSP version and SoC id."),
     "doctor": ("doctor", "What this machine can do, and what to install for the rest."),
 }

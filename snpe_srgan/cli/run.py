@@ -51,7 +51,7 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite,
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
     from snpe_srgan.runtimes.values import with_values
     from snpe_srgan.zoo.named import DEFAULT
-    from snpe_srgan.zoo.resolve import is_name, resolve
+    from snpe_srgan.zoo.resolve import RUNNABLE, is_name, resolve
 
     if dry_run and where["on"] not in ("sdk", "device"):
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
@@ -59,9 +59,9 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite,
     model, pictures = split(typed)
     if not pictures:
         if not is_name(model):
-            resolve(model)  # a model that is not there is the first thing to say
+            resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
-    file = find_model(model or DEFAULT, detail)
+    file = find_model(model or DEFAULT, detail, runs=True)
     found, passed_over = find_pictures(pictures)
     if passed_over:
         output.note(passed_over)
@@ -128,14 +128,14 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     from snpe_srgan.errors import nearest
     from snpe_srgan.imaging.kinds import KNOWN_SUFFIXES
     from snpe_srgan.zoo.named import model_names
-    from snpe_srgan.zoo.resolve import KINDS, WEIGHT_FILES, is_name
+    from snpe_srgan.zoo.resolve import RUNNABLE, WEIGHT_FILES, is_name
 
     first, path, alone = typed[0], Path(typed[0]), len(typed) == 1
     suffix = path.suffix.lower()
     if path.is_dir():
         network = any((path / name).is_file() for name in ("generator.npz", "saved_model.pb"))
         is_model = network or (is_name(first) and not alone)
-    elif is_name(first) or suffix.lstrip(".") in (*KINDS, *WEIGHT_FILES):
+    elif is_name(first) or suffix.lstrip(".") in (*RUNNABLE, *WEIGHT_FILES):
         is_model = True
     elif suffix in KNOWN_SUFFIXES or glob.has_magic(first):
         is_model = False

@@ -18,6 +18,7 @@ from snpe_srgan.confined.process import Child, megabytes_for
 from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import InputError
 from snpe_srgan.onnx_graphs.checks import refuse
+from snpe_srgan.onnx_graphs.compiled import compiled_facts, is_compiled, refuse_outside
 from snpe_srgan.onnx_graphs.operators import LOCAL
 from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
 from snpe_srgan.opener import read_regular
@@ -53,6 +54,7 @@ def read_onnx(path: str | Path, *, confine: bool = True) -> onnx.ModelProto:
     except (DecodeError, ValueError) as error:
         raise InputError("not an ONNX model, or a damaged one", where=path) from error
     refuse(model, where=path)
+    refuse_outside(model, where=path)
     if confine and not inside():
         probe(path)
     try:
@@ -157,6 +159,8 @@ def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = N
 def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
     """Scale, input size, receptive radius and memory of a model, by inferring its shapes; nothing is run."""
     lr, sr = ports(model, where=where)
+    if is_compiled(model):
+        return compiled_facts(model, lr=lr, sr=sr, where=where)
     height, width = _dims(lr)[1:3]
     fixed = None if height is None else (height, width)
     size = fixed or PROBE

@@ -44,12 +44,12 @@ class Runner:
         from snpe_srgan.runtimes.open import open_session
         from snpe_srgan.runtimes.tiling import overlap_for
         from snpe_srgan.runtimes.upscale import plan
-        from snpe_srgan.zoo.resolve import resolve
+        from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
         start = time.perf_counter()
         size = tuple(request["size"])
         self.session = open_session(
-            resolve(request["model"]),
+            resolve(request["model"], kinds=RUNNABLE),
             engine=request["engine"],
             threads=request["threads"],
             precision=request["precision"],

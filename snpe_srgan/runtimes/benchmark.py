@@ -21,7 +21,7 @@ from snpe_srgan.machine import installed, usable_threads
 from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
-DEFAULT_ENGINES = ("tensorflow", "openvino", "onnxruntime")
+DEFAULT_ENGINES = ("tensorflow", "openvino", "onnxruntime", "litert")
 BASELINE = "tensorflow"
 NOT_ASKED = "not asked for"
 
@@ -149,6 +149,8 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
         return None, NOT_ASKED
     if (reason := qnn.available()) is not None:
         return None, reason
+    if file.kind == "tflite":
+        return None, "the cost model takes no .tflite: see the row of the .onnx or .dlc, or the bundle's proof"
     if file.kind == "pb":
         return None, "the cost model takes no .pb: see the row of the .onnx or .dlc"
     from snpe_srgan.onnx_graphs.model import fix_size

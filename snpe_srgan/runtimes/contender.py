@@ -20,6 +20,7 @@ ENGINES = {  # name on the command line -> (package, engine, precision, kinds of
     "openvino": ("openvino", "openvino", "f32", ("npz", "pb", "onnx", "dlc")),
     "openvino-bf16": ("openvino", "openvino", "bf16", ("npz", "pb", "onnx", "dlc")),
     "onnxruntime": ("onnxruntime", "onnxruntime", "f32", ("npz", "onnx", "dlc")),
+    "litert": ("ai_edge_litert", "litert", "f32", ("tflite",)),
 }
 
 

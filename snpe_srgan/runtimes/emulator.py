@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpe_srgan.errors import MissingToolError, SnpeSrganError
+from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError
 from snpe_srgan.runtimes.base import EngineSession
 from snpe_srgan.runtimes.source import Source
 
@@ -30,7 +30,12 @@ class EmulatorEngineSession(EngineSession):
             )
         super().__init__(source.path, source.facts)
         self.version = qnn.version() or ""
-        self._source, self._chip = source, chip
+        self._source, self._chip = source, None if source.compiled else chip
+        if source.compiled and "," in source.compiled:
+            raise InputError(
+                f"a file for several chips ({source.compiled}): the emulator loads none of them", where=source.path,
+                hint="the file of one chip",
+            )  # fmt: skip
         self._emulator, self._size = None, None
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:

@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snpe_srgan.confined.worker import inside
-from snpe_srgan.errors import UsageError, did_you_mean
+from snpe_srgan.errors import InputError, UsageError, did_you_mean
 from snpe_srgan.machine import installed, require
 from snpe_srgan.runtimes.base import EngineSession
 from snpe_srgan.runtimes.source import load_source
+from snpe_srgan.tflite import schema as litert
 from snpe_srgan.toolchains.socs import DEFAULT
 from snpe_srgan.zoo.resolve import ModelFile
 
 PLACES = ("host", "emulator", "sdk", "device")
 ENGINES = ("auto", "openvino", "onnxruntime")
+LITERT = "litert"  # of .tflite files, which no other engine reads
 PRECISIONS = ("f32", "bf16")
 DEVICE_RUNTIME, SDK_RUNTIME = "dsp", "cpu"
 
@@ -56,14 +58,20 @@ def open_session(
 
     A file that is not ours runs on the host in a child process (`runtimes/confined.py`).
     """
-    for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow"), "--engine")):
+    for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow", LITERT), "--engine")):
         if value not in known:
             raise UsageError(f"unknown {option} '{value}'", hint=did_you_mean(value, known))
     if on in ("sdk", "device"):
+        if file.kind == "tflite":
+            raise UsageError(f"--on {on} runs .dlc files by snpe-net-run, not a .tflite", where=file.path)
         return _open_net_run(file, on, sdk_folder, runtime, serial, perf_profile, raw)
     if on == "emulator":
         if engine != "auto" or precision != "f32":
             raise UsageError("--engine and --precision choose the host's arithmetic: leave them out with --on emulator")
+        if file.kind == "tflite":
+            from snpe_srgan.runtimes.litert import CompiledSession
+
+            return CompiledSession(file.path)
         from snpe_srgan.runtimes.emulator import EmulatorEngineSession
 
         return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
@@ -93,6 +101,13 @@ def _host_engine(file: ModelFile, *, engine: str, precision: str) -> str:
     """The engine's name; usage errors for what does not go together."""
     if precision not in PRECISIONS:
         raise UsageError(f"unknown --precision '{precision}'", hint=did_you_mean(precision, PRECISIONS))
+    if file.kind == "tflite":
+        if engine not in ("auto", LITERT) or precision != "f32":
+            raise UsageError("a .tflite runs on LiteRT: leave out --engine and --precision", where=file.path)
+        litert.require("running a .tflite")
+        return LITERT
+    if engine == LITERT:
+        raise UsageError(f"LiteRT runs .tflite files, not a .{file.kind}", where=file.path)
     if engine == "auto":
         engine = "openvino" if file.kind == "pb" or precision == "bf16" or installed("openvino") else "onnxruntime"
     if precision != "f32" and engine != "openvino":
@@ -105,14 +120,24 @@ def _host_engine(file: ModelFile, *, engine: str, precision: str) -> str:
 
 def open_engine(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> EngineSession:
     """The model on a host engine in this process."""
+    if engine == LITERT:
+        from snpe_srgan.runtimes.litert import LiteRtSession
+
+        return LiteRtSession(file.path, threads=threads)
+    source = load_source(file)
+    if source.compiled:
+        raise InputError(
+            f"its graph is NPU code for {source.compiled}, which a CPU cannot run", where=file.path,
+            hint="--on emulator",
+        )  # fmt: skip
     if engine == "tensorflow":
         from snpe_srgan.runtimes.tensorflow import TensorFlowSession
 
-        return TensorFlowSession(load_source(file), threads=threads)
+        return TensorFlowSession(source, threads=threads)
     if engine == "openvino":
         from snpe_srgan.runtimes.openvino import OpenVinoSession
 
-        return OpenVinoSession(load_source(file), threads=threads, precision=precision)
+        return OpenVinoSession(source, threads=threads, precision=precision)
     from snpe_srgan.runtimes.onnxruntime import OnnxRuntimeSession
 
-    return OnnxRuntimeSession(load_source(file), threads=threads)
+    return OnnxRuntimeSession(source, threads=threads)

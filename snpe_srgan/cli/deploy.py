@@ -1,0 +1,115 @@
+"""snpe-srgan deploy mobile -o bundle
+snpe-srgan deploy runs/mobile --target "8 Gen 3" --target SM8750 -o bundle
+snpe-srgan deploy srgan --all --calibration photos/ -o bundle
+snpe-srgan deploy --check bundle/ --chip "8 Gen 3" --qairt 2.45
+"""
+
+from __future__ import annotations
+
+import click
+
+from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
+
+
+@click.command()
+@click.argument("model", metavar="MODEL", required=False)
+@click.option(
+    "--target", "names", metavar="CHIP", multiple=True,
+    help="A chip to compile for: SM8650, '8 Gen 3', a phone; repeatable.  [default: 8 Gen 2 and 3, both 8 Elite]",
+)  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Every chip that LiteRT compiles for: ten.")
+@click.option("--recipe", default="w8a8", help="Bits and steps, as of quantize; 8-bit activations.")
+@click.option(
+    "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
+    help="HR pictures to calibrate on, as of quantize; the first of them is also what the proof shows.",
+)  # fmt: skip
+@input_size_option()
+@click.option("--no-proof", is_flag=True, help="Run nothing on the emulator; the proof then says so of every file.")
+@click.option("--check", metavar="BUNDLE", type=click.Path(), help="Say what of a bundle loads on --chip, and stop.")
+@click.option("--chip", metavar="CHIP", help="With --check: the phone's chip.")
+@click.option("--qairt", metavar="RELEASE", help="With --check: the QAIRT release of the runtime on the phone, 2.45.")
+@output_option("The bundle: a folder that is not there yet.")
+@overwrite_option
+@common
+def command(
+    model, names, everything, recipe, calibration, input_size, no_proof, check, chip, qairt, out, overwrite, output
+):
+    """Everything that an app on a phone needs of a network, proven on the Hexagon emulator.
+
+    Writes .tflite files with our own scales and with NPU code inside, the Google Play AI pack, ready-compiled .onnx,
+    the .dlc, the tile plan with its reference runner, samples, and proof.html. --check ends with 0 when something in
+    the bundle loads on the chip's NPU or DSP, else with 1.
+    """
+    from snpe_srgan.errors import UsageError
+
+    if check is not None:
+        if model is not None or out is not None:
+            raise UsageError("--check looks at a bundle: it takes no MODEL and no -o")
+        if chip is None:
+            raise UsageError("--check needs the phone's chip", hint="--chip 'Snapdragon 8 Gen 3'")
+        return _check(check, chip, qairt, output)
+    if chip is not None or qairt is not None:
+        raise UsageError("--chip and --qairt go with --check; chips to compile for are --target")
+    if model is None:
+        raise click.UsageError("Missing argument 'MODEL'.")
+    if out is None:
+        raise UsageError("the bundle needs a folder", hint="-o bundle")
+    if names and everything:
+        raise UsageError("--all is every chip: leave out --target")
+    from snpe_srgan.deploy.bundle import deploy_model
+    from snpe_srgan.toolchains.litert_targets import find_targets
+    from snpe_srgan.zoo.resolve import resolve
+
+    targets = find_targets(names, everything=everything)
+    result = deploy_model(
+        resolve(model), out, targets=targets, recipe=recipe, calibration=calibration,
+        input_size=input_size, proof=not no_proof, overwrite=overwrite, say=output.note,
+    )  # fmt: skip
+    for name, why in result.manifest.failed.items():
+        output.warn(f"{name}: the compiler made nothing: {why}")
+    output.result(_value(result), text=deploy_text(result))
+    bad = [p for p in result.proofs if p.reloads is False or p.strip_passed is False]
+    if bad or result.manifest.failed:
+        for p in bad:
+            output.error([f"{p.path}: what it draws is wrong", f"  at: {result.folder}/proof.html"])
+        raise SystemExit(1)
+
+
+def _value(result) -> dict:
+    proofs = [{k: v for k, v in vars(p).items() if k != "picture"} for p in result.proofs]
+    return {
+        "folder": result.folder, "manifest": result.manifest, "proofs": proofs, "seconds": result.seconds,
+        "exact_tiles": result.exact_tiles,
+    }  # fmt: skip
+
+
+def deploy_text(result) -> list[str]:
+    """The bundle for people: one line a file, and what was proven of it."""
+    from snpe_srgan.console import table
+
+    rows = []
+    for p in result.proofs:
+        if p.unproven:
+            rows.append((p.path, p.chip or "any", f"{p.bytes:,}", "not proven", "", p.unproven[:60]))
+            continue
+        reload = {None: "", True: "reloads bit-equal", False: "RELOADS DIFFERENTLY"}[p.reloads]
+        rows.append((p.path, p.chip or "any", f"{p.bytes:,}", f"{p.psnr_to_float:.2f}", f"{p.worst}", reload))
+    lines = [table(("file", "chip", "bytes", "dB to float", "worst level", ""), rows), ""]
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
+    return [*lines, f"{result.folder}: see README.md and proof.html in it ({spent})"]
+
+
+def _check(folder: str, chip: str, qairt: str | None, output) -> None:
+    from snpe_srgan.console import table
+    from snpe_srgan.deploy.check import check_bundle
+
+    verdicts = check_bundle(folder, chip=chip, qairt=qairt)
+    npu = any(v.npu for v in verdicts)
+    rows = [(v.path, v.verdict, "NPU or DSP" if v.npu else "", v.axis or "", v.reason) for v in verdicts]
+    output.result(
+        {"bundle": folder, "chip": chip, "qairt": qairt, "npu": npu, "artifacts": verdicts},
+        text=table(("file", "verdict", "on", "what does not fit", ""), rows),
+    )
+    if not npu:
+        output.error([f"nothing in the bundle loads on the NPU or DSP of {chip}", f"  at: {folder}"])
+        raise SystemExit(1)

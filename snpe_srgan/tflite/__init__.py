@@ -1,0 +1,1 @@
+"""LiteRT's file format: integer networks written as .tflite, and read back."""
