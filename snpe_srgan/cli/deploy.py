@@ -51,7 +51,7 @@ def command(
     if chip is not None or qairt is not None:
         raise UsageError("--chip and --qairt go with --check; chips to compile for are --target")
     if model is None:
-        raise click.UsageError("Missing argument 'MODEL'.")
+        raise UsageError("MODEL is missing", hint="snpe-srgan deploy mobile -o bundle")
     if out is None:
         raise UsageError("the bundle needs a folder", hint="-o bundle")
     if names and everything:
