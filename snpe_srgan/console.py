@@ -3,6 +3,8 @@
 output = Output(as_json=True)
 output.note("loading ...")            # stderr
 output.result(report, text=lines)     # stdout: the text, or the JSON object
+
+All text may hold what came from outside (names of files, words of a card): it is escaped here, where it is printed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 
 from snpe_srgan.artifacts.plain import to_plain
+from snpe_srgan.streams import Lines, printable
 
 SCHEMA_VERSION = 1
 
@@ -30,25 +33,29 @@ class Output:
     def note(self, text: str) -> None:
         """Progress and remarks, on stderr."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
     def warn(self, text: str) -> None:
         """A remark that `-q` does not silence."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        say(f"warning: {text}")
 
     def error(self, lines: Sequence[str]) -> None:
         """An error beside a result that is still printed (one picture of many); the caller exits with its code."""
-        print("error: " + "\n".join(lines), file=sys.stderr, flush=True)
+        say_error(lines)
 
     def result(self, value: object, *, text: str | Iterable[str]) -> None:
-        """The command's result: `value` (dataclass or plain data) as one JSON object, or `text` for people."""
+        """The command's result: `value` (dataclass or plain data) as one JSON object, or `text` for people.
+
+        `text` is a line, or several; `Lines` (e.g. a `table`) is one that holds line ends of its own.
+        """
         if self.as_json:
             data = to_plain(value)
             if not isinstance(data, dict):
                 data = {"result": data}
             print(json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False), flush=True)
         else:
-            print(text if isinstance(text, str) else "\n".join(text), flush=True)
+            lines = [text] if isinstance(text, str) else text
+            print(Lines.of(lines), flush=True)
 
     @property
     def progress(self) -> bool:
@@ -56,9 +63,19 @@ class Output:
         return not self.quiet and sys.stderr.isatty()
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def say_error(lines: Sequence[str]) -> None:
+    """An error on stderr: what, where, what to type next."""
+    say(Lines(f"error: {Lines.of(lines)}"))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Lines:
     """A plain text table: the first column to the left, the others to the right."""
-    cells = [[str(c) for c in row] for row in [header, *rows]]
+    cells = [[printable(str(c)) for c in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:
@@ -66,14 +83,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
             "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
         )
     lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(line.rstrip() for line in lines)
+    return Lines("\n".join(line.rstrip() for line in lines))
 
 
 def fail(output: Output, code: int, lines: Sequence[str], error: BaseException | None = None) -> None:
     """Prints an error by the contract (at most three lines; a JSON object with --json) and exits with `code`."""
     if error is not None and (output.verbose or os.environ.get("SNPE_SRGAN_DEBUG") == "1"):
-        traceback.print_exception(error, file=sys.stderr)
-    print("error: " + "\n".join(lines), file=sys.stderr, flush=True)
+        say(Lines("".join(traceback.format_exception(error)).rstrip()))
+    say_error(lines)
     if output.as_json:
         print(json.dumps({"schema_version": SCHEMA_VERSION, "error": list(lines), "exit_code": code}), flush=True)
     raise SystemExit(code)

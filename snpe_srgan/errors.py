@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_LINE = 1000  # characters of a line of an error
 LONGEST_VALUE = 60  # characters of a wrong value that an error repeats
 
 
@@ -34,15 +35,20 @@ class SnpeSrganError(Exception):
 
     def lines(self) -> list[str]:
         """The message as at most three lines."""
-        lines = [" ".join(self.what.split())]
+        lines = [self.what]
         if self.where:
-            lines.append(f"  at: {' '.join(self.where.split())}")
+            lines.append(f"  at: {self.where}")
         if self.hint:
-            lines.append(f"  try: {' '.join(self.hint.split())}")
-        return lines
+            lines.append(f"  try: {self.hint}")
+        return [line[: len(line) - len(line.lstrip())] + _one_line(line) for line in lines]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= LONGEST_LINE else f"{words[:LONGEST_LINE]} ..."
 
 
 def _rebuild(kind, what, where, hint):

@@ -5,6 +5,7 @@ import_tensorflow()             # before anything else that imports it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -15,8 +16,14 @@ def import_tensorflow():
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    saved = os.dup(2)
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error: nothing to keep quiet
+        import tensorflow
+
+        return tensorflow
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:

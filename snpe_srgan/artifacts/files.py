@@ -170,7 +170,7 @@ def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False
 
 
 def write_text(path: str | os.PathLike, text: str, *, overwrite: bool = False) -> Path:
-    return write_bytes(path, text.encode("utf-8"), overwrite=overwrite)
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"), overwrite=overwrite)
 
 
 def write_json(path: str | os.PathLike, value: object, *, overwrite: bool = False) -> Path:

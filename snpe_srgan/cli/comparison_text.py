@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snpe_srgan.dlc.compare import Comparison, Difference
 from snpe_srgan.dlc.describe import EncodingSummary, LayerSummary
+from snpe_srgan.streams import Lines
 
 FEW = 20  # layers of each kind that are listed
 
@@ -19,7 +20,7 @@ def comparison_text(result: Comparison, *, everything: bool = False) -> list[str
         lines += _cut([f"{sign} {_layer(layer)}" for layer in layers], everything)
     changes = []
     for change in result.changed:
-        changes.append("\n".join([f"* {change.name}", *(f"    {d.what}: {_arrow(d)}" for d in change.differences)]))
+        changes.append(Lines.of([f"* {change.name}", *(f"    {d.what}: {_arrow(d)}" for d in change.differences)]))
     lines += _cut(changes, everything)
     counts = f"{len(result.removed)} removed, {len(result.added)} added, {len(result.changed)} changed"
     return [*lines, f"layers: {counts}, {result.same} the same"]

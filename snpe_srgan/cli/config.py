@@ -13,6 +13,7 @@ import click
 
 from snpe_srgan.cli.options import common, set_option
 from snpe_srgan.console import Output
+from snpe_srgan.streams import Lines
 
 
 @click.group("config", help=__doc__.split("\n\n", 1)[0])
@@ -29,7 +30,7 @@ def show(output: Output, config_path: str | None, overrides: tuple[str, ...]) ->
     from snpe_srgan.config import dump_config, load_config
 
     config = load_config(config_path, overrides)
-    output.result(config, text=dump_config(config).rstrip())
+    output.result(config, text=Lines(dump_config(config).rstrip()))
 
 
 @command.command("schema")
@@ -41,4 +42,4 @@ def schema(output: Output) -> None:
     from snpe_srgan.config import json_schema
 
     described = json_schema()
-    output.result(described, text=json.dumps(described, indent=2))
+    output.result(described, text=Lines(json.dumps(described, indent=2)))

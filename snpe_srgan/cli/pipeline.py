@@ -27,6 +27,7 @@ def command(output, config_path, overrides, run_dir, overwrite):
     from snpe_srgan.config import load_config
     from snpe_srgan.console import table
     from snpe_srgan.pipeline.stages import run_pipeline
+    from snpe_srgan.streams import Lines
 
     config = load_config(config_path, overrides)
     reading(config_path)
@@ -36,6 +37,6 @@ def command(output, config_path, overrides, run_dir, overwrite):
     rows = [[d.name, "done" if d.ran else "up to date", f"{d.seconds:.1f} s"] for d in done]
     output.result(
         {"run_dir": folder, "report": files.report_html, "stages": done},
-        text=[files.report_md.read_text(encoding="utf-8"), table(["stage", "", "time"], rows), "",
+        text=[Lines(files.report_md.read_text(encoding="utf-8")), table(["stage", "", "time"], rows), "",
               f"report: {files.report_html}"],
     )  # fmt: skip

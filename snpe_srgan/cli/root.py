@@ -18,9 +18,10 @@ import click
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.inputs import watched
-from snpe_srgan.console import Output, fail
+from snpe_srgan.console import Output, fail, say
 from snpe_srgan.errors import SnpeSrganError, nearest
 from snpe_srgan.opener import os_error
+from snpe_srgan.streams import Lines, guarded_streams
 
 # Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
 VERBS = {
@@ -81,7 +82,11 @@ def cli():
 def main(argv: list[str] | None = None) -> None:
     """The console script. Exit codes: 0 done, 1 expected failure, 2 usage, 3 missing tool, 130 interrupted (143 by
     SIGTERM, 129 when the terminal was closed)."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    with guarded_streams():
+        _main(sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(arguments: list[str]) -> None:
     output = Output(as_json="--json" in arguments, verbose="-v" in arguments or "--verbose" in arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up chatter is not ours to show
     ended: list[int] = []
@@ -91,18 +96,16 @@ def main(argv: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])
     except click.ClickException as error:
-        error.show()
-        if output.as_json:
-            output.result({"error": [error.format_message()], "exit_code": error.exit_code}, text="")
-        raise SystemExit(error.exit_code) from None
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            say(Lines(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n"))
+        fail(output, error.exit_code, [" ".join(error.format_message().split())], error)
     except click.exceptions.Exit as error:
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])
     except SnpeSrganError as error:
         fail(output, error.exit_code, error.lines(), error)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left (`| head`): nothing to say and nobody to say it to
+    except BrokenPipeError:  # the reader of our output has left (`| head`): nobody to say it to
         raise SystemExit(1) from None
     except OSError as error:
         # Names too long, loops of links, a current folder that was removed: a path may meet them in any call.
@@ -112,7 +115,8 @@ def main(argv: list[str] | None = None) -> None:
         fail(output, 1, ["out of memory", "  try: smaller tiles (--tile), a smaller batch, or fewer pictures"], error)
     except Exception as error:
         # An unforeseen failure is a defect of ours: still no traceback in a user's face, but the way to get one.
-        fail(output, 1, [f"{type(error).__name__}: {error}", "  try: again with -v for the traceback"], error)
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        fail(output, 1, [what, "  try: again with -v for the traceback"], error)
     raise SystemExit(0)
 
 

@@ -25,10 +25,11 @@ def write_report(config: Config, files: Files) -> None:
     card = read_card(files.network)
     tables = [table2(config, files), table3(files), *(compression(files) if config.compress else ())]
     parts = [html.paragraph(_network_line(card))]
-    text = [f"# {title}", "", _network_line(card), ""]
+    text = [f"# {markdown.plain(title)}", "", markdown.plain(_network_line(card)), ""]
     for heading, header, rows, notes in tables:
         parts += [html.heading(heading), html.table("", header, rows), *(html.paragraph(n, note=True) for n in notes)]
-        text += [f"## {heading}", "", markdown.table(header, rows), "", *(f"{n}\n" for n in notes)]
+        text += [f"## {markdown.plain(heading)}", "", markdown.table(header, rows), ""]
+        text += [f"{markdown.plain(note)}\n" for note in notes]
     parts += [html.heading("Pictures"), html.paragraph(PICTURES_NOTE, note=True)]
     for path, caption in _figures(config, files):
         parts.append(html.picture(path, caption))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.files import make_folder, os_error
 from snpe_srgan.console import Output
+from snpe_srgan.streams import printable
 
 
 class RunLog:
@@ -47,13 +48,13 @@ class RunLog:
             return
         self._note(text)
         if self._bar is not None:
-            self._bar.write(text, file=self._bar.fp)
+            self._bar.write(printable(text), file=self._bar.fp)
         else:
             self.output.note(text)
 
     def _note(self, text: str) -> None:
         now = datetime.datetime.now().isoformat(" ", "seconds")
-        self._guarded(lambda: print(f"{now}  {text}", file=self._text, flush=True))
+        self._guarded(lambda: print(f"{now}  {printable(text)}", file=self._text, flush=True))
 
     def progress(self, text: str) -> None:
         """A regular line: log.txt, and stderr where there is no bar that says the same."""
