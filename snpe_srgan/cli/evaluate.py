@@ -3,6 +3,7 @@ snpe-srgan evaluate generator_w8a8.dlc Set5 --on emulator --limit 1
 snpe-srgan evaluate generator.npz Set5 --min-psnr 31.0        # exit code 1 when it is less
 snpe-srgan evaluate bicubic Set5
 snpe-srgan evaluate mobile Set5 --perceptual hed_vgg16        # how far its pictures look from HR to a network
+snpe-srgan evaluate mobile-photo photos --niqe                # photos without an original: how natural they look
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @click.option("--perceptual-weights", type=click.Path(), metavar="FILE", help="That network's weights.")
 @click.option("--lpips-heads", type=click.Path(), metavar="FILE", help="LPIPS' trained channel weights (.npz).")
 @click.option("--save-images", type=click.Path(), metavar="DIR", help="Write the model's pictures to DIR/<dataset>/.")
+@click.option(
+    "--niqe", "unpaired", is_flag=True,
+    help="DATASET holds photos that have no original: enlarge them, and score how natural they look (NIQE).",
+)  # fmt: skip
 @click.option("--min-psnr", type=float, help="Exit with 1 when the mean PSNR of any set is less.")
 @overwrite_option
 @common
 def command(
     model, datasets, detail, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
-    save_images, min_psnr, overwrite, output, **where,
+    save_images, unpaired, min_psnr, overwrite, output, **where,
 ):  # fmt: skip
     """PSNR and SSIM of a model against bicubic.
 
@@ -52,6 +57,12 @@ def command(
     from snpe_srgan.metrics.evaluate import evaluate
     from snpe_srgan.metrics.protocol import Protocol
 
+    if unpaired:
+        if min_psnr is not None or perceptual or save_images or protocol != "y" or border is not None:
+            raise UsageError("--niqe has no original to compare with: it goes without --min-psnr, --perceptual, "
+                             "--protocol, --border and --save-images", hint="`run` writes the pictures")  # fmt: skip
+        _unpaired(output, model, datasets, detail=detail, scale=scale, limit=limit, tile=tile, **where)
+        return
     chosen = Protocol(protocol, border)
     distance = _distance(perceptual, perceptual_weights, lpips_heads)
     with contextlib.ExitStack() as stack:
@@ -92,6 +103,36 @@ def command(
             )
             output.error(error.lines())
         raise SystemExit(CheckFailed.exit_code)
+
+
+def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) -> None:
+    """`--niqe`: one table a folder."""
+    from snpe_srgan.console import table
+    from snpe_srgan.metrics.no_reference import evaluate_without_reference
+
+    results = []
+    with contextlib.ExitStack() as stack:
+        session = None
+        if model != "bicubic":
+            session = stack.enter_context(open_model(find_model(model, detail, runs=True), **where, say=output.note))
+            scale = session.scale
+            for remark in session.remarks:
+                output.warn(remark)
+        for folder in folders:
+            results.append(
+                evaluate_without_reference(
+                    session, folder, scale=scale, limit=limit, tile=tile,
+                    progress=lambda i, n, name: output.note(f"({i + 1}/{n}) {name}") if output.progress else None,
+                )
+            )  # fmt: skip
+            if results[-1].passed_over:
+                output.note(results[-1].passed_over)
+    lines = []
+    for r in results:
+        rows = [[p.name, f"{p.niqe.model:.3f}", f"{p.niqe.bicubic:.3f}", f"{p.seconds:.2f}"] for p in r.pictures]
+        rows.append([f"mean of {len(r.pictures)}", f"{r.mean.model:.3f}", f"{r.mean.bicubic:.3f}", ""])
+        lines += [table([r.dataset, "NIQE", "bicubic", "seconds"], rows), f"{r.engine}, x{r.scale}", ""]
+    output.result({"model": model, "datasets": results}, text=[*lines, results[0].protocol])
 
 
 def _distance(name, weights, heads):

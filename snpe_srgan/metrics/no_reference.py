@@ -1,0 +1,100 @@
+"""Photos without an original: enlarged, and scored by how natural they look (niqe.py).
+
+found = evaluate_without_reference(session, Path("photos"))
+found.mean.model, found.mean.bicubic
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpe_srgan.errors import SnpeSrganError
+from snpe_srgan.imaging.bicubic import upscale as bicubic_upscale
+from snpe_srgan.imaging.colour import to_uint8
+from snpe_srgan.imaging.finder import find_pictures
+from snpe_srgan.imaging.pictures import read_picture
+from snpe_srgan.metrics.niqe import PROTOCOL, niqe
+from snpe_srgan.runtimes.session import Session
+from snpe_srgan.runtimes.upscale import upscale_pixels
+
+
+@dataclass(frozen=True)
+class Naturalness:
+    """NIQE of the model's picture, and of bicubic's."""
+
+    model: float
+    bicubic: float
+
+
+@dataclass(frozen=True)
+class UnpairedScore:
+    """One picture, and the seconds the model took."""
+
+    name: str
+    niqe: Naturalness
+    seconds: float
+
+
+@dataclass(frozen=True)
+class UnpairedEvaluation:
+    """One folder; `protocol` belongs beside every number."""
+
+    dataset: str
+    engine: str
+    protocol: str
+    scale: int
+    pictures: tuple[UnpairedScore, ...]
+    mean: Naturalness
+    passed_over: str | None = None
+
+
+def evaluate_without_reference(
+    session: Session | None,
+    folder: str | os.PathLike[str],
+    *,
+    scale: int,
+    limit: int | None = None,
+    tile: tuple[int, int] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> UnpairedEvaluation:
+    """NIQE of the pictures in a folder (or of one file) after enlargement; `session` None is bicubic itself.
+
+    Args:
+        scale: of the session.
+        limit, tile, progress: as those of `metrics.evaluate.evaluate`.
+    """
+    found = find_pictures(folder)
+    paths = found.pictures
+    total = len(paths) if limit is None else min(limit, len(paths))
+    rows = []
+    for index, path in enumerate(paths[:total]):
+        if progress is not None:
+            progress(index, total, path.name)
+        lr = to_uint8(read_picture(path).rgb)
+        baseline = bicubic_upscale(lr, scale)
+        start = time.perf_counter()
+        try:
+            sr = baseline if session is None else upscale_pixels(session, lr, tile=tile)
+            seconds = time.perf_counter() - start
+            score = Naturalness(niqe(sr), niqe(baseline))
+        except SnpeSrganError as error:
+            raise type(error)(error.what, where=path, hint=error.hint) from error
+        rows.append(UnpairedScore(path.stem, score, seconds))
+    return UnpairedEvaluation(
+        dataset=Path(folder).name,
+        engine="bicubic" if session is None else session.engine,
+        protocol=PROTOCOL,
+        scale=scale,
+        pictures=tuple(rows),
+        mean=Naturalness(_mean([row.niqe.model for row in rows]), _mean([row.niqe.bicubic for row in rows])),
+        passed_over=found.passed.line(),
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
