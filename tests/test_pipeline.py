@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from snpe_srgan.tflite import schema
 from snpe_srgan.toolchains import qnn
 
 TINY = """
@@ -33,7 +34,8 @@ benchmark: {input_size: 24x32, runs: 1}
 @pytest.mark.slow
 @pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))
 def test_the_whole_way(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(TINY)
+    deploy = "deploy: {targets: [8 Gen 3]}\n" if schema.available() else ""
+    (tmp_path / "tiny.yaml").write_text(TINY + deploy)
     run = tmp_path / "runs" / "tiny"
     command = [sys.executable, "-m", "snpe_srgan", "pipeline", "-c", "tiny.yaml", "--json"]
 
@@ -51,6 +53,7 @@ def test_the_whole_way(tmp_path):
     assert len(steps) >= lines and 400 in steps  # went on, kept its log
     table = (run / "report.md").read_text()
     assert "Table 2" in table and "Table 3" in table and "generator_w8a8.dlc" in table
+    assert not schema.available() or "generator_w8a8_SM8650.tflite" in table
     assert (run / "pictures" / "sample_0801.png").is_file() and (run / "report.html").stat().st_size > 10_000
     made = {path: path.stat().st_mtime_ns for path in run.glob("generator*")}
 

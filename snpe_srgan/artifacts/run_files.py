@@ -22,6 +22,9 @@ NAMES = {
     "float_scores": "evaluation_float.json",
     "quantized_scores": "evaluation_{recipe}.json",
     "benchmark": "benchmark.json",
+    "bundle": "bundle",
+    "bundle_list": "bundle/bundle.json",
+    "proof": "bundle/proof.json",
     "report_html": "report.html",
     "report_md": "report.md",
 }

@@ -273,6 +273,16 @@ class BenchmarkConfig:
 
 
 @dataclass(frozen=True, config=_RULES)
+class DeployConfig:
+    """The bundle for phones, by the recipe and pictures of `quantize`; left out unless the section is there."""
+
+    targets: list[Text] = field(default_factory=list)
+    """Chips to compile for; empty: those of `snpe-srgan deploy`."""
+    proof: bool = True
+    """Whether every file is run on the Hexagon emulator."""
+
+
+@dataclass(frozen=True, config=_RULES)
 class Config:
     """A whole run."""
 
@@ -288,6 +298,7 @@ class Config:
     convert: ConvertConfig = field(default_factory=ConvertConfig)
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    deploy: DeployConfig | None = None
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from snpe_srgan.artifacts.card import source_of, version_of
 from snpe_srgan.artifacts.files import TAKEN, atomic_folder, make_folder, sha256
+from snpe_srgan.calibration.crops import Pictures
 from snpe_srgan.deploy.ep_context import OperatorTrace, compile_onnx
 from snpe_srgan.deploy.make_tflite import make_tflite
 from snpe_srgan.deploy.manifest import (
@@ -65,7 +66,8 @@ def deploy_model(
     *,
     targets: Sequence[Target],
     recipe: str = "w8a8",
-    calibration: Sequence[str] = ("sample",),
+    calibration: Sequence[Pictures] = ("sample",),
+    count: int | None = None,
     input_size: tuple[int, int] = (128, 128),
     proof: bool = True,
     overwrite: bool = False,
@@ -76,7 +78,7 @@ def deploy_model(
     Args:
         file: a float model.
         targets: the chips to compile for.
-        calibration: as of `quantize_model`.
+        calibration, count: as of `QuantizeOptions`.
         input_size: LR (height, width) of every file.
         proof: whether to run every file on the emulator.
 
@@ -95,7 +97,7 @@ def deploy_model(
         scratch = make_folder(folder / ".work")
         with maker.timed("quantize"):
             source = quantize(
-                file, scratch, recipe=recipe, calibration=calibration, input_size=input_size,
+                file, scratch, recipe=recipe, calibration=calibration, count=count, input_size=input_size,
                 caches=maker.socs, facts=facts, say=say,
             )  # fmt: skip
         maker.make(source, file, calibration, proof)
@@ -127,7 +129,7 @@ class _Maker:
     def timed(self, name: str):
         return _Clock(self.seconds, name)
 
-    def make(self, source: Quantized, file: ModelFile, calibration: Sequence[str], proof: bool) -> None:
+    def make(self, source: Quantized, file: ModelFile, calibration: Sequence[Pictures], proof: bool) -> None:
         self.source, self.scale = source, source.facts.scale
         self.rule = self._rule()
         self.fixed_path = self.folder / ".work" / "fixed.onnx"
@@ -282,7 +284,7 @@ class _Maker:
 
     # -- the proof -------------------------------------------------------------------------------------------------
 
-    def _proof(self, calibration: Sequence[str], wanted: bool) -> None:
+    def _proof(self, calibration: Sequence[Pictures], wanted: bool) -> None:
         from snpe_srgan.deploy.proof_files import write_proof
         from snpe_srgan.onnx_graphs.run import runner
 

@@ -18,9 +18,8 @@ from snpe_srgan.zoo.resolve import ModelFile
 if TYPE_CHECKING:
     import onnx
 
+    from snpe_srgan.calibration.crops import Pictures
     from snpe_srgan.toolchains.socs import Soc
-
-NOT_A_MODEL = "made on the way, see quantize"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +36,18 @@ class Quantized:
     network: str
 
 
+def eight_bits(recipe: str) -> None:
+    """Raises UsageError for a recipe that a .tflite cannot hold: 16-bit activations, or 'auto'."""
+    if recipe.strip().lower() == AUTO:
+        raise UsageError("deploy takes one recipe: 'auto' needs pictures to choose by", hint="quantize --recipe auto")
+    parsed = parse_recipe(recipe)
+    if parsed.activation_bits != 8 or parsed.has("mixed"):
+        raise UsageError(
+            f"the recipe {parsed.name} has 16-bit activations: LiteRT's CPU kernels and our .tflite take 8 bits",
+            where="--recipe", hint="--recipe w8a8; convert --quantize --soc writes a .dlc of 16 bits",
+        )  # fmt: skip
+
+
 def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int]) -> Facts:
     """The model's facts; raises for what no bundle can be made of, before minutes are spent.
 
@@ -47,14 +58,7 @@ def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int]) -> F
     """
     from snpe_srgan.quantization.session import load_float
 
-    if recipe.strip().lower() == AUTO:
-        raise UsageError("deploy takes one recipe: 'auto' needs pictures to choose by", hint="quantize --recipe auto")
-    parsed = parse_recipe(recipe)
-    if parsed.activation_bits != 8 or parsed.has("mixed"):
-        raise UsageError(
-            f"the recipe {parsed.name} has 16-bit activations: LiteRT's CPU kernels and our .tflite take 8 bits",
-            where="--recipe", hint="--recipe w8a8; convert --quantize --soc writes a .dlc of 16 bits",
-        )  # fmt: skip
+    eight_bits(recipe)
     model, facts, _ = load_float(file)
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -76,7 +80,8 @@ def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int]) -> F
 
 
 def quantize(
-    file: ModelFile, scratch: Path, *, recipe: str, calibration: Sequence[str], input_size: tuple[int, int],
+    file: ModelFile, scratch: Path, *, recipe: str, calibration: Sequence[Pictures], count: int | None,
+    input_size: tuple[int, int],
     caches: Sequence[Soc], facts: Facts, say: Callable[[str], None],
 ) -> Quantized:  # fmt: skip
     """Quantizes the model by `stages.quantize`, with a .dlc that holds a cache for each chip of `caches`."""
@@ -87,8 +92,8 @@ def quantize(
     from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
     options = QuantizeOptions(
-        recipe=recipe, calibration=calibration, input_size=input_size, soc=caches[0].id if caches else None,
-        caches=caches,
+        recipe=recipe, calibration=calibration, count=count, input_size=input_size, caches=caches,
+        soc=caches[0].id if caches else None,
     )  # fmt: skip
     made = quantize_model(file, scratch, options, say=say)
     model = onnx.load(str(made.onnx))
@@ -100,7 +105,7 @@ def quantize(
     )  # fmt: skip
 
 
-def judge_picture(calibration: Sequence[str], *, scale: int, size: tuple[int, int]) -> tuple[np.ndarray, str]:
+def judge_picture(calibration: Sequence[Pictures], *, scale: int, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     """A picture of exactly `size` LR pixels, uint8 (h, w, 3), and where it is from.
 
     It is the first crop that calibration would take at that size, continued by its mirror image where it is smaller.

@@ -34,6 +34,14 @@ def check(config: Config, folder: Path) -> None:
         find_sdk()
     if config.convert.toolchain == "qnn" or config.run.on == "emulator":
         qnn.require()
+    if config.deploy:
+        from snpe_srgan.deploy.source import eight_bits
+        from snpe_srgan.toolchains import litert
+        from snpe_srgan.toolchains.litert_targets import find_targets
+
+        litert.require()
+        find_targets(config.deploy.targets)
+        eight_bits(config.quantize.recipe)
     check_pictures(config)
     _check_sets(config)
     wanted = [*config.quantize.calibration, *(config.compress.calibration if config.compress else [])]

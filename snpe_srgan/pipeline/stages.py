@@ -1,6 +1,6 @@
 """The stages of the main job, each with what it depends on, what it makes, and how.
 
-data -> train [-> compress] -> evaluate -> freeze -> convert -> quantize -> run -> benchmark -> report
+data -> train [-> compress] -> evaluate -> freeze -> convert -> quantize -> run [-> deploy] -> benchmark -> report
 """
 
 from __future__ import annotations
@@ -61,10 +61,13 @@ def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
               [f.quantized_onnx, f.quantized_dlc, f.quantization], _quantize),
         stage("run", f"run the quantized .dlc on the {config.run.on}", (config.run, evaluated), [f.quantized_dlc],
               [f.quantized_scores], _run),
+        *([stage("deploy", "bundle for phones", (config.deploy, config.quantize, config.convert, config.data.train),
+                 [f.onnx, f.data], [f.bundle_list, f.proof], _deploy)] if config.deploy else []),
         stage("benchmark", "benchmark", config.benchmark, [f.pb, f.onnx, f.dlc, f.quantized_onnx,
               f.quantized_dlc], [f.benchmark], _benchmark),
         stage("report", "report", config.name, [f.network, *scores, f.quantized_scores, f.quantization, f.benchmark,
-              *([f.compression] if compress else [])], [f.report_html, f.report_md], _report),
+              *([f.compression] if compress else []), *([f.proof] if config.deploy else [])],
+              [f.report_html, f.report_md], _report),
     ]  # fmt: skip
 
 
@@ -213,6 +216,27 @@ def _run(config: Config, files: Files, output: Output, resumed: bool) -> None:
     with open_session(resolve(files.quantized_dlc), on=config.run.on) as session:
         scores = _scores(config, files, output, session, "quantized", config.run.limit)
     write_json(files.quantized_scores, scores, overwrite=True)
+
+
+def _deploy(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.data.sources import find_pictures
+    from snpe_srgan.deploy.bundle import deploy_model
+    from snpe_srgan.toolchains.litert_targets import find_targets
+
+    wanted = config.quantize.calibration or config.data.train
+    pairs = find_pictures(wanted, root=config.data.root, split="train", scale=config.model.scale, say=output.note)
+    deploy_model(
+        resolve(files.onnx),
+        files.bundle,
+        targets=find_targets(config.deploy.targets if config.deploy else ()),
+        recipe=config.quantize.recipe,
+        calibration=pairs,
+        count=config.quantize.count,
+        input_size=config.convert.size,
+        proof=config.deploy is not None and config.deploy.proof,
+        overwrite=True,
+        say=output.note,
+    )
 
 
 def _benchmark(config: Config, files: Files, output: Output, resumed: bool) -> None:

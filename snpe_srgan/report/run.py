@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from snpe_srgan.artifacts.run_files import Files
 
 
+Table = tuple[str, list[str], list[list[str]], list[str]]  # heading, header, rows, notes
+
+
 def write_report(config: Config, files: Files) -> None:
     """Writes `report.html` (one file, pictures inside) and `report.md` (the tables)."""
     title = f"snpe-srgan: {config.name}"
     card = read_card(files.network)
     tables = [table2(config, files), table3(files), *(compression(files) if config.compress else ())]
+    tables += [phones(files)] if config.deploy else []
     parts = [html.paragraph(_network_line(card))]
     text = [f"# {markdown.plain(title)}", "", markdown.plain(_network_line(card)), ""]
     for heading, header, rows, notes in tables:
@@ -119,6 +123,23 @@ def table3(files: Files):
         ),
     ]
     return "Table 3: size and time", header, rows, notes
+
+
+def phones(files: Files) -> Table:
+    """What each file of the bundle drew on the emulator, or why that is not known."""
+    data = read_json(files.proof)
+    header = ["file", "chip", "bytes", "dB to the float network", "worst level", "reloads bit-equal"]
+    rows = []
+    for proof in data["proofs"]:
+        start = [proof["path"], proof["chip"] or "any", f"{proof['bytes']:,}"]
+        if proof["unproven"]:
+            rows.append([*start, "not proven", "", proof["unproven"]])
+            continue
+        reloads = {None: "", True: "yes", False: "NO"}[proof["reloads"]]
+        rows.append([*start, f"{proof['psnr_to_float']:.2f}", str(proof["worst"]), reloads])
+    notes = ["Run on the Hexagon emulator (plain .tflite: LiteRT on this machine's CPU), never on a phone; all of it "
+             f"is in {files.bundle.name}/proof.html."]  # fmt: skip
+    return "For phones", header, rows, notes
 
 
 def compression(files: Files):
