@@ -11,6 +11,8 @@ TINY = {  # a small one of every registered network
     "mobile": {"width": 8, "depth": 3},
     "esrgan": {"blocks": 1, "width": 8, "growth": 4},
     "rcan": {"groups": 1, "blocks": 1, "width": 8, "reduction": 4},
+    "srvgg": {"width": 8, "depth": 3},
+    "span": {"width": 8},
     "pff": {"blocks": 1, "width": 8, "paths": 2, "up_width": 4, "reduction": 4},
 }
 

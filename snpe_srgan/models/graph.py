@@ -58,7 +58,7 @@ class Layer:
         few = len(self.inputs) < 2 if operator.inputs is None else len(self.inputs) != operator.inputs
         if few:
             raise InputError(f"a {self.kind} layer cannot have {len(self.inputs)} inputs", where=self.name)
-        if not 1 <= self.channels <= MOST_CHANNELS or not POOLED <= self.upscale <= MOST_UPSCALE:
+        if not 0 <= self.channels <= MOST_CHANNELS or not POOLED <= self.upscale <= MOST_UPSCALE:
             raise InputError(f"{self.channels!r:.20} channels at x{self.upscale!r:.20} cannot be", where=self.name)
         for name, right in operator.attributes.items():
             if name not in self.attributes and name in OPTIONAL:

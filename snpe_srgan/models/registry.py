@@ -24,6 +24,8 @@ MODULES = {
     "esrgan": "snpe_srgan.models.esrgan",
     "rcan": "snpe_srgan.models.rcan",
     "pff": "snpe_srgan.models.pff",
+    "srvgg": "snpe_srgan.models.srvgg",
+    "span": "snpe_srgan.models.span",
 }
 MOST_PARAMETERS = 500_000_000  # 2 GB; ESRGAN has 17 million
 LARGEST = 4096  # of an option that is a number: channels, blocks

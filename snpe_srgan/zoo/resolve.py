@@ -84,7 +84,9 @@ def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> Mode
 
 def _require(path: Path, kind: str, kinds: tuple[str, ...]) -> None:
     if kind in WEIGHT_FILES and kind not in kinds:
-        hint = "snpe-srgan import FILE -o model.npz" if kind == "h5" else "export it to .onnx with its own framework"
+        imported = kind in ("h5", "pth", "pt", "ckpt", "safetensors")
+        again = f"snpe-srgan import {path.name} -o {path.stem}.npz"
+        hint = again if imported else "export it to .onnx with its own framework"
         raise InputError(f"{WEIGHT_FILES[kind]} (.{kind}): this command takes whole networks", where=path, hint=hint)
     if kind not in kinds:
         raise InputError(

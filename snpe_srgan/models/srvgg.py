@@ -1,0 +1,49 @@
+"""SRVGGNetCompact (Wang et al. 2021, "Real-ESRGAN", its small networks): 3x3 convolutions at LR size, one shuffle.
+
+    describe("srvgg", {"width": 64, "depth": 18, "activation": "prelu"})     # realesr-general-x4v3 has depth 34
+
+The residual that is added is the enlarged picture itself (nearest neighbour), as in `mobile`; here every convolution is
+3x3, all have the same width, and the activation is a choice. With `activation: clip` it is QuickSRNet's shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snpe_srgan.errors import ConfigError, did_you_mean
+from snpe_srgan.models.graph import Builder, Graph
+from snpe_srgan.models.registry import register
+
+ACTIVATIONS = ("prelu", "relu", "leaky_relu", "silu", "clip")
+SLOPE = 0.1  # of leaky_relu, as in the authors' code
+
+
+@dataclass(frozen=True)
+class Options:
+    width: int = 64
+    depth: int = 18  # convolutions, first and last included
+    activation: str = "prelu"
+
+
+@register("srvgg", Options)
+def describe(options: Options, scale: int) -> Graph:
+    """621,616 parameters at the defaults and scale 4, 192 of them the fixed anchor; the clip is added."""
+    if not 1 <= scale <= 8:
+        raise ConfigError(f"srvgg has no scale {scale}", where="model.scale", hint="1 to 8")
+    if options.depth < 2 or options.width < 1:
+        raise ConfigError("srvgg needs at least two convolutions and one channel", where="model.options")
+    if options.activation not in ACTIVATIONS:
+        raise ConfigError(
+            f"srvgg has no activation '{options.activation}'", where="model.options.activation",
+            hint=did_you_mean(options.activation, ACTIVATIONS),
+        )  # fmt: skip
+    extra = {"leaky_relu": {"slope": SLOPE}, "clip": {"low": 0.0, "high": 1.0}}.get(options.activation, {})
+    net = Builder(scale=scale)
+    x = net.lr
+    for i in range(1, options.depth):
+        x = net.conv(x, options.width, 3, name=f"conv{i}", init="he" if i == 1 else "residual")
+        x = net.apply(options.activation, x, name=f"act{i}", **extra)
+    x = net.conv(x, 3 * scale**2, 3, name=f"conv{options.depth}", init="zeros")
+    anchor = net.conv(net.lr, 3 * scale**2, 1, name="anchor", init="anchor", trainable=False)
+    x = net.clip(net.add(x, anchor, name="residual"), name="picture")
+    return net.graph(net.depth_to_space(x, scale, name="shuffle"), network="srvgg", options=vars(options))
