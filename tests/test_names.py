@@ -67,7 +67,7 @@ def test_every_shipped_network_has_its_card_and_little_weight(name):
 def test_what_ships_is_small_and_in_the_wheel(request):
     files = [path for path in named.WEIGHTS.iterdir() if path.is_file()]
     assert named.DEFAULT in named.shipped_models() and sum(path.stat().st_size for path in files) < 6e6
-    assert 'snpe_srgan = ["weights/*"]' in (request.config.rootpath / "pyproject.toml").read_text()
+    assert '"weights/*"' in (request.config.rootpath / "pyproject.toml").read_text()
 
 
 def test_a_name_is_imported_once_and_again_for_another_version_of_the_package(package):

@@ -94,6 +94,8 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite,
     for item in done:
         for note in item.notes:
             output.warn(f"{item.target}: {note}")
+    if remark := _damaged(done, file):
+        output.warn(remark)
     seconds = time.perf_counter() - start
     result = {
         "model": file.path if detail is None else file.origin, "network": network,
@@ -144,6 +146,23 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     else:
         is_model = True
     return (first, typed[1:]) if is_model else (None, typed)
+
+
+PHOTO = "mobile-photo"
+
+
+def _damaged(done, file) -> str | None:
+    """One remark on pictures that a network for damaged ones would suit better; nothing is switched."""
+    from snpe_srgan.zoo.named import shipped_models
+
+    hurt = [item for item in done if item.damage]
+    training = {} if file.card is None else file.card.training
+    if not hurt or "degradation" in training or PHOTO not in shipped_models():
+        return None
+    first = f"{hurt[0].source} shows {hurt[0].damage}"
+    return (f"{first}; {len(hurt)} of {len(done)} pictures are damaged" if len(hurt) > 1 else first) + (
+        f": {PHOTO} is made for such pictures, and this network makes damage plainer"
+    )
 
 
 def _network(file, *, default: bool) -> dict[str, object]:

@@ -17,6 +17,7 @@ from snpe_srgan.artifacts.files import refuse_overwrite, require_writable
 from snpe_srgan.artifacts.inputs import also_reading
 from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError, UsageError
 from snpe_srgan.imaging import finder
+from snpe_srgan.imaging.damage import damage
 from snpe_srgan.imaging.pictures import check_output, output_format, read_picture, write_picture
 from snpe_srgan.imaging.writing import WRITABLE
 from snpe_srgan.runtimes.session import Session
@@ -47,6 +48,7 @@ class Enlarged:
     seconds: float
     inference_seconds: float
     notes: tuple[str, ...]
+    damage: str | None = None  # what a network for clean pictures makes worse (imaging/damage.py)
 
 
 @dataclass(frozen=True)
@@ -220,4 +222,5 @@ def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> En
         seconds=time.perf_counter() - start,
         inference_seconds=after - before,
         notes=(*([tiling.inexact] if tiling.inexact else []), *picture.remarks, *notes),
+        damage=damage(picture.rgb).sentence(),
     )
