@@ -254,18 +254,50 @@ def make_yaml(folder: Path) -> list[bytes]:
 def injure_yaml(data: bytes, rng: np.random.Generator) -> bytes:
     import yaml
 
-    if rng.integers(0, 3) == 0:
+    kind = rng.integers(0, 4)
+    if kind == 0:
         return injure_bytes(data, rng)
+    if kind == 1:
+        return injure_yaml_text(data, rng)
     try:
         return yaml.safe_dump(injure_json(yaml.safe_load(data), rng), allow_unicode=True).encode("utf-8", "replace")
     except (yaml.YAMLError, ValueError):
         return injure_bytes(data, rng)
 
 
-def read_yaml(path: Path) -> None:
-    from snpe_srgan.config import load_config
+def injure_yaml_text(data: bytes, rng: np.random.Generator) -> bytes:
+    """Puts what YAML can be made of into values and between lines: aliases, numbers of any size, repeated sections."""
+    digits = "9" * int(rng.choice([3, 20, 400, 6000]))
+    nasty = [
+        digits, f"-{digits}", f"{digits}.5", f"1e{digits[:4]}", "010", "0x7f", "1:30", "2024-99-99", ".nan", "-.inf",
+        "~", "&a [*a]", "*a", "&a {<<: *a}", "<<: *a", "[" * int(rng.integers(1, 3000)), "{a: " * int(rng.integers(1, 3000)),
+        "!!python/name:os.system x", "!!int 010", "!!binary aGk=", "!!set {a}", "! x", "!<x> y", "? [a]", "'",
+        '"\\ud800"', '"\\0"', '"\\UFFFFFFFF"', "|\n x", "%YAML 9.9", "---", "...", "\t", "\ufeff", "\u202e", "../../x", "x" * 50_000,
+    ]  # fmt: skip
+    lines = data.decode().splitlines()
+    for _ in range(rng.integers(1, 4)):
+        at, thing = int(rng.integers(0, len(lines))), nasty[rng.integers(0, len(nasty))]
+        match rng.integers(0, 4):
+            case 0:
+                lines[at] = f"{lines[at].partition(':')[0]}: {thing}"
+            case 1:
+                lines.insert(at, thing)
+            case 2:
+                lines.append(lines[at])
+            case _:
+                key, _, value = lines[at].partition(":")
+                lines[at] = f"{key}: &a {value}"
+    return "\n".join(lines).encode("utf-8", "replace")
 
-    load_config(path)
+
+def read_yaml(path: Path) -> None:
+    from snpe_srgan.config import dump_config, load_config, parse_config
+    from snpe_srgan.config.yaml_text import read_yaml
+    from snpe_srgan.models.registry import describe
+
+    config = load_config(path)
+    assert parse_config(read_yaml(dump_config(config))) == config
+    describe(config.model.name, config.model.options, scale=config.model.scale)
 
 
 KINDS = {

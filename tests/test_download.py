@@ -38,6 +38,9 @@ class Behaviour:
     etag: str | None = '"v1"'
     status: int | None = None
     content_length: bool = True
+    if_range: bool = True  # whether it heeds If-Range
+    redirect: str | None = None  # where it sends the one who asks
+    headers: dict = dataclasses.field(default_factory=dict)  # in place of its own
     requests: list = dataclasses.field(default_factory=list)
 
 
@@ -51,8 +54,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.requests.append(asked)
         if server.status:
             return self.send_error(server.status)
+        if server.redirect is not None and self.path == "/file.zip":
+            self.send_response(302)
+            self.send_header("Location", server.redirect)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         body = server.files.get(self.path.lstrip("/"), server.body)
-        unchanged = self.headers.get("If-Range") in (None, server.etag)
+        unchanged = not server.if_range or self.headers.get("If-Range") in (None, server.etag)
         if asked and server.ranges and unchanged:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(body):
@@ -66,7 +74,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
         if server.etag:
             self.send_header("ETag", server.etag)
-        if server.content_length:
+        for name, value in server.headers.items():
+            self.send_header(name, value)
+        if server.content_length and "Content-Length" not in server.headers:
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         end = start + server.drop_after.pop(0) if server.drop_after else len(body)
@@ -207,6 +217,87 @@ def test_full_disk_is_told_before_the_download(get, server, monkeypatch):
         get()
 
 
+# --- a server that lies
+
+
+@pytest.mark.parametrize("length", ["many", "\xb2", "9" * 5000, "-1", ""])
+def test_length_that_is_no_number_counts_as_unknown(get, server, length):
+    server.headers = {"Content-Length": length}
+    assert get(size=None).path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://[::1/x", "http://a..b/x", "http://" + "x" * 300 + "/",
+     "data:,x", "http://127.0.0.1:99999999/x", "http://127.0.0.1:x/"],
+)  # fmt: skip
+def test_redirect_to_an_address_that_cannot_be_used(get, server, tmp_path, address):
+    server.redirect = address
+    with pytest.raises(InputError) as error:
+        get(retries=0)
+    assert len(error.value.lines()) <= 3 and not list(tmp_path.iterdir())
+
+
+def test_redirect_is_followed(get, server):
+    server.redirect = "/elsewhere.zip"
+    assert get().path.read_bytes() == BODY
+
+
+def test_redirect_in_a_circle_ends(get, server):
+    server.redirect = "/file.zip"
+    with pytest.raises(InputError, match="302"):
+        get(retries=0)
+
+
+def test_rest_of_another_file_is_not_appended(get, server):
+    """A server that does not heed If-Range, and no checksum is known."""
+    interrupted(get, server)
+    server.body, server.etag, server.if_range = BODY[::-1], '"v2"', False
+    assert get(sha256=None).path.read_bytes() == BODY[::-1]
+    assert server.requests == ["bytes=100000-", None]
+
+
+def test_file_that_changes_with_every_request_is_given_up(get, server):
+    server.if_range, server.drop_after = False, [100] * 100
+    versions = iter(range(1000))
+
+    def change(text):
+        server.etag = f'"{next(versions)}"'
+
+    with pytest.raises(InputError):
+        get(sha256=None, say=change)
+    assert len(server.requests) < 30
+
+
+@pytest.mark.parametrize(
+    "note", [b"[" * 200_000, b"\xff", b"[]", b'{"url": 1}', b'{"url": "URL", "validator": "a\\r\\nX: y"}']
+)
+def test_damaged_note_beside_the_part_is_as_none(get, server, tmp_path, note):
+    interrupted(get, server)
+    (tmp_path / "file.zip.part.json").write_bytes(note.replace(b"URL", f"{server.url}/file.zip".encode()))
+    assert get().path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+def test_part_that_is_a_link_is_not_followed(get, tmp_path, make):
+    own = tmp_path / "thesis.txt"
+    own.write_bytes(b"mine")
+    getattr(tmp_path / "file.zip.part", make)(own)
+    with pytest.raises(InputError, match="unfinished download is"):
+        get()
+    assert own.read_bytes() == b"mine"
+
+
+def test_hint_promises_to_go_on_only_where_something_is_left(get, server):
+    with pytest.raises(InputError) as error:
+        get(sha256="0" * 64)
+    assert "goes on" not in error.value.hint
+    server.drop_after = [1000]
+    with pytest.raises(InputError) as error:
+        get(retries=0)
+    assert "goes on" in error.value.hint
+
+
 # --- the archive
 
 
@@ -252,6 +343,19 @@ def test_evil_archive_is_refused_whole(tmp_path, name):
         extract(archive, tmp_path / "out" / "D", ["a.png"])
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p != archive]
     assert not (tmp_path / "out" / "D").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_damaged_member_blames_the_archive(tmp_path, method):
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.writestr("D/a.png", BODY)
+    data = bytearray(archive.read_bytes())
+    data[1000:2000] = bytes(1000)
+    archive.write_bytes(data)
+    with pytest.raises(InputError, match="the archive is damaged") as error:
+        extract(archive, tmp_path / "D", ["a.png"])
+    assert error.value.where == str(archive)
 
 
 def test_lying_size_is_bounded(tmp_path):

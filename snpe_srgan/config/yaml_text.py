@@ -53,7 +53,7 @@ def read_yaml(text: str) -> Value:
         raise YamlError(f"{_at(error.problem_mark)}{error.problem or error.context}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlError(f"line {line}: the character U+{ord(str(error.character)[0]):04X} is not allowed") from error
+        raise YamlError(f"line {line}: the character U+{error.character:04X} is not allowed") from error
     except RecursionError as error:
         raise YamlError(f"it is nested deeper than {MAX_DEPTH} levels") from error
     except Exception as error:  # PyYAML's scanner lets others escape, e.g. OverflowError of "\\UFFFFFFFF"

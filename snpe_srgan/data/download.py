@@ -6,7 +6,8 @@ Bytes go to `file.zip.part`; beside it `file.zip.part.json` keeps the server's v
 run asks for the rest only *if* the file is still the same one (RFC 9110: Range with If-Range). A server that knows no
 ranges, or has another file by now, answers with the whole file and the download starts over.
 
-Written on urllib: ranges and retries need their own logic in any case, and requests would be loaded only to send GET.
+Written on urllib: what can go wrong is ranges, retries and files, which no HTTP client does for us; httpx would add six
+packages to send GET. What a server sends is checked before it is used, and only http and https are followed.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ import os
 import re
 import shutil
 import ssl
+import stat
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from snpe_srgan.artifacts.files import make_folder, os_error, write_json
 from snpe_srgan.data.progress import bar
-from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.errors import InputError, UsageError, shown
+from snpe_srgan.opener import read_text
 
 BLOCK = 1 << 18
+LARGEST_NOTE = 1 << 16  # bytes
 PROGRESS_BYTES = 1 << 20  # a connection that brought this much has earned a fresh set of retries
 
 
@@ -101,11 +106,11 @@ class _Job:
 
     def run(self, retries: int, progress: bool, say, sleep) -> Download:
         with (
-            open(self.part, "a+b") as file,
+            _open_part(self.part) as file,
             bar(total=self.size, what=self.path.name, unit="B", show=progress, count_bytes=True) as shown,
         ):
             self._rehash(file)
-            self.resumed_from, failures = self.received, 0
+            self.resumed_from, failures, restarts = self.received, 0, 0
             while True:
                 before = self.received
                 try:
@@ -114,9 +119,9 @@ class _Job:
                     digest = self._check()
                     break
                 except _StartOver as reason:
-                    fresh = self.resumed_from == 0
+                    whole, restarts = before == 0, restarts + 1
                     self._truncate(file)
-                    if fresh:  # begun at byte 0 and still wrong: so is what the server has
+                    if whole or restarts > retries:  # got in one piece and still wrong: so is what the server has
                         raise self._failure(str(reason)) from None
                     say(f"{self.path.name}: {reason}; starting over")
                 except _Broken as reason:
@@ -159,7 +164,7 @@ class _Job:
             if self.validator:
                 request.add_header("If-Range", self.validator)
         try:
-            return urllib.request.urlopen(request, timeout=self.timeout)
+            return _opener().open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 416:
@@ -175,6 +180,12 @@ class _Job:
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise InputError(f"the server's certificate is not trusted: {reason}", where=self.url) from error
             raise _Broken(f"cannot connect: {reason}") from error
+        except ValueError as error:  # of the address that a server redirects to: UnicodeError, a broken IPv6 address
+            raise InputError(
+                f"the server redirects to an address that cannot be used: {error}",
+                where=self.url,
+                hint="another --mirror",
+            ) from error
 
     def tidy(self) -> None:
         """Leaves nothing behind from which nothing can be resumed."""
@@ -187,9 +198,12 @@ class _Job:
         """Takes the answer's headers in: does it go on where we are, or begin the file anew?"""
         total = _number(response.headers.get("Content-Length"))
         if response.status == 206:
-            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            text = response.headers.get("Content-Range", "")
+            match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", text)
             if not match or int(match[1]) != self.received:
                 raise _StartOver("the server sent another range than was asked for")
+            if self._is_another_file(response):
+                raise _StartOver("the server has another file by now")
             total = None if match[2] == "*" else int(match[2])
         elif self.received:
             self._truncate(file)
@@ -203,6 +217,12 @@ class _Job:
         self._write_validator(response)
         if self.expected is not None:
             require_space(self.part.parent, self.expected - self.received)
+
+    def _is_another_file(self, response) -> bool:
+        """Whether the rest that is sent is of another file than the beginning: a server may ignore If-Range."""
+        now = [response.headers.get(name) for name in ("ETag", "Last-Modified")]
+        kind = 0 if self.validator is not None and self.validator.startswith('"') else 1
+        return self.validator is not None and now[kind] not in (None, self.validator)
 
     def _check(self) -> str:
         digest = self.digest.hexdigest()
@@ -227,21 +247,22 @@ class _Job:
 
     def _read_validator(self) -> str | None:
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            return note["validator"] if note["url"] == self.url and isinstance(note["validator"], str) else None
-        except (OSError, ValueError, KeyError, TypeError):
+            note = json.loads(read_text(self.note, limit=LARGEST_NOTE))
+            return _header_text(note["validator"]) if note["url"] == self.url else None
+        except (InputError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _write_validator(self, response) -> None:
         """A strong ETag or, failing that, the date of the file: what If-Range accepts."""
         etag = response.headers.get("ETag")
-        validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+        validator = _header_text(etag if etag and etag.startswith('"') else response.headers.get("Last-Modified"))
         if validator != self.validator or not self.note.exists():
             self.validator = validator
             write_json(self.note, {"url": self.url, "validator": validator}, overwrite=True)
 
     def _failure(self, reason: str) -> InputError:
-        return InputError(reason, where=self.url, hint="the same command again goes on from here, or another --mirror")
+        hint = "the same command again goes on from here, or another --mirror" if self.received else "another --mirror"
+        return InputError(reason, where=self.url, hint=hint)
 
 
 def require_space(folder: Path, needed: int) -> None:
@@ -260,4 +281,45 @@ def _read(response) -> bytes:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def _header_text(value: object) -> str | None:
+    """A validator that can be sent back in a header as it is."""
+    return value if isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]{1,1000}", value) else None
+
+
+def _open_part(path: Path) -> BinaryIO:
+    """The beginning that is there, or a new file; never what a link leads to: it would be overwritten."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        if path.is_symlink():
+            raise InputError("the unfinished download is a link", where=path, hint="remove it") from error
+        raise
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(handle)
+        raise InputError("the unfinished download is no file of its own", where=path, hint="remove it")
+    return os.fdopen(handle, "a+b")
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Follows http and https only; urllib would also take ftp."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        scheme = urllib.parse.urlsplit(newurl).scheme
+        if scheme not in ("http", "https"):
+            raise ValueError(f"{shown(newurl)} is neither http nor https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(), _Redirect(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    return opener

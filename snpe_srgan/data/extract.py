@@ -7,13 +7,14 @@ looks finished. An archive that tries (`..`, absolute names, links, a bomb) is r
 
 from __future__ import annotations
 
+import lzma
 import posixpath
-import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from snpe_srgan.artifacts.files import atomic_folder, os_error
 from snpe_srgan.data.download import require_space
@@ -21,6 +22,7 @@ from snpe_srgan.data.progress import bar
 from snpe_srgan.errors import InputError
 
 EXPANSION = 4  # PNG files do not shrink in a zip: an honest archive unpacks to about its own size
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, ValueError)
 ALLOWANCE = 1 << 20  # bytes, for tiny archives
 
 
@@ -42,12 +44,25 @@ def extract(
                 for name in names:
                     # zipfile reads at most the declared size and checks the CRC-32 at the end
                     with zipped.open(members[name]) as source, open(folder / name, "wb") as copy:
-                        shutil.copyfileobj(source, copy, 1 << 20)
+                        for block in _blocks(source, archive):
+                            copy.write(block)
                     shown.update()
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
         raise _bad(archive, str(error) or "it ends too early") from error
     except OSError as error:
         raise os_error(error, archive, "read the archive") from error
+
+
+def _blocks(source: IO[bytes], archive: Path) -> Iterator[bytes]:
+    """What a member holds. Whatever goes wrong here is the archive's fault: bz2 says it with an OSError."""
+    while True:
+        try:
+            block = source.read(1 << 20)
+        except _DAMAGES as error:
+            raise _bad(archive, str(error) or "it ends too early") from error
+        if not block:
+            return
+        yield block
 
 
 def _choose(zipped: zipfile.ZipFile, archive: Path, wanted: set[str]) -> dict[str, zipfile.ZipInfo]:
