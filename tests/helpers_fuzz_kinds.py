@@ -270,9 +270,11 @@ def injure_yaml_text(data: bytes, rng: np.random.Generator) -> bytes:
     digits = "9" * int(rng.choice([3, 20, 400, 6000]))
     nasty = [
         digits, f"-{digits}", f"{digits}.5", f"1e{digits[:4]}", "010", "0x7f", "1:30", "2024-99-99", ".nan", "-.inf",
-        "~", "&a [*a]", "*a", "&a {<<: *a}", "<<: *a", "[" * int(rng.integers(1, 3000)), "{a: " * int(rng.integers(1, 3000)),
+        "~", "&a [*a]", "*a", "&a {<<: *a}", "<<: *a", "[" * int(rng.integers(1, 3000)),
+        "{a: " * int(rng.integers(1, 3000)),
         "!!python/name:os.system x", "!!int 010", "!!binary aGk=", "!!set {a}", "! x", "!<x> y", "? [a]", "'",
-        '"\\ud800"', '"\\0"', '"\\UFFFFFFFF"', "|\n x", "%YAML 9.9", "---", "...", "\t", "\ufeff", "\u202e", "../../x", "x" * 50_000,
+        '"\\ud800"', '"\\0"', '"\\UFFFFFFFF"', "|\n x", "%YAML 9.9", "---", "...", "\t", "\ufeff", "\u202e",
+        "../../x", "x" * 50_000,
     ]  # fmt: skip
     lines = data.decode().splitlines()
     for _ in range(rng.integers(1, 4)):
