@@ -1,10 +1,23 @@
-"""The report's parts: figures of the right size, HTML that cannot be broken by a name."""
+"""The report's parts: figures of the right size, charts, readers that refuse damage, HTML that no name can break."""
+
+import base64
+import io
+import json
+import math
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.side_by_side import Panel, busiest_box, nearest_enlarged, side_by_side
-from snpe_srgan.report import html, markdown
+from snpe_srgan.report import markdown
+from snpe_srgan.report.charts import HEIGHT, LEFT, WIDTH, Level, Line, draw, nice_ticks, thinned
+from snpe_srgan.report.curves import training_charts
+from snpe_srgan.report.page import Table, page
+from snpe_srgan.report.results import read_benchmark, read_compression, read_log, read_proof, read_scores
+from snpe_srgan.report.shown import MAP_TOP, MOST_SIDE, Item, compare
 
 
 def test_busiest_box_finds_the_detail(rng):
@@ -32,13 +45,173 @@ def test_nearest_enlarged_repeats_pixels(rng):
     assert (nearest_enlarged(lr, 4)[1::4, 2::4] == lr).all()
 
 
-def test_html_escapes_names():
-    text = html.page("<script>", [html.table("a", ["<b>"], [["<i>"]]), html.paragraph("<u>")])
-    assert "<script>" not in text and "<b>" not in text and "<i>" not in text and "<u>" not in text
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 
-def test_curve_survives_one_point():
-    assert "polyline" in html.curve("c", [("a", [(0, 1.0)])], y_label="dB")
+def report_page(**values):
+    table = Table(EVIL, [EVIL], [[EVIL]], (EVIL,))
+    chart = draw(EVIL, [Line(EVIL, [(0, 1.0), (1, 2.0)])], y_label=EVIL, level=Level(EVIL, 1.5))
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    shown = compare(EVIL, [Item(EVIL, pixels, EVIL), Item("HR", pixels, EVIL)], reference=1, remarks=[EVIL])
+    parts = {
+        "title": EVIL, "network": EVIL, "comparisons": [shown], "tables": [table], "plots": shown.pictures,
+        "charts": [chart], "no_curves": EVIL, "checks": table, "config": EVIL, "machine": table,
+    }  # fmt: skip
+    return page("report.html.j2", **{**parts, **values})
+
+
+def test_every_name_in_a_report_stays_text():
+    text = report_page()
+    assert "<script>alert" not in text and "<img src=x" not in text
+    assert text.count("<script>") == 3 and text.count("&lt;script&gt;") > 10  # ours, and nothing lost
+
+
+def test_the_policy_knows_the_scripts_of_the_page_by_their_sha256():
+    import hashlib
+
+    text = report_page()
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"sha256-{digest}" in policy.replace("&#43;", "+")
+    assert "default-src &#39;none&#39;" in policy
+
+
+def test_nothing_in_a_report_has_an_address_to_load():
+    text = report_page()
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text)
+    assert "url(" not in text and "@import" not in text and "sourceMappingURL" not in text
+
+
+def test_a_page_is_small_without_its_pictures():
+    assert len(report_page()) < 100_000
+
+
+def points(drawn):
+    return [tuple(map(float, p.split(","))) for p in drawn.points.split()]
+
+
+def test_chart_keeps_order_and_stays_inside():
+    chart = draw("c", [Line("a", [(0, 3.0), (10, 5.0), (20, 4.0)])], y_label="", level=Level("b", 6.0))
+    (x0, y0), (x1, y1), (x2, y2) = points(chart.lines[0])
+    assert LEFT <= x0 < x1 < x2 <= WIDTH and x1 - x0 == pytest.approx(x2 - x1)
+    assert y1 < y2 < y0 and points(chart.level)[0][1] < y1
+    assert all(0 <= tick.at <= HEIGHT for tick in chart.y_ticks)
+
+
+def test_chart_of_one_point_of_a_constant_and_of_nothing():
+    assert len(points(draw("c", [Line("a", [(5, 1.0)])], y_label="").lines[0])) == 1
+    assert draw("c", [Line("a", [(0, 2.0), (1, 2.0)])], y_label="") is not None
+    assert draw("c", [Line("a", []), Line("b", [(0, math.nan)])], y_label="") is None
+
+
+def test_chart_of_a_wide_range_is_logarithmic():
+    chart = draw("c", [Line("a", [(0, 1e-6), (1, 1e-3), (2, 1.0)])], y_label="")
+    ys = [y for _, y in points(chart.lines[0])]
+    assert chart.logarithmic and ys[0] - ys[1] == pytest.approx(ys[1] - ys[2], abs=0.11)
+
+
+@pytest.mark.parametrize("low,high", [(0, 1), (0, 10001), (28.31, 28.42), (-3, 7e5), (1e-9, 2e-9)])
+def test_ticks_enclose_the_range(low, high):
+    ticks = nice_ticks(low, high, 5)
+    slack = (high - low) * 1e-6
+    assert ticks[0] <= low + slack and ticks[-1] >= high - slack and 3 <= len(ticks) <= 8
+
+
+def test_thinned_keeps_mean_and_end():
+    line = [(i, float(i % 7)) for i in range(10_000)]
+    short = thinned(line, 100)
+    assert len(short) <= 100 and short[-1] == line[-1]
+    assert np.mean([y for _, y in short]) == pytest.approx(3.0, abs=0.1)
+
+
+def log_file(tmp_path, *rows, end="\n"):
+    (tmp_path / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + end)
+    return tmp_path / "metrics.jsonl"
+
+
+def test_charts_of_a_training(tmp_path):
+    path = log_file(
+        tmp_path,
+        {"kind": "train", "stage": "pixel", "step": 10, "loss": 0.5, "learning_rate": 1e-3},
+        {"kind": "validation", "stage": "pixel", "step": 10, "psnr": 28.0, "bicubic_psnr": 27.5},
+        {"kind": "train", "stage": "gan", "step": 5, "loss": 0.4, "d_real": 0.7, "d_fake": 0.3, "learning_rate": 1e-4},
+        {"kind": "validation", "stage": "gan", "step": 5, "psnr": None, "bicubic_psnr": 27.5},
+    )
+    charts = {chart.title: chart for chart in training_charts(read_log(path))}
+    assert set(charts) == {"Validation", "Loss", "Discriminator", "Learning rate"}
+    assert charts["Validation"].level.last == "27.5" and [n.name for n in charts["Validation"].lines] == ["pixel"]
+    assert [line.name for line in charts["Discriminator"].lines] == ["D(real)", "D(fake)"]
+    pixel, gan = charts["Loss"].lines  # the second stage starts where the first one ended
+    assert points(gan)[0][0] > points(pixel)[-1][0]
+
+
+def test_log_that_is_absent_cut_or_damaged(tmp_path):
+    assert read_log(tmp_path / "metrics.jsonl") is None
+    row = {"kind": "train", "stage": "p", "step": 1, "loss": 1.0}
+    assert len(read_log(log_file(tmp_path, row, row, end='\n{"kind": "tra'))) == 2
+    for bad in ("nonsense", "[]", '{"kind": "train"}', '{"kind": "train", "stage": "p", "step": "x"}',
+                '{"kind": "train", "stage": "p", "step": 1, "loss": "a"}'):  # fmt: skip
+        (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n" + bad + "\n")
+        with pytest.raises(InputError, match="damaged") as error:
+            read_log(tmp_path / "metrics.jsonl")
+        assert "line 2" in error.value.where
+
+
+@pytest.mark.parametrize("read", [read_scores, read_benchmark, read_compression, read_proof])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"datasets": 3}', '{"datasets": [{}], "models": [1]}', "{"])
+def test_damaged_results_are_plain_errors(tmp_path, read, text):
+    path = tmp_path / "result.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert str(path) in error.value.where
+
+
+def test_scores_come_back_as_they_were(tmp_path):
+    from snpe_srgan.artifacts.files import write_json
+    from snpe_srgan.artifacts.plain import to_plain
+    from snpe_srgan.metrics.evaluate import Evaluation, PictureScore
+    from snpe_srgan.metrics.protocol import Score
+
+    equal = PictureScore("a", Score(math.inf, 1.0), Score(30.5, 0.9), 0.1)
+    data = Evaluation("Set5", "engine", "protocol", "origin", 4, (equal,), equal.score, equal.bicubic)
+    write_json(tmp_path / "e.json", {"datasets": [to_plain(data)]})
+    assert read_scores(tmp_path / "e.json").datasets == (data,)
+
+
+def decoded(shown):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.url.split(",")[1]))).convert("RGB"))
+
+
+def test_shown_pictures_are_the_pixels(rng):
+    a, b = (rng.integers(0, 255, (50, 70, 3), dtype=np.uint8) for _ in range(2))
+    made = compare("t", [Item("a", a), Item("b", b)])
+    assert (decoded(made.pictures[0]) == a).all() and (decoded(made.pictures[1]) == b).all() and not made.differences
+
+
+def test_difference_map_is_black_where_equal_and_bright_where_far():
+    a = np.zeros((20, 20, 3), np.uint8)
+    b = a.copy()
+    b[5, 6] = MAP_TOP
+    (shown,) = compare("t", [Item("a", b), Item("HR", a)], reference=1).differences
+    brightness = decoded(shown).sum(axis=2)
+    assert np.unravel_index(brightness.argmax(), brightness.shape) == (5, 6) and brightness[5, 6] > 600
+    assert (np.delete(brightness.ravel(), 5 * 20 + 6) == brightness[0, 0]).all() and brightness[0, 0] < 10
+
+
+def test_a_large_picture_is_cut_to_its_detail_and_says_so(rng):
+    pixels = np.full((MOST_SIDE + 100, MOST_SIDE + 300, 3), 90, np.uint8)
+    pixels[-200:, -200:] = rng.integers(0, 255, (200, 200, 3))
+    made = compare("t", [Item("a", pixels), Item("b", pixels)])
+    assert (made.width, made.height) == (MOST_SIDE, MOST_SIDE) and "Cut to" in made.remarks[0]
+    assert made.centre[0] > MOST_SIDE // 2 and made.centre[1] > MOST_SIDE // 2
+
+
+def test_pictures_of_several_sizes_are_an_error():
+    with pytest.raises(InputError, match="several sizes"):
+        compare("t", [Item("a", np.zeros((8, 8, 3), np.uint8)), Item("b", np.zeros((8, 9, 3), np.uint8))])
 
 
 def test_markdown_escapes_bars():

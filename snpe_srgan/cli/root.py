@@ -36,6 +36,7 @@ VERBS = {
     "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
     "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
     "run": ("run", "Enlarge pictures."),
+    "compare": ("compare", "Pictures or networks under a slider, in one .html file."),
     "deploy": ("deploy", "A bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
     "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
     "inspect": ("inspect", "What is inside a .npz, .pb, .onnx, .dlc or .tflite file."),

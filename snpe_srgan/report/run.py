@@ -1,53 +1,38 @@
-"""The report of a run: Tables 2 and 3 of the paper filled with what was measured, curves, pictures side by side.
+"""The report of a run: pictures under a slider, Tables 2 and 3 of the paper filled with what was measured, curves.
 
 Reads the JSON files and pictures of a run folder; measures nothing itself.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.card import Card, read_card
-from snpe_srgan.artifacts.files import read_json, write_text
+from snpe_srgan.artifacts.files import write_text
 from snpe_srgan.config import Config
-from snpe_srgan.opener import read_text
-from snpe_srgan.report import html, markdown
+from snpe_srgan.config.loading import dump_config
+from snpe_srgan.metrics.evaluate import PictureScore
+from snpe_srgan.metrics.protocol import Score, mean_score
+from snpe_srgan.report import markdown
+from snpe_srgan.report.curves import training_charts
+from snpe_srgan.report.page import Table, page
+from snpe_srgan.report.results import (
+    LogLine,
+    Scores,
+    read_benchmark,
+    read_compression,
+    read_log,
+    read_proof,
+    read_scores,
+)
+from snpe_srgan.report.shown import Comparison, Item, Shown, compare, png_file
+from snpe_srgan.runtimes.benchmark import Benchmark
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from snpe_srgan.artifacts.run_files import Files
-
-
-Table = tuple[str, list[str], list[list[str]], list[str]]  # heading, header, rows, notes
-
-
-def write_report(config: Config, files: Files) -> None:
-    """Writes `report.html` (one file, pictures inside) and `report.md` (the tables)."""
-    title = f"snpe-srgan: {config.name}"
-    card = read_card(files.network)
-    tables = [table2(config, files), table3(files), *(compression(files) if config.compress else ())]
-    tables += [phones(files)] if config.deploy else []
-    parts = [html.paragraph(_network_line(card))]
-    text = [f"# {markdown.plain(title)}", "", markdown.plain(_network_line(card)), ""]
-    for heading, header, rows, notes in tables:
-        parts += [html.heading(heading), html.table("", header, rows), *(html.paragraph(n, note=True) for n in notes)]
-        text += [f"## {markdown.plain(heading)}", "", markdown.table(header, rows), ""]
-        text += [f"{markdown.plain(note)}\n" for note in notes]
-    parts += [html.heading("Pictures"), html.paragraph(PICTURES_NOTE, note=True)]
-    for path, caption in _figures(config, files):
-        parts.append(html.picture(path, caption))
-    parts += [*_quantization(files), html.heading("Training"), *_curves(files.folder / "metrics.jsonl")]
-    parts += [html.heading("Each artifact against the one before"), _checks(files)]
-    write_text(files.report_html, html.page(title, parts), overwrite=True)
-    write_text(files.report_md, "\n".join(text), overwrite=True)
-
-
-PICTURES_NOTE = (
-    "The framed square of each picture is enlarged below it. LR is shown with its pixels repeated. The quantized "
-    "picture was computed from the .dlc file."
-)
-
 
 PLOTS = {
     "sensitivity.png": "What each layer adds to the picture's error, all others in float.",
@@ -55,6 +40,40 @@ PLOTS = {
     "ranges.png": "Channels that share one grid, before and after equalization.",
     "shift.png": "Mean shift of the channels, before and after bias correction.",
 }
+
+
+def write_report(config: Config, files: Files) -> None:
+    """Writes `report.html` (one file, pictures inside) and `report.md` (the tables).
+
+    Raises:
+        InputError: a file that the report is made of is damaged; it names the file and the place in it.
+    """
+    title = f"snpe-srgan: {config.name}"
+    card = read_card(files.network)
+    floats, quantized = read_scores(files.float_scores), read_scores(files.quantized_scores)
+    timed = read_benchmark(files.benchmark)
+    log = read_log(files.folder / "metrics.jsonl")
+    tables: list[Table] = [
+        table2(floats, quantized, recipe=config.quantize.recipe),
+        table3(timed, files),
+        *(compression_tables(files, floats) if config.compress else ()),
+        *([phones(files)] if config.deploy else ()),
+    ]
+    text = page(
+        "report.html.j2", title=title, network=_network_line(card), comparisons=comparisons(config, files, quantized),
+        tables=tables, plots=_plots(files), charts=training_charts(log or ()), no_curves=_no_curves(log),
+        checks=_checks(files), config=dump_config(config), machine=_machine(timed, card),
+    )  # fmt: skip
+    write_text(files.report_html, text, overwrite=True)
+    write_text(files.report_md, _markdown(title, _network_line(card), tables), overwrite=True)
+
+
+def _markdown(title: str, network: str, tables: list[Table]) -> str:
+    lines = [f"# {markdown.plain(title)}", "", markdown.plain(network), ""]
+    for table in tables:
+        lines += [f"## {markdown.plain(table.heading)}", "", markdown.table(table.header, table.rows), ""]
+        lines += [f"{markdown.plain(note)}\n" for note in table.notes]
+    return "\n".join(lines)
 
 
 def _network_line(card: Card | None) -> str:
@@ -72,175 +91,176 @@ def _network_line(card: Card | None) -> str:
     )
 
 
-def _datasets(path: Path) -> dict[str, dict]:
-    return {data["dataset"]: data for data in read_json(path)["datasets"]}
-
-
-def table2(config: Config, files: Files):
+def table2(floats: Scores, quantized: Scores, *, recipe: str) -> Table:
     """PSNR and SSIM against bicubic; the quantized column is compared on the pictures it was computed for."""
-    floats, quantized = _datasets(files.float_scores), _datasets(files.quantized_scores)
-    header = ["data set", "bicubic", "float network", f"{config.quantize.recipe} .dlc", "cost of quantization"]
-    rows = []
-    for name, data in floats.items():
-        judged = {picture["name"]: picture["score"] for picture in quantized[name]["pictures"]}
-        same = [picture for picture in data["pictures"] if picture["name"] in judged]
-        if len(same) < len(data["pictures"]):
-            rows.append([f"{name}, {_count(data['pictures'])}", _score(_mean(data["pictures"], "bicubic")),
-                         _score(_mean(data["pictures"], "score")), "", ""])  # fmt: skip
-        sr, dlc = _mean(same, "score"), _mean([{"score": judged[p["name"]]} for p in same], "score")
-        rows.append([f"{name}, {_count(same)}", _score(_mean(same, "bicubic")), _score(sr), _score(dlc),
-                     f"{dlc[0] - sr[0]:+.2f} dB"])  # fmt: skip
-    first, judged = next(iter(floats.values())), next(iter(quantized.values()))
-    notes = [
-        f"{first['protocol']}; {first['origin']}; x{first['scale']}.",
-        f"Float: {first['engine']}. Quantized: the .dlc itself on {judged['engine']}.",
-    ]
-    return "Table 2: PSNR (dB) and SSIM against bicubic", header, rows, notes
+    rows: list[list[str]] = []
+    for data in floats.datasets:
+        other = quantized.of(data.dataset)
+        judged = {picture.name: picture.score for picture in other.pictures} if other else {}
+        same = [picture for picture in data.pictures if picture.name in judged]
+        if len(same) < len(data.pictures):
+            rows.append([f"{data.dataset}, {_count(data.pictures)}", _text(_bicubic(data.pictures)),
+                         _text(_own(data.pictures)), "", ""])  # fmt: skip
+        if same:
+            sr, dlc = _own(same), mean_score([judged[picture.name] for picture in same])
+            rows.append([f"{data.dataset}, {_count(same)}", _text(_bicubic(same)), _text(sr), _text(dlc),
+                         f"{dlc.psnr - sr.psnr:+.2f} dB"])  # fmt: skip
+    notes = [f"{d.protocol}; {d.origin}; x{d.scale}." for d in floats.datasets[:1]]
+    notes += [f"Float: {d.engine}." for d in floats.datasets[:1]]
+    notes += [f"Quantized: the .dlc itself on {d.engine}." for d in quantized.datasets[:1]]
+    header = ["data set", "bicubic", "float network", f"{recipe} .dlc", "cost of quantization"]
+    return Table("Table 2: PSNR (dB) and SSIM against bicubic", header, rows, tuple(notes))
 
 
-def table3(files: Files):
+def table3(timed: Benchmark, files: Files) -> Table:
     """Size, host time by engine, and the cost model's estimate, one row for each artifact and engine."""
-    data = read_json(files.benchmark)
     artifact = {files.pb.name: files.pb, files.onnx.name: files.dlc, files.quantized_onnx.name: files.quantized_dlc}
-    header = ["artifact", "bytes", "engine", "median", "p90", "peak memory", "speed-up", "cost model's estimate"]
     rows = []
-    for model in data["models"]:
-        file, estimate = artifact[Path(model["path"]).name], model["estimate"]
-        cost = f"{estimate['microseconds'] / 1000:.2f} ms" if estimate else ""
-        for timing in model["timings"]:
-            peak = "" if timing["peak_bytes"] is None else f"{timing['peak_bytes'] / 1e6:.0f} MB"
-            speedup = "" if timing["speedup"] is None else f"{timing['speedup']:.2f}"
-            rows.append([file.name, f"{file.stat().st_size:,}", timing["engine"], f"{timing['median'] * 1000:.1f} ms",
-                         f"{timing['p90'] * 1000:.1f} ms", peak, speedup, cost])  # fmt: skip
-    height, width = data["input_size"]
-    estimates = [model["estimate"] for model in data["models"] if model["estimate"]]
-    notes = [
-        f"Input {height}x{width}. Host: {data['cpu']}, {data['threads']} threads, {data['runs']} runs in turns; the "
-        f"speed-up is over {data['baseline']} in the same turns. A .dlc is timed as the .onnx of the same graph.",
-        *dict.fromkeys(f"Last column: {e['label']}; no measured latency." for e in estimates),
-        *dict.fromkeys(
-            f"No estimate: {m['no_estimate']}." for m in data["models"] if not m["estimate"] and m["kind"] != "pb"
-        ),
-    ]
-    return "Table 3: size and time", header, rows, notes
+    for model in timed.models:
+        file = artifact.get(model.path.name, model.path)
+        cost = f"{model.estimate.microseconds / 1000:.2f} ms" if model.estimate else ""
+        for timing in model.timings:
+            peak = "" if timing.peak_bytes is None else f"{timing.peak_bytes / 1e6:.0f} MB"
+            speedup = "" if timing.speedup is None else f"{timing.speedup:.2f}"
+            rows.append([file.name, f"{file.stat().st_size:,}", timing.engine, f"{timing.median * 1000:.1f} ms",
+                         f"{timing.p90 * 1000:.1f} ms", peak, speedup, cost])  # fmt: skip
+    height, width = timed.input_size
+    missing = [f"No estimate: {m.no_estimate}." for m in timed.models if not m.estimate and m.kind != "pb"]
+    notes = (
+        f"Input {height}x{width}. Host: {timed.cpu}, {timed.threads} threads, {timed.runs} runs in turns; the "
+        f"speed-up is over {timed.baseline} in the same turns. A .dlc is timed as the .onnx of the same graph.",
+        *dict.fromkeys(f"Last column: {m.estimate.label}; no measured latency." for m in timed.models if m.estimate),
+        *dict.fromkeys(missing),
+    )
+    header = ["artifact", "bytes", "engine", "median", "p90", "peak memory", "speed-up", "cost model's estimate"]
+    return Table("Table 3: size and time", header, rows, notes)
 
 
 def phones(files: Files) -> Table:
     """What each file of the bundle drew on the emulator, or why that is not known."""
-    data = read_json(files.proof)
-    header = ["file", "chip", "bytes", "dB to the float network", "worst level", "reloads bit-equal"]
     rows = []
-    for proof in data["proofs"]:
-        start = [proof["path"], proof["chip"] or "any", f"{proof['bytes']:,}"]
-        if proof["unproven"]:
-            rows.append([*start, "not proven", "", proof["unproven"]])
+    for proof in read_proof(files.proof).proofs:
+        start = [proof.path, proof.chip or "any", f"{proof.bytes:,}"]
+        if proof.unproven or proof.psnr_to_float is None:
+            rows.append([*start, "not proven", "", proof.unproven or ""])
             continue
-        reloads = {None: "", True: "yes", False: "NO"}[proof["reloads"]]
-        rows.append([*start, f"{proof['psnr_to_float']:.2f}", str(proof["worst"]), reloads])
-    notes = ["Run on the Hexagon emulator (plain .tflite: LiteRT on this machine's CPU), never on a phone; all of it "
-             f"is in {files.bundle.name}/proof.html."]  # fmt: skip
-    return "For phones", header, rows, notes
+        reloads = {None: "", True: "yes", False: "NO"}[proof.reloads]
+        rows.append([*start, f"{proof.psnr_to_float:.2f}", str(proof.worst), reloads])
+    note = ("Run on the Hexagon emulator (plain .tflite: LiteRT on this machine's CPU), never on a phone; all of it "
+            f"is in {files.bundle.name}/proof.html.")  # fmt: skip
+    header = ["file", "chip", "bytes", "dB to the float network", "worst level", "reloads bit-equal"]
+    return Table("For phones", header, rows, (note,))
 
 
-def compression(files: Files):
-    """Two tables: the network before and after compression, its pictures included, and what each unit gave up."""
-    from snpe_srgan.compression.measure import measured_from
-    from snpe_srgan.compression.result import Row
+def compression_tables(files: Files, floats: Scores) -> tuple[Table, Table]:
+    """The network before and after compression, its pictures included, and what each unit gave up."""
     from snpe_srgan.compression.tables import before_after, given_up
 
-    data = read_json(files.compression)
-    header, rows, notes = before_after(measured_from(data["measured"]))
-    fulls, smalls = _datasets(files.full_scores), _datasets(files.float_scores)
+    made = read_compression(files.compression)
+    header, rows, notes = before_after(made.measured)
     scores = []
-    for name, full in fulls.items():
-        a, b = (_mean(d["pictures"], "score") for d in (full, smalls[name]))
-        scores.append([f"{name}, {_count(full['pictures'])}", _score(a), _score(b), f"{b[0] - a[0]:+.2f} dB", ""])
-    units = given_up([Row(**row) for row in data["rows"]])
-    looked = f"Reconstructed on {data['calibration']}; chosen by {data['validation']}."
+    for full in read_scores(files.full_scores).datasets:
+        small = floats.of(full.dataset)
+        if small is not None:
+            a, b = _own(full.pictures), _own(small.pictures)
+            name = f"{full.dataset}, {_count(full.pictures)}"
+            scores.append((name, _text(a), _text(b), f"{b.psnr - a.psnr:+.2f} dB", ""))
+    units = given_up(made.rows)
+    looked = f"Reconstructed on {made.calibration}; chosen by {made.validation}."
     return (
-        (f"Compression to {data['target']}", list(header), [*scores, *rows], [*notes, *data["recommendation"]]),
-        ("What each layer gave up", list(units[0]), units[1], [looked]),
+        Table(f"Compression to {made.target}", header, [*scores, *rows], (*notes, *made.recommendation)),
+        Table("What each layer gave up", units[0], units[1], (looked,)),
     )
 
 
-def _count(pictures: list) -> str:
-    return "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
-
-
-def _mean(pictures: list[dict], key: str) -> tuple[float, float]:
-    scores = [picture[key] for picture in pictures]
-    psnrs = [float("inf") if s["psnr"] is None else s["psnr"] for s in scores]  # JSON knows no infinity
-    return sum(psnrs) / len(psnrs), sum(s["ssim"] for s in scores) / len(scores)
-
-
-def _score(score: tuple[float, float]) -> str:
-    return f"{score[0]:.2f} / {score[1]:.4f}"
-
-
-def _figures(config: Config, files: Files) -> list[tuple[Path, str]]:
-    """Writes a side-by-side figure for each picture that was run quantized; (path, caption) of each."""
+def comparisons(config: Config, files: Files, quantized: Scores) -> list[Comparison]:
+    """One for each picture that was run quantized; writes the figure beside `pictures/` as well."""
     from snpe_srgan.data.sources import source_folder
-    from snpe_srgan.imaging.pictures import Picture, write_picture
-    from snpe_srgan.imaging.side_by_side import Panel, nearest_enlarged, side_by_side
     from snpe_srgan.metrics.dataset import find_evaluation_set
 
-    floats, quantized = _datasets(files.float_scores), _datasets(files.quantized_scores)
-    figures = []
+    floats = read_scores(files.float_scores)
+    made = []
     for name in config.evaluate.datasets:
         data = find_evaluation_set(
             source_folder(name, config.data.root), scale=config.model.scale, name=Path(name).name
         )
-        scores = {p["name"]: p for p in floats[data.name]["pictures"]}
-        judged = {p["name"]: p for p in quantized[data.name]["pictures"]}
+        own, other = floats.of(data.name), quantized.of(data.name)
+        scores = {p.name: p for p in own.pictures} if own else {}
+        judged = {p.name: p for p in other.pictures} if other else {}
         for item in data.files:
-            if item.name not in judged:
-                continue
-            pair, row = item.load(), scores[item.name]
-            panels = [
-                Panel(nearest_enlarged(pair.lr, config.model.scale), "LR", f"{pair.lr.shape[1]}x{pair.lr.shape[0]}"),
-                _panel(files, "bicubic", data.name, item.name, row["bicubic"], "bicubic"),
-                _panel(files, "float", data.name, item.name, row["score"], "float"),
-                _panel(files, "quantized", data.name, item.name, judged[item.name]["score"],
-                       f"{config.quantize.recipe} .dlc"),
-                Panel(pair.hr, "HR", f"{pair.hr.shape[1]}x{pair.hr.shape[0]}"),
-            ]  # fmt: skip
-            path = files.folder / "pictures" / f"{data.name}_{item.name}.png"
-            write_picture(path, Picture(side_by_side(panels, detail=min(64, *pair.hr.shape[:2]))), overwrite=True)
-            figures.append((path, f"{data.name} {item.name}: LR, bicubic, float, quantized, HR"))
-    return figures
+            if item.name in judged and item.name in scores:
+                pair, row = item.load(), scores[item.name]
+                rows = (("bicubic", "bicubic", row.bicubic), ("float", "float", row.score),
+                        ("quantized", f"{config.quantize.recipe} .dlc", judged[item.name].score))  # fmt: skip
+                items = [_item(files, kind, title, data.name, item.name, score) for kind, title, score in rows]
+                made.append(_comparison(files, f"{data.name} {item.name}", items, pair, config.model.scale))
+    return made
 
 
-def _panel(files: Files, kind: str, data: str, name: str, score: dict, title: str):
+def _item(files: Files, kind: str, title: str, data: str, name: str, score: Score) -> Item:
     from snpe_srgan.imaging.pictures import read_picture
-    from snpe_srgan.imaging.side_by_side import Panel
 
-    return Panel(read_picture(files.pictures(kind) / data / f"{name}.png").rgb, title, f"{score['psnr']:.2f} dB")
+    pixels = read_picture(files.pictures(kind) / data / f"{name}.png").rgb
+    return Item(title, pixels, f"{score.psnr:.2f} dB")
 
 
-def _quantization(files: Files) -> list[str]:
+def _comparison(files: Files, title: str, items: list[Item], pair, scale: int) -> Comparison:
+    from snpe_srgan.imaging.side_by_side import nearest_enlarged
+
+    lr, hr = pair.lr, pair.hr
+    enlarged = nearest_enlarged(lr, scale)
+    all_items = [Item("LR", enlarged, f"{lr.shape[0]}x{lr.shape[1]}"), *items, Item("HR", hr, "the truth")]
+    _write_figure(files, title, all_items)
+    return compare(title, all_items, reference=len(all_items) - 1, start=(1, 3))
+
+
+def _write_figure(files: Files, title: str, items: list[Item]) -> None:
+    """The same pictures side by side as a PNG, for papers and pages of others."""
+    from snpe_srgan.imaging.pictures import Picture, write_picture
+    from snpe_srgan.imaging.side_by_side import Panel, side_by_side
+
+    hr: np.ndarray = items[-1].pixels
+    figure = side_by_side([Panel(i.pixels, i.name, i.note) for i in items], detail=min(64, *hr.shape[:2]))
+    path = files.folder / "pictures" / f"{title.replace(' ', '_', 1)}.png"
+    write_picture(path, Picture(figure), overwrite=True)
+
+
+def _count(pictures: tuple[PictureScore, ...] | list[PictureScore]) -> str:
+    return "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+
+
+def _own(pictures: tuple[PictureScore, ...] | list[PictureScore]) -> Score:
+    return mean_score([picture.score for picture in pictures])
+
+
+def _bicubic(pictures: tuple[PictureScore, ...] | list[PictureScore]) -> Score:
+    return mean_score([picture.bicubic for picture in pictures])
+
+
+def _text(score: Score) -> str:
+    return f"{score.psnr:.2f} / {score.ssim:.4f}"
+
+
+def _plots(files: Files) -> list[Shown]:
     """The plots of the quantization's analysis, if they were drawn."""
-    found = [(files.plots / name, caption) for name, caption in PLOTS.items() if (files.plots / name).exists()]
-    return [html.heading("Where quantization loses"), *(html.picture(*f) for f in found)] if found else []
+    return [png_file(files.plots / name, text) for name, text in PLOTS.items() if (files.plots / name).is_file()]
 
 
-def _curves(metrics: Path) -> list[str]:
-    """Validation PSNR of each stage over all steps; nothing where no validation was made."""
-    series: dict[str, list[tuple[float, float]]] = {}
-    before, last = {}, 0  # each stage counts its own steps: put the stages one behind the other
-    if not metrics.is_file():  # no stage of the pipeline answers for it
-        return [html.paragraph("metrics.jsonl is gone, so there are no curves.", note=True)]
-    for line in read_text(metrics, limit=1 << 28, doing="read the training's log").splitlines():
-        row = json.loads(line)
-        start = before.setdefault(row["stage"], last)
-        last = start + row["step"]
-        if row["kind"] == "validation" and row.get("psnr") is not None:
-            series.setdefault(row["stage"], []).append((last, row["psnr"]))
-    if not series:
-        return [html.paragraph("No validation was made during training.", note=True)]
-    return [html.curve("Validation PSNR while training", list(series.items()), y_label="dB")]
+def _no_curves(log: tuple[LogLine, ...] | None) -> str:
+    if log is None:  # no stage of the pipeline answers for it
+        return "metrics.jsonl is gone, so there are no curves."
+    if not any(line.kind == "validation" for line in log):
+        return "No validation was made during training."
+    return ""
 
 
-def _checks(files: Files) -> str:
+def _machine(timed: Benchmark, card: Card | None) -> Table:
+    tools = card.tools if card else {}
+    rows = [("processor", timed.cpu), ("threads", str(timed.threads)), *sorted(tools.items())]
+    return Table("Machine", ["what", "which"], rows)
+
+
+def _checks(files: Files) -> Table:
     rows = []
     for path in (files.pb, files.onnx, files.dlc, files.quantized_onnx, files.quantized_dlc):
         card = read_card(path)
@@ -248,4 +268,5 @@ def _checks(files: Files) -> str:
             value = "equal" if check.value is None else f"{check.value:.3g}"
             limit = "" if check.threshold is None else f"{check.threshold:g}"
             rows.append([path.name, check.against, check.measure, value, limit, "ok" if check.passed else "FAILED"])
-    return html.table("", ["artifact", "against", "measure", "value", "limit", ""], rows)
+    header = ["artifact", "against", "measure", "value", "limit", "result"]
+    return Table("Each artifact against the one before", header, rows)
