@@ -12,12 +12,12 @@ from PIL import Image
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.side_by_side import Panel, busiest_box, nearest_enlarged, side_by_side
-from snpe_srgan.report import markdown
+from snpe_srgan.report import markdown, shown
 from snpe_srgan.report.charts import HEIGHT, LEFT, WIDTH, Level, Line, draw, nice_ticks, thinned
 from snpe_srgan.report.curves import training_charts
 from snpe_srgan.report.page import Table, page
 from snpe_srgan.report.results import read_benchmark, read_compression, read_log, read_proof, read_scores
-from snpe_srgan.report.shown import MAP_TOP, MOST_SIDE, Item, compare
+from snpe_srgan.report.shown import MAP_TOP, Item, compare
 
 
 def test_busiest_box_finds_the_detail(rng):
@@ -52,9 +52,9 @@ def report_page(**values):
     table = Table(EVIL, [EVIL], [[EVIL]], (EVIL,))
     chart = draw(EVIL, [Line(EVIL, [(0, 1.0), (1, 2.0)])], y_label=EVIL, level=Level(EVIL, 1.5))
     pixels = np.zeros((8, 8, 3), np.uint8)
-    shown = compare(EVIL, [Item(EVIL, pixels, EVIL), Item("HR", pixels, EVIL)], reference=1, remarks=[EVIL])
+    made = compare(EVIL, [Item(EVIL, pixels, EVIL), Item("HR", pixels, EVIL)], reference=1, remarks=[EVIL])
     parts = {
-        "title": EVIL, "network": EVIL, "comparisons": [shown], "tables": [table], "plots": shown.pictures,
+        "title": EVIL, "network": EVIL, "comparisons": [made], "tables": [table], "plots": made.pictures,
         "charts": [chart], "no_curves": EVIL, "checks": table, "config": EVIL, "machine": table,
     }  # fmt: skip
     return page("report.html.j2", **{**parts, **values})
@@ -181,8 +181,8 @@ def test_scores_come_back_as_they_were(tmp_path):
     assert read_scores(tmp_path / "e.json").datasets == (data,)
 
 
-def decoded(shown):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.url.split(",")[1]))).convert("RGB"))
+def decoded(picture):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.url.split(",")[1]))).convert("RGB"))
 
 
 def test_shown_pictures_are_the_pixels(rng):
@@ -195,18 +195,22 @@ def test_difference_map_is_black_where_equal_and_bright_where_far():
     a = np.zeros((20, 20, 3), np.uint8)
     b = a.copy()
     b[5, 6] = MAP_TOP
-    (shown,) = compare("t", [Item("a", b), Item("HR", a)], reference=1).differences
-    brightness = decoded(shown).sum(axis=2)
+    (drawn,) = compare("t", [Item("a", b), Item("HR", a)], reference=1).differences
+    brightness = decoded(drawn).sum(axis=2)
     assert np.unravel_index(brightness.argmax(), brightness.shape) == (5, 6) and brightness[5, 6] > 600
     assert (np.delete(brightness.ravel(), 5 * 20 + 6) == brightness[0, 0]).all() and brightness[0, 0] < 10
 
 
-def test_a_large_picture_is_cut_to_its_detail_and_says_so(rng):
-    pixels = np.full((MOST_SIDE + 100, MOST_SIDE + 300, 3), 90, np.uint8)
-    pixels[-200:, -200:] = rng.integers(0, 255, (200, 200, 3))
+def test_a_large_picture_is_cut_to_its_detail_and_says_so(rng, monkeypatch):
+    monkeypatch.setattr(shown, "MOST_SIDE", 200)
+    pixels = np.full((300, 400, 3), 90, np.uint8)
+    pixels[-120:, -120:] = rng.integers(0, 255, (120, 120, 3))
     made = compare("t", [Item("a", pixels), Item("b", pixels)])
-    assert (made.width, made.height) == (MOST_SIDE, MOST_SIDE) and "Cut to" in made.remarks[0]
-    assert made.centre[0] > MOST_SIDE // 2 and made.centre[1] > MOST_SIDE // 2
+    assert (made.width, made.height) == (200, 200) and "Cut to" in made.remarks[0]
+    assert made.centre[0] > 60 and made.centre[1] > 60
+    wide = np.zeros((50, 400, 3), np.uint8)
+    made = compare("t", [Item("a", wide), Item("b", wide)])
+    assert (made.width, made.height) == (200, 50)
 
 
 def test_pictures_of_several_sizes_are_an_error():
