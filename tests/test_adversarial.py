@@ -143,3 +143,31 @@ def test_a_shifted_training_sees_other_pictures_and_an_unshifted_one_is_what_it_
         train(config(tmp_path, stages=[stage], log_every=1), folder)
         losses[width] = [row["adversarial"] for row in metrics(folder) if "adversarial" in row]
     assert losses[None] == losses[0] != losses[4]
+
+
+def test_phase_energies_are_scipys_laplacian_by_place(tf, rng):
+    from scipy import ndimage
+
+    from snpe_srgan.losses.phases import phase_energies, phase_loss
+
+    pictures = rng.uniform(-1, 1, (2, 24, 20, 3)).astype(np.float32)
+    luma = pictures @ np.array([0.299, 0.587, 0.114], np.float32)
+    mask = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+    detail = np.stack([np.abs(ndimage.convolve(one, mask)) for one in luma])
+    expected = [[detail[:, 4 + i : 20 : 4, 4 + j : 16 : 4].mean() for j in range(4)] for i in range(4)]
+    np.testing.assert_allclose(phase_energies(tf.constant(pictures), 4), expected, rtol=1e-5)
+    plain = np.zeros((1, 24, 24, 3), np.float32)
+    dotted, stripes = plain.copy(), plain.copy()
+    dotted[:, 2::4, 1::4] += 0.5  # one place of the grid stands out
+    stripes[:, :, ::2] += 0.5  # structure that all places share
+    assert float(phase_loss(plain, plain, scale=4)) == 0
+    assert np.ptp(phase_energies(tf.constant(dotted), 4)) > 1 and np.ptp(phase_energies(tf.constant(stripes), 4)) < 1e-6
+
+
+def test_a_training_takes_the_phase_loss_and_logs_it(tf, tmp_path):
+    from snpe_srgan.training.run import train
+
+    stage = {"name": "pixel", "steps": 4, "loss": {"pixel_weight": 0.0, "phase_weight": 1.0}}
+    train(config(tmp_path, stages=[stage], log_every=1), tmp_path / "run")
+    rows = [row for row in metrics(tmp_path / "run") if "phase" in row]
+    assert len(rows) == 4 and all(row["loss"] == pytest.approx(row["phase"], rel=1e-5) for row in rows)

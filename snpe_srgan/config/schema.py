@@ -155,6 +155,8 @@ class LossConfig:
     """Times that `pixel` (and `distill.loss`) counts once more on luma alone."""
     frequency_weight: Weight = 0.0
     """Of losses/frequency.py, in the unit of the pixel L1."""
+    phase_weight: Weight = 0.0
+    """Of losses/phases.py, against dotted edges: fine structure is shared out evenly on the pixel shuffle's grid."""
     feature_weight: Weight = 0.0
     features: FeatureConfig = field(default_factory=FeatureConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -323,7 +325,8 @@ def _check_crop(crop: int, scale: int, loss: LossConfig, where: str) -> None:
 
 def _check_loss(loss: LossConfig, where: str) -> None:
     distill = loss.distill
-    weights = (loss.pixel_weight, loss.frequency_weight, loss.feature_weight, loss.adversarial_weight)
+    pixels = (loss.pixel_weight, loss.frequency_weight, loss.phase_weight)
+    weights = (*pixels, loss.feature_weight, loss.adversarial_weight)
     _require(any(weights) or distill.active, where, "must have a weight above 0")
     _require(bool(distill.teacher) or not distill.active, f"{where}.distill.teacher", "must name a model")
     _require(

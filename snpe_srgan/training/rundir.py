@@ -100,7 +100,7 @@ def relevant(config: Config) -> dict[str, object]:
             del stage["loss"]["distill"]
         if typed.loss.adversarial == "standard":
             del stage["loss"]["adversarial"]
-        for key in ("frequency_weight", "luma_weight", "shift"):
+        for key in ("frequency_weight", "luma_weight", "phase_weight", "shift"):
             if not stage["loss"][key]:
                 del stage["loss"][key]
         features, default = stage["loss"]["features"], FeatureConfig()

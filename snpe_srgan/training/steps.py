@@ -23,6 +23,7 @@ from snpe_srgan.losses.distillation import attention_transfer
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.losses.frequency import spectral_l1
 from snpe_srgan.losses.perceptual import FEATURE_DISTANCES
+from snpe_srgan.losses.phases import phase_loss
 from snpe_srgan.losses.pixel import pixel_loss
 from snpe_srgan.models.activations import activations
 from snpe_srgan.products import Precision, precision
@@ -40,6 +41,7 @@ def metric_names(stage: StageConfig) -> tuple[str, ...]:
     loss, names = stage.loss, PIXEL_METRICS
     for name, weight in (
         ("frequency", loss.frequency_weight),
+        ("phase", loss.phase_weight),
         ("feature", loss.feature_weight),
         ("distill", loss.distill.weight),
         ("distill_feature", loss.distill.feature_weight),
@@ -73,8 +75,8 @@ def shift(number: tf.Tensor, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
     around, by 0 to `width` - 1 pixels that depend on the step's number alone. With 0 or 1 they stay.
 
     Strided convolutions weigh the pixels of their grid unevenly (Odena et al., "Deconvolution and Checkerboard
-    Artifacts", 2016), and so do their gradients. The pixel shuffle has a grid too: where the two never move, each of
-    its phases learns a texture of its own, which shows as rows of dots along edges.
+    Artifacts", 2016), and so do their gradients; moved, they favour no place of the pixel shuffle's grid. That alone
+    does not share out what is drawn on it evenly: losses/phases.py does.
     """
     if width < 2:
         return lambda pictures: pictures
@@ -146,6 +148,10 @@ def make_step(
                 frequency = spectral_l1(hr, sr)
                 content += weights.frequency_weight * frequency
                 metrics.append(frequency)
+            if weights.phase_weight:
+                phase = phase_loss(hr, sr, scale=state.graph.scale)
+                content += weights.phase_weight * phase
+                metrics.append(phase)
             if features is not None:
                 feature = FEATURE_DISTANCES[weights.features.distance](features(moved(hr)), features(moved(sr)))
                 content += weights.feature_weight * feature
