@@ -35,7 +35,7 @@ VERBS = {
     "compress": ("compress", "A trained network into a smaller one, fine-tuned, with what it saved."),
     "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
     "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
-    "run": ("run", "Enlarge pictures."),
+    "run": ("run", "Enlarge pictures and videos."),
     "compare": ("compare", "Pictures or networks under a slider, in one .html file."),
     "deploy": ("deploy", "A bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
     "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),

@@ -15,6 +15,7 @@ import click
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
+from snpe_srgan.cli.video import video_options
 
 
 @click.command()
@@ -32,10 +33,11 @@ from snpe_srgan.cli.sessions import open_model, session_options
     "--skip-existing", is_flag=True,
     help="Go on with a folder: pictures whose output is there and whole are skipped, the others done.",
 )  # fmt: skip
+@video_options
 @overwrite_option
 @common
-def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite, output, **where):
-    """Enlarge pictures.
+def command(typed, out, detail, tile, values, dry_run, skip_existing, video, overwrite, output, **where):
+    """Enlarge pictures and videos.
 
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
     which ships in the package. PICTURE is a file, a folder or a quoted glob.
@@ -47,9 +49,11 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite,
     """
     import time
 
+    from snpe_srgan.cli.video import refuse_video_options
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
     from snpe_srgan.runtimes.values import with_values
+    from snpe_srgan.video.kinds import is_video
     from snpe_srgan.zoo.named import DEFAULT
     from snpe_srgan.zoo.resolve import RUNNABLE, is_name, resolve
 
@@ -62,6 +66,11 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite,
             resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
     file = find_model(model or DEFAULT, detail, runs=True)
+    if any(map(is_video, pictures)):
+        network = _network(file, default=model is None)
+        _run_videos(file, pictures, network, out, tile, values, video, overwrite, output, where)
+        return
+    refuse_video_options(video)
     found, passed_over = find_pictures(pictures)
     if passed_over:
         output.note(passed_over)
@@ -119,6 +128,31 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, overwrite,
         raise SystemExit(1)
 
 
+def _run_videos(file, sources, network, out, tile, values, video, overwrite, output, where) -> None:
+    from snpe_srgan.artifacts.files import sha256
+    from snpe_srgan.cli.video import run_videos
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.runtimes.values import with_values
+    from snpe_srgan.video.kinds import is_video, require_av
+
+    others = [str(source) for source in sources if not is_video(source)]
+    if others:
+        raise UsageError(f"videos and pictures go in commands of their own: {others[0]} is no video")
+    require_av()
+    with open_model(file, **where, say=output.note) as session:
+        for remark in session.remarks:
+            output.warn(remark)
+        output.note(_sentence(network))
+        identity = {
+            "model": sha256(file.path), "engine": f"{session.engine} {session.version}".strip(), "values": values,
+            **{name: where[name] for name in ("on", "precision", "chip", "runtime", "overlap")},
+        }  # fmt: skip
+        run_videos(
+            with_values(session, values), sources, out=out, tile=tile, video=video, overwrite=overwrite,
+            identity=identity, network=network, output=output,
+        )  # fmt: skip
+
+
 def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """What was typed as MODEL, or None, and the pictures.
 
@@ -129,6 +163,7 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
 
     from snpe_srgan.errors import nearest
     from snpe_srgan.imaging.kinds import KNOWN_SUFFIXES
+    from snpe_srgan.video.kinds import is_video
     from snpe_srgan.zoo.named import model_names
     from snpe_srgan.zoo.resolve import RUNNABLE, WEIGHT_FILES, is_name
 
@@ -139,7 +174,7 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
         is_model = network or (is_name(first) and not alone)
     elif is_name(first) or suffix.lstrip(".") in (*RUNNABLE, *WEIGHT_FILES):
         is_model = True
-    elif suffix in KNOWN_SUFFIXES or glob.has_magic(first):
+    elif suffix in KNOWN_SUFFIXES or glob.has_magic(first) or is_video(first):
         is_model = False
     elif alone:  # a picture, whatever its suffix, but not a mistyped name
         is_model = not suffix and not path.exists() and nearest(first, model_names()) is not None

@@ -1,0 +1,163 @@
+"""The part of `run` that is about videos.
+
+snpe-srgan run clip.mp4 -o clip_x4.mp4                          # the sound and all else goes with it
+snpe-srgan run mobile-gan clip.mkv --from 1:00 --to 1:05.5      # five and a half seconds of it
+snpe-srgan run clip.mp4 -o clip_x4.mp4                          # killed, typed again: goes on
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart")
+
+
+def video_options(function):
+    """Adds what `run` takes for videos; the function receives it as `video`, a dict without what was left out."""
+    options = [
+        click.option("--codec", help="Videos: h264, h265, av1, vp9, ffv1 (lossless) or prores.  [default: h264; h265"
+                     " for more than 8 bits, vp9 in .webm, prores or ffv1 for transparency]"),
+        click.option("--crf", type=click.IntRange(0, 63), help="Videos: quality, lower is better and larger."
+                     "  [default: 18 for h264, 20 h265, 28 av1, 30 vp9]"),
+        click.option("--pix-fmt", help="Videos: FFmpeg's name of a pixel format.  [default: the source's, or"
+                     " the nearest that the codec has]"),
+        click.option("--from", "start", metavar="TIME", help="Videos: the first frame, as 12.5, 1:02:03.5 or 300f (its"
+                     " number).  [default: the first]"),
+        click.option("--to", "end", metavar="TIME", help="Videos: the frame to stop before.  [default: none]"),
+        click.option("--every", type=click.IntRange(1, 100000), default=1, help="Videos: only each n-th frame."),
+        click.option("--segment", type=click.IntRange(1, 100000), default=48, help="Videos: frames after which the work"
+                     " is safe; a killed run loses no more, and the same command goes on there."),
+        click.option("--restart", is_flag=True, help="Videos: forget what a killed run has finished."),
+    ]  # fmt: skip
+
+    import functools
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        video = {name: kwargs.pop(name) for name in OPTIONS}
+        return function(*args, video=video, **kwargs)
+
+    for option in reversed(options):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+DEFAULTS = {"every": 1, "segment": 48, "restart": False}
+
+
+def refuse_video_options(video: dict) -> None:
+    """Pictures: an option that says nothing about them is a mistake of the user's."""
+    from snpe_srgan.errors import UsageError
+
+    names = {"start": "--from", "end": "--to", "pix_fmt": "--pix-fmt"}
+    given = [names.get(k, f"--{k}") for k, v in video.items() if v != DEFAULTS.get(k)]
+    if given:
+        raise UsageError(f"{', '.join(given)} is for videos, and these are pictures")
+
+
+def plan_targets(sources, out, scale: int) -> list[Path]:
+    """Where each video goes: a file, or `<stem>_x4` in a folder, with its own suffix (.mkv for one not written)."""
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.video.kinds import OUTPUTS, output_format, output_suffix
+
+    folder = Path("." if out is None else out)
+    if out is not None and folder.suffix and not folder.is_dir():
+        if len(sources) > 1 and folder.suffix.lower() in OUTPUTS:
+            raise UsageError(f"{len(sources)} videos do not fit into one file", where=out, hint="-o FOLDER")
+        if len(sources) == 1:
+            output_format(folder)
+            return [folder]
+    if out is None and len(sources) > 1:
+        raise UsageError(f"{len(sources)} videos need a folder to go to", hint="-o FOLDER")
+    targets = [folder / f"{Path(s).stem}_x{scale}{output_suffix(Path(s))}" for s in sources]
+    twice = next((t for t in targets if sum(t.name.casefold() == u.name.casefold() for u in targets) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two videos would both become {twice}", hint="enlarge them into different folders")
+    return targets
+
+
+def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, identity, network, output) -> None:
+    """Enlarges the videos one after the other, prints the result, and exits with 1 when one was not done whole."""
+    from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
+    from snpe_srgan.video.enlarge import VideoOptions, enlarge_video
+    from snpe_srgan.video.selection import Selection, parse_point
+
+    points = [None if video[k] is None else parse_point(video[k], o) for k, o in (("start", "--from"), ("end", "--to"))]
+    options = VideoOptions(
+        codec=video["codec"], crf=video["crf"], pix_fmt=video["pix_fmt"], selection=Selection(*points, video["every"]),
+        tile=tile, segment=video["segment"], restart=video["restart"], overwrite=overwrite,
+    )  # fmt: skip
+    done, errors = [], []
+    for source, target in zip(sources, plan_targets(sources, out, session.scale), strict=True):
+        watch = FrameBar(output, str(source), several=len(sources) > 1)
+        try:
+            item = enlarge_video(
+                session, source, target, options, identity=identity, say=output.note, progress=watch.frame
+            )
+        except (MissingToolError, UsageError):
+            raise
+        except SnpeSrganError as error:
+            if len(sources) == 1:
+                raise
+            errors.append(error.lines())
+            continue
+        finally:
+            watch.close()
+        for note in item.notes:
+            output.warn(f"{item.target}: {note}")
+        done.append(item)
+        if item.damage:
+            kept = f"{item.frames} frames were read, enlarged and kept in {item.target}"
+            errors.append([f"{item.damage[0]}"[:300], f"  at: {item.source}", f"  {kept}"])
+    engine = f"{session.engine} {session.version}".strip()
+    lines = [line_of(item) for item in done]
+    if lines:
+        lines[-1] += f" by {engine}"
+    result = {"network": network, "engine": engine, "scale": session.scale, "videos": done, "failed": errors}
+    output.result(result, text=lines)
+    for lines in errors:
+        output.error(lines)
+    if errors:
+        raise SystemExit(1)
+
+
+def line_of(item) -> str:
+    (lh, lw), (sh, sw) = item.lr_size, item.sr_size
+    resumed = f" ({item.resumed} of them earlier)" if item.resumed else ""
+    copied = f", {item.streams_copied} streams copied" if item.streams_copied else ""
+    return (
+        f"{item.target}  {lh}x{lw} -> {sh}x{sw}  {item.frames} frames{resumed}  {item.seconds:.1f} s, "
+        f"{item.frame_rate:.2f} frames/s  {item.encoding}{copied}"
+    )
+
+
+class FrameBar:
+    """Frames done: a bar at a terminal, else a line every ten seconds."""
+
+    def __init__(self, output, name: str, *, several: bool):
+        self.output, self.bar, self.said = output, None, None
+        if several:
+            output.note(name)
+
+    def frame(self, done: int, total: int) -> None:
+        import time
+
+        if self.output.progress:
+            if self.bar is None:
+                from tqdm import tqdm
+
+                self.bar = tqdm(total=total or None, unit="frame", leave=False, initial=done - 1)
+            self.bar.update(done - self.bar.n)
+            return
+        now = time.monotonic()
+        if self.said is None or now - self.said >= 10:
+            if self.said is not None:
+                self.output.note(f"{done}{f' of {total}' if total else ''} frames")
+            self.said = now
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
