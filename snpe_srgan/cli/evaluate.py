@@ -26,7 +26,7 @@ from snpe_srgan.cli.sessions import open_model, session_options
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set, or frames of a video.")
 @click.option(
     "--perceptual",
     type=click.Choice(["squeezenet", "hed_vgg16", "vgg16", "vgg19", "lpips"]),
@@ -39,23 +39,27 @@ from snpe_srgan.cli.sessions import open_model, session_options
     "--niqe", "unpaired", is_flag=True,
     help="DATASET holds photos that have no original: enlarge them, and score how natural they look (NIQE).",
 )  # fmt: skip
+@click.option("--plot", type=click.Path(), metavar="FILE", help="Videos: the scores over time as a .png.")
 @click.option("--min-psnr", type=float, help="Exit with 1 when the mean PSNR of any set is less.")
 @overwrite_option
 @common
 def command(
     model, datasets, detail, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
-    save_images, unpaired, min_psnr, overwrite, output, **where,
+    save_images, unpaired, plot, min_psnr, overwrite, output, **where,
 ):  # fmt: skip
     """PSNR and SSIM of a model against bicubic.
 
     MODEL may also be 'bicubic'. DATASET is a folder: HR beside LR (HR + LRx4, GT + LQ, DIV2K's names and others: LR is
-    read), or pictures (LR is made by MATLAB-compatible bicubic).
+    read), or pictures (LR is made by MATLAB-compatible bicubic). Or it is a video, whose frames are the originals:
+    PSNR, SSIM, VMAF and VMAF-NEG, per frame with --json.
     """
     from snpe_srgan.artifacts.staging import unfinished
+    from snpe_srgan.cli.video_evaluate import evaluate_videos
     from snpe_srgan.errors import CheckFailed, UsageError
     from snpe_srgan.metrics.dataset import find_evaluation_set
     from snpe_srgan.metrics.evaluate import evaluate
     from snpe_srgan.metrics.protocol import Protocol
+    from snpe_srgan.video.kinds import is_video
 
     if unpaired:
         if min_psnr is not None or perceptual or save_images or protocol != "y" or border is not None:
@@ -64,6 +68,18 @@ def command(
         _unpaired(output, model, datasets, detail=detail, scale=scale, limit=limit, tile=tile, **where)
         return
     chosen = Protocol(protocol, border)
+    if any(map(is_video, datasets)):
+        if perceptual or save_images:
+            raise UsageError("--perceptual and --save-images are for pictures, not for videos")
+        if detail is not None and model == "bicubic":
+            raise UsageError("--detail is between two networks, and bicubic is none")
+        evaluate_videos(
+            model, datasets, session_for=lambda: _session_for(model, detail, where, output), scale=scale,
+            protocol=chosen, limit=limit, tile=tile, plot=plot, min_psnr=min_psnr, overwrite=overwrite, output=output,
+        )  # fmt: skip
+        return
+    if plot:
+        raise UsageError("--plot is for videos")
     distance = _distance(perceptual, perceptual_weights, lpips_heads)
     with contextlib.ExitStack() as stack:
         session = None
@@ -133,6 +149,16 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
         rows.append([f"mean of {len(r.pictures)}", f"{r.mean.model:.3f}", f"{r.mean.bicubic:.3f}", ""])
         lines += [table([r.dataset, "NIQE", "bicubic", "seconds"], rows), f"{r.engine}, x{r.scale}", ""]
     output.result({"model": model, "datasets": results}, text=[*lines, results[0].protocol])
+
+
+def _session_for(model: str, detail, where: dict, output):
+    """The model's session with its remarks said; for bicubic a context that holds None."""
+    if model == "bicubic":
+        return contextlib.nullcontext()
+    session = open_model(find_model(model, detail, runs=True), **where, say=output.note)
+    for remark in session.remarks:
+        output.warn(remark)
+    return session
 
 
 def _distance(name, weights, heads):

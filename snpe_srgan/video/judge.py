@@ -1,0 +1,145 @@
+"""A network judged on a video: PSNR, SSIM, VMAF and VMAF-NEG of each frame against bicubic's.
+
+result = evaluate_video(session, "clip.mp4")
+result.mean.neg, result.bicubic.neg
+
+The clip is the original; its frames are made small by MATLAB-compatible bicubic and enlarged again, unencoded, so that
+the network is judged and not an encoder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.bicubic import downscale, upscale
+from snpe_srgan.imaging.colour import to_uint8
+from snpe_srgan.metrics.protocol import Protocol, score
+from snpe_srgan.runtimes.session import Session
+from snpe_srgan.video.frames import frame_enlarger
+from snpe_srgan.video.source import open_source
+from snpe_srgan.video.vmaf import Vmaf, VmafScore
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """All measures of one picture against the original: dB, 0 to 1, and twice 0 to 100."""
+
+    psnr: float
+    ssim: float
+    vmaf: float
+    neg: float
+
+
+@dataclass(frozen=True)
+class JudgedFrame:
+    """One frame: its number, its time in seconds, the model's scores and bicubic's, and the network's seconds."""
+
+    number: int
+    time: float
+    score: FrameScores
+    bicubic: FrameScores
+    seconds: float
+
+
+@dataclass(frozen=True)
+class JudgedVideo:
+    """One clip; the means are over its frames, `lowest` is the frame with the model's lowest VMAF-NEG."""
+
+    video: Path
+    engine: str
+    scale: int
+    protocol: str
+    size: tuple[int, int]
+    frames: tuple[JudgedFrame, ...]
+    mean: FrameScores
+    bicubic: FrameScores
+    lowest: int
+    damage: tuple[str, ...]
+    remark: str | None
+
+
+def evaluate_video(
+    session: Session | None,
+    path: str | Path,
+    *,
+    scale: int = 4,
+    protocol: Protocol | None = None,
+    limit: int | None = None,
+    tile: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> JudgedVideo:
+    """Scores `session` (None: bicubic itself) on the frames of the video at `path`.
+
+    Args:
+        scale: for bicubic; a session has its own.
+        limit: only the first so many frames.
+        progress: called with (frames done, frames in all or 0) after each.
+
+    Raises:
+        InputError: it is no video, or too small.
+        MissingToolError: PyAV is not installed, or no ffmpeg with libvmaf is there.
+    """
+    protocol = protocol or Protocol()
+    scale = scale if session is None else session.scale
+    with open_source(path) as source:
+        multiple = math.lcm(scale, 4)  # whole LR pixels, and planes of colour in whole rows
+        height, width = (side - side % multiple for side in source.facts.size)
+        if min(height, width) < 16 * scale:
+            raise InputError(f"frames of {width}x{height} are too small to be judged at x{scale}", where=path)
+        enlarge, tiles = (upscale_by(scale), None)
+        if session is not None:
+            enlarge, tiles = frame_enlarger(session, (height // scale, width // scale), tile=tile)
+        rows: list[tuple[int, float, list, float]] = []
+        total = min(limit or source.facts.frames, source.facts.frames or (limit or 0))
+        with Vmaf(size=(height, width), rate=source.facts.rate, rivals=2, colour=source.facts.colour) as vmaf:
+            for frame in source.frames(wanted=lambda number, _: None if limit and number >= limit else True):
+                hr = np.ascontiguousarray(to_uint8(frame.rgb)[:height, :width])
+                lr = downscale(hr, scale)
+                start = time.perf_counter()
+                sr = enlarge(lr)
+                seconds = time.perf_counter() - start
+                rivals = [sr, sr if session is None else upscale(lr, scale)]
+                vmaf.add(hr, rivals)
+                scores = [score(rival, hr, protocol=protocol, scale=scale) for rival in rivals]
+                rows.append((frame.number, float(frame.pts * source.facts.time_base), scores, seconds))
+                if progress is not None:
+                    progress(len(rows), total)
+            measured = vmaf.scores()
+    frames = tuple(
+        JudgedFrame(number, at, _all(own, first), _all(bicubic, second), seconds)
+        for (number, at, (own, bicubic), seconds), first, second in zip(rows, *measured, strict=True)
+    )
+    return JudgedVideo(
+        video=Path(path),
+        engine="bicubic" if session is None else session.engine,
+        scale=scale,
+        protocol=f"{protocol.describe()}; VMAF and VMAF-NEG 0.6.1 on yuv420p of 8 bits; LR by bicubic from the clip",
+        size=(height, width),
+        frames=frames,
+        mean=_mean([f.score for f in frames]),
+        bicubic=_mean([f.bicubic for f in frames]),
+        lowest=min(frames, key=lambda f: f.score.neg).number,
+        damage=() if limit else tuple(source.damage),
+        remark=tiles.inexact if tiles is not None else None,
+    )
+
+
+def upscale_by(scale: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda lr: upscale(lr, scale)
+
+
+def _all(score, vmaf: VmafScore) -> FrameScores:
+    return FrameScores(score.psnr, score.ssim, vmaf.vmaf, vmaf.neg)
+
+
+def _mean(scores: list[FrameScores]) -> FrameScores:
+    return FrameScores(
+        *(math.fsum(getattr(s, name) for s in scores) / len(scores) for name in ("psnr", "ssim", "vmaf", "neg"))
+    )
