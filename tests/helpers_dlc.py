@@ -1,4 +1,4 @@
-"""Damaged .dlc files: what any file from a stranger may look like. Used by the tests and by `scripts/fuzz_dlc`."""
+"""Damaged .dlc files: what any file from a stranger may look like. Used by the tests and by `scripts/fuzz`."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ what all kinds share: the injuries, and a child process that reads one copy afte
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -17,11 +18,12 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from snpe_srgan.confined.worker import MARK
 from snpe_srgan.errors import SnpeSrganError
 
 EDGES = (0, 1, 2, 3, 4, 0x7F, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF)
@@ -30,6 +32,10 @@ VALUES = (
     1e-320, "", "a", "x" * 5000, "../../x", "a/b", "a\0b", "\x1b[2J\r\n", "\u202eabc", "\ud800", "nan", "1e9",
     "2024-99-99", [], {}, [0], [[]], [1, 2, 3, 4, 5], ["a"] * 300, {"a": 1}, {"": None},
 )  # fmt: skip
+
+
+PATIENCE = 15.0  # seconds, see Kind.native
+STANDING = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,11 @@ class Kind:
         make: writes whole files into a folder and returns their bytes.
         injure: a damaged copy of such bytes.
         read: does all that the program does with such a file; SnpeSrganError is the refusal that is wanted.
-        seconds: a copy may take this long, in wall-clock seconds.
+        seconds: a copy may take this long (see `_wait`).
         megabytes: and the process that reads it may grow to this.
+        native: other people's libraries read it, which the program keeps in a child process of its own. Here they
+            read in the process that serves all copies, so that they are loaded once; a copy that ends it, or that
+            holds it up for `PATIENCE` seconds, is then read again as the program does it, and that is what counts.
     """
 
     name: str
@@ -52,6 +61,8 @@ class Kind:
     read: Callable[[Path], None]
     seconds: float = 10.0
     megabytes: int = 2000
+    native: bool = False
+    warm: Callable[[], None] = bool  # loads what every child would load; it must start no thread
 
 
 class Unforeseen(Exception):
@@ -220,19 +231,25 @@ def copies(kind: Kind, originals: list[bytes], *, start: int, count: int, seed: 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one copy: `problem` is None for one that was read or properly refused."""
+    """What became of one copy: `problem` is None for one that was read or properly refused; `ended`: the process
+    that read it did not outlive it."""
 
     index: int
     refused: bool
     problem: str | None
+    ended: bool = False
 
 
 def fuzz(kind: Kind, folder: Path, *, count: int, seed: int = 0, start: int = 0) -> Iterator[Verdict]:
     """Reads damaged copies of a kind in a child process, which is started anew when it dies, hangs or grows."""
     originals = in_child(lambda: kind.make(folder))
     at, last = start, start + count
+    kind.warm()
+    quick = replace(kind, seconds=min(kind.seconds, PATIENCE)) if kind.native else kind
     while at < last:
-        for verdict in _watched(kind, originals, folder, at, last - at, seed):
+        for verdict in _watched(quick, originals, folder, at, last - at, seed):
+            if kind.native and verdict.ended:
+                verdict = next(_watched(replace(kind, native=False), originals, folder, verdict.index, 1, seed))
             yield verdict
             at = verdict.index + 1
 
@@ -262,6 +279,9 @@ def _watched(kind: Kind, originals, folder: Path, start: int, count: int, seed: 
     if child == 0:
         try:
             os.setpgid(0, 0)
+            if kind.native:
+                os.environ[MARK] = "1"
+            os.dup2(os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)  # libraries' last words
             with os.fdopen(write_end, "wb") as answers:
                 for index, data in copies(kind, originals, start=start, count=count, seed=seed):
                     answers.write(pickle.dumps(judge(kind, folder, index, data)))
@@ -276,28 +296,34 @@ def _watched(kind: Kind, originals, folder: Path, start: int, count: int, seed: 
             while index < start + count:
                 problem = _wait(answers, child, kind)
                 if problem is not None:
-                    yield Verdict(index, False, problem)
+                    yield Verdict(index, False, problem, ended=True)
                     return
                 try:
                     verdict = pickle.load(answers)
                 except EOFError:
                     _, status = os.waitpid(child, 0)
                     child = 0
-                    yield Verdict(index, False, f"the process died (status {status})")
+                    yield Verdict(index, False, f"the process died (status {status})", ended=True)
                     return
                 yield verdict
                 index += 1
     finally:
         if child:
-            os.killpg(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
 
 def _wait(answers, child: int, kind: Kind) -> str | None:
-    """Waits for the child's next answer; what went wrong, or None."""
-    end = time.monotonic() + kind.seconds
+    """Waits for the child's next answer; what went wrong, or None.
+
+    On a busy machine a second of the clock is little work: the time that a copy may take is counted in seconds in
+    which the child computed, and `STANDING` times as many by the clock.
+    """
+    began, computed = time.monotonic(), _computed(child)
     while not select.select([answers], [], [], 0.02)[0]:
-        if time.monotonic() > end:
+        waited = time.monotonic() - began
+        if waited > kind.seconds and (_computed(child) - computed > kind.seconds or waited > STANDING * kind.seconds):
             return f"took over {kind.seconds:g} s"
         try:
             pages = int(Path(f"/proc/{child}/statm").read_text().split()[1])
@@ -306,6 +332,15 @@ def _wait(answers, child: int, kind: Kind) -> str | None:
         if pages * resource.getpagesize() > kind.megabytes << 20:
             return f"took over {kind.megabytes} MB"
     return None
+
+
+def _computed(child: int) -> float:
+    """Seconds that a process has computed; 0 when it has ended."""
+    try:
+        words = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def judge(kind: Kind, folder: Path, index: int, data: bytes) -> Verdict:

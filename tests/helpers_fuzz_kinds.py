@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -137,6 +138,19 @@ def make_pb(folder: Path) -> list[bytes]:
     return [freeze(*network).SerializeToString(deterministic=True) for network in (_network("mobile"), _zoo())]
 
 
+def warm() -> None:
+    """The libraries that read foreign models: seconds of work, once for all children."""
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+    import openvino  # noqa: F401
+
+    from snpe_srgan.cli import inspect, run  # noqa: F401
+    from snpe_srgan.quiet import import_tensorflow
+    from snpe_srgan.runtimes.openvino import OpenVinoSession  # noqa: F401
+
+    import_tensorflow()
+
+
 def read_foreign(path: Path) -> None:
     verb("inspect", path, "--json")
     verb("run", path, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
@@ -244,6 +258,49 @@ def read_checkpoint(path: Path) -> None:
     read(path)
 
 
+def make_state(folder: Path) -> list[bytes]:
+    digest = "ab" * 32
+    done = {"fingerprint": digest, "seconds": 1.25, "outputs": {"out.txt": digest}}
+    states = ({"one": done, "two": {"started": digest}}, {"one": done, "two": done})
+    return [json.dumps(state, indent=2).encode() for state in states]
+
+
+def read_state(path: Path) -> None:
+    from snpe_srgan.console import Output
+    from snpe_srgan.pipeline.engine import STATE, Stage, run_stages
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as name:
+        folder = Path(name)
+        (folder / STATE).write_bytes(path.read_bytes())
+        stages = [
+            Stage(name, name, {}, (), (out,), lambda resumed, out=out: out.touch())
+            for name, out in (("one", folder / "one.txt"), ("two", folder / "two.txt"))
+        ]
+        run_stages(stages, folder, output=Output(quiet=True))
+
+
+def make_log(folder: Path) -> list[bytes]:
+    rows = [{"kind": "train", "stage": "pixel", "step": 2, "loss": 0.1, "learning_rate": 1e-3}]
+    rows += [{"kind": "validation", "stage": stage, "step": 4, "psnr": 27.5, "ssim": 0.8} for stage in ("pixel", "gan")]
+    return ["".join(json.dumps(row) + "\n" for row in rows).encode()]
+
+
+def injure_log(data: bytes, rng: np.random.Generator) -> bytes:
+    if rng.integers(0, 3) == 0:
+        return injure_bytes(data, rng)
+    lines = data.splitlines()
+    at = rng.integers(0, len(lines))
+    lines[at] = json.dumps(injure_json(json.loads(lines[at]), rng)).encode()
+    return b"\n".join(lines) + b"\n"
+
+
+def read_log(path: Path) -> None:
+    from snpe_srgan.report.curves import training_charts
+    from snpe_srgan.report.results import read_log as read
+
+    training_charts(read(path))
+
+
 # configs
 
 
@@ -306,12 +363,14 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("npz", ".npz", make_npz, injure_npz, read_npz),
-        Kind("dlc", ".dlc", make_dlc, helpers_dlc.mutate, read_dlc),
-        Kind("onnx", ".onnx", make_onnx, injure_protobuf, read_foreign, seconds=60),
-        Kind("pb", ".pb", make_pb, injure_protobuf, read_foreign, seconds=60),
+        Kind("dlc", ".dlc", make_dlc, helpers_dlc.mutate, read_dlc, megabytes=1000),
+        Kind("onnx", ".onnx", make_onnx, injure_protobuf, read_foreign, seconds=200, native=True, warm=warm),
+        Kind("pb", ".pb", make_pb, injure_protobuf, read_foreign, seconds=200, native=True, warm=warm),
         Kind("h5", ".h5", make_h5, injure_h5, read_h5),
         Kind("card", ".npz.json", make_card, injure_json_text, read_card),
         Kind("checkpoint", ".ckpt", make_checkpoint, injure_checkpoint, read_checkpoint),
+        Kind("pipeline.json", ".json", make_state, injure_json_text, read_state),
+        Kind("metrics.jsonl", ".jsonl", make_log, injure_log, read_log),
         Kind("yaml", ".yaml", make_yaml, injure_yaml, read_yaml),
         *PICTURES,
     )

@@ -127,7 +127,7 @@ def test_records_without_their_weights_are_refused(tmp_path):
 
 
 def test_damaged_files_are_read_or_refused(tmp_path):
-    """400 damaged copies; `scripts/fuzz_dlc --count N` does more."""
+    """400 damaged copies; `scripts/fuzz dlc --count N` does more."""
     data, path, rng = TINY.read_bytes(), tmp_path / "damaged.dlc", np.random.default_rng(7)
     for _ in range(400):
         path.write_bytes(mutate(data, rng))

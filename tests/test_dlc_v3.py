@@ -247,7 +247,7 @@ def test_to_onnx_on_the_command_line(tmp_path, small):
 
 
 def test_damaged_files_are_read_or_refused(small):
-    """300 damaged copies; `scripts/fuzz_dlc --count N` does more."""
+    """300 damaged copies; `scripts/fuzz dlc --count N` does more."""
     for path in damaged_copies(small, 300, seed=5):
         try:
             read_all(path)

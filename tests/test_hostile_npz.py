@@ -141,7 +141,10 @@ def test_arrays_come_back_as_they_were_written(tmp_path, rng):
     assert load_npz(tmp_path / "zoo.npz")[0] == graph_from_json(GRAPH.to_json())
 
 
-@pytest.mark.parametrize(("kind", "count"), [("checkpoint", 150), ("h5", 60), ("card", 40), ("npz", 100)])
+COUNTS = {"checkpoint": 150, "h5": 60, "card": 40, "npz": 100, "pipeline.json": 150, "metrics.jsonl": 150}
+
+
+@pytest.mark.parametrize(("kind", "count"), COUNTS.items())
 def test_damaged_copies_are_read_or_refused_in_plain_words(tmp_path, kind, count):
     """A part of what `scripts/fuzz` does."""
     kind = KINDS[kind]

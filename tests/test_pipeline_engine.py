@@ -1,5 +1,7 @@
 """The stage runner: redoes nothing unchanged, continues what was cut off, asks before it replaces costly work."""
 
+import json
+
 import pytest
 
 from snpe_srgan.console import Output
@@ -83,10 +85,25 @@ def test_costly_result_is_kept(pipeline):
     assert pipeline.run(a=2, costly=True, overwrite=True) == ["a", "b"]
 
 
-def test_damaged_state_is_an_error(pipeline):
-    (pipeline.folder / "pipeline.json").write_text("[1]")
-    with pytest.raises(InputError, match="damaged"):
+DONE = {"fingerprint": "a", "seconds": 1.0, "outputs": {"a": "b"}}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [1], {"a": 1}, {"a": {}}, {"a": {"started": 1}}, {"a": {"started": "x", "outputs": {}}},
+        {"a": {"fingerprint": "a", "outputs": {}}}, {"a": {**DONE, "fingerprint": None}},
+        {"a": {**DONE, "seconds": "1"}}, {"a": {**DONE, "seconds": -1}}, {"a": {**DONE, "outputs": ["a"]}},
+        {"a": {**DONE, "outputs": {"a": 1}}},
+        {"a": {**DONE, "outputs": {"/proc/kcore": "b"}}}, {"a": {**DONE, "outputs": {"../../x": "b"}}},
+        {"a": {**DONE, "outputs": {"a\0b": "b"}}},
+    ],
+)  # fmt: skip
+def test_a_damaged_state_is_an_error_that_says_the_way_out(pipeline, state):
+    (pipeline.folder / "pipeline.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match="damaged") as caught:
         pipeline.run()
+    assert "delete it" in caught.value.hint
 
 
 def test_a_stage_that_always_looks_redoes_others_only_when_it_sees_a_change(pipeline):

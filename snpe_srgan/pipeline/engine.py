@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -109,14 +110,34 @@ def run_stages(stages: Iterable[Stage], folder: Path, *, output: Output, overwri
 
 
 def _load(path: Path) -> dict[str, dict]:
-    if not path.exists():
+    """The records of finished and started stages; `InputError` for a state that no pipeline has written."""
+    if not os.path.lexists(path):
         return {}
-    state = read_json(path)
-    if not isinstance(state, dict) or not all(isinstance(record, dict) for record in state.values()):
-        raise InputError(
-            "the pipeline's state is damaged", where=path, hint="delete it; every stage is then done again"
-        )
+    hint = "delete it; every stage is then done again"
+    try:
+        state = read_json(path)
+    except InputError as error:
+        raise InputError(f"the pipeline's state is damaged: {error.what}", where=path, hint=hint) from error
+    if not isinstance(state, dict) or not all(map(_is_record, state.values())):
+        raise InputError("the pipeline's state is damaged", where=path, hint=hint)
     return state
+
+
+def _is_record(value: object) -> bool:
+    """Whether a stage's record is what `run_stages` writes. Outputs are names inside the run folder."""
+    if not isinstance(value, dict):
+        return False
+    if value.keys() == {"started"}:
+        return isinstance(value["started"], str)
+    outputs, seconds = value.get("outputs"), value.get("seconds")
+    return (
+        value.keys() == {"fingerprint", "seconds", "outputs"}
+        and isinstance(value["fingerprint"], str)
+        and type(seconds) in (int, float) and 0 <= seconds < 1e12
+        and isinstance(outputs, dict)
+        and all(isinstance(digest, str) for digest in outputs.values())
+        and not any("\0" in name or Path(name).is_absolute() or ".." in Path(name).parts for name in outputs)
+    )  # fmt: skip
 
 
 def _intact(record: dict, folder: Path) -> bool:
