@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 
@@ -36,6 +37,53 @@ def test_what_is_no_regular_file_is_refused_at_once_and_by_its_kind(odd):
         with pytest.raises(InputError, match=f"(?i)cannot read the file: .*{words}"):
             read_regular(path, limit=1 << 30)
         assert time.process_time() - start < 1
+
+
+def _readers():
+    """Name -> whatever of ours reads a file that a user names."""
+    from snpe_srgan.artifacts.files import sha256
+    from snpe_srgan.config import load_config
+    from snpe_srgan.data.extract import extract
+    from snpe_srgan.data.headers import read_header
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.imaging.pictures import read_picture
+    from snpe_srgan.losses.feature_networks import vgg19
+    from snpe_srgan.losses.feature_weights import read_h5
+    from snpe_srgan.metrics.lpips import read_heads
+    from snpe_srgan.models.frozen_graph import check_frozen_graph
+    from snpe_srgan.models.npz import load_npz
+    from snpe_srgan.onnx_graphs.model import read_onnx
+    from snpe_srgan.pipeline.engine import _load
+    from snpe_srgan.toolchains.qnn_wheel import check_static
+    from snpe_srgan.training.checkpoint import read_checkpoint
+    from snpe_srgan.zoo.foreign import read_foreign
+    from snpe_srgan.zoo.foreign_keras import read_krasserm
+
+    found = (
+        sha256, load_config, read_header, read, read_picture, check_frozen_graph, load_npz, read_onnx, _load,
+        check_static, read_checkpoint, read_foreign, read_krasserm,
+    )  # fmt: skip
+    return {
+        **{function.__name__: function for function in found},
+        "extract": lambda path: extract(path, path.parent / "unpacked", ["a.png"]),
+        "read_h5": lambda path: read_h5(vgg19(), path),
+        "read_heads": read_heads,
+    }
+
+
+def test_every_reader_refuses_what_is_no_regular_file(odd):
+    for name, reader in _readers().items():
+        for words, path in odd.items():
+            if name == "_load" and not os.path.exists(path):
+                continue  # a pipeline that begins
+            start = time.process_time()
+            try:
+                reader(path)
+                said = "nothing"
+            except InputError as error:
+                said = str(error)
+            assert time.process_time() - start < 3, (name, words)
+            assert re.search(f"(?i){words}", said), (name, words, said)
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path):

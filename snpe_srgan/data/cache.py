@@ -234,7 +234,8 @@ def read_journal(path: Path) -> list[list[int]]:
     """Pictures an earlier run finished: number, height, width, CRC. A half-written last line is no entry."""
     lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.is_file() else []
     rows = [line.split() for line in lines]
-    return [[int(word) for word in row] for row in rows if len(row) == 4 and all(word.isdigit() for word in row)]
+    whole = (row for row in rows if len(row) == 4 and all(word.isdigit() and len(word) < 19 for word in row))
+    return [[int(word) for word in row] for row in whole]
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -20,6 +20,7 @@ from snpe_srgan.artifacts.files import atomic_folder, os_error
 from snpe_srgan.data.download import require_space
 from snpe_srgan.data.progress import bar
 from snpe_srgan.errors import InputError
+from snpe_srgan.opener import open_regular
 
 EXPANSION = 4  # PNG files do not shrink in a zip: an honest archive unpacks to about its own size
 _DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, ValueError)
@@ -31,7 +32,7 @@ def extract(
 ) -> None:
     """Writes the members called `names` (wherever they lie inside) to the folder `target`, all or none."""
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with open_regular(archive, doing="read the archive") as file, zipfile.ZipFile(file) as zipped:
             members = _choose(zipped, archive, set(names))
             missing = [name for name in names if name not in members]
             if missing:

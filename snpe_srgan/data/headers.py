@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.opener import open_regular
 
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 turn the picture by a quarter
 
@@ -28,15 +29,15 @@ def read_header(path: Path) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the decoder decides what is too large
-            with Image.open(path) as image:
+            with open_regular(path, doing="read the picture") as file, Image.open(file) as image:
                 width, height = image.size
                 # Asking a PNG file for EXIF that does not stand before its pixels would decode them.
                 exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
                 if exif.get(ORIENTATION) in (5, 6, 7, 8):
                     width, height = height, width
                 return Header(height, width, 16 if "16" in image.mode else _bits(image), image.mode)
-    except FileNotFoundError as error:
-        raise InputError("no such picture", where=path) from error
+    except InputError:
+        raise
     except Exception as error:  # Pillow raises nearly anything on damaged files
         reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else str(error)
         raise InputError(f"cannot read the picture: {reason}", where=path) from error

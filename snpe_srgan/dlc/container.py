@@ -14,8 +14,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError
+from snpe_srgan.opener import read_regular
 
 LOCAL = struct.Struct("<4s5H3I2H")
 CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -43,16 +43,7 @@ class Container:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        try:
-            size = self.path.stat().st_size
-            if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
-                raise InputError("not a file", where=path)
-            if size > MAX_FILE:
-                raise InputError("too large for a .dlc file", where=path)
-            with self.path.open("rb") as file:
-                self._data = file.read(size)
-        except OSError as error:
-            raise os_error(error, path, "read the .dlc") from error
+        self._data = read_regular(path, limit=MAX_FILE, doing="read the .dlc")
         self.total = len(self._data)
         self._inflatable = MAX_INFLATED
         try:

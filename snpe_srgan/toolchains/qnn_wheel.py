@@ -8,8 +8,8 @@ import platform
 import sys
 from pathlib import Path
 
-from snpe_srgan.artifacts.files import os_error
 from snpe_srgan.errors import InputError, MissingToolError
+from snpe_srgan.opener import read_regular
 
 PACKAGE = "onnxruntime-qnn"
 MAX_MODEL_BYTES = 1 << 31  # the protobuf format's own limit
@@ -53,11 +53,7 @@ def check_static(model_path: str | Path) -> None:
 
     path = Path(model_path)
     try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise InputError("the model is larger than an ONNX file can be", where=path)
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except OSError as error:
-        raise os_error(error, path, "read the model") from error
+        graph = onnx.load_model_from_string(read_regular(path, limit=MAX_MODEL_BYTES, doing="read the model")).graph
     except InputError:
         raise
     except Exception as error:  # protobuf's DecodeError has no stable home

@@ -13,6 +13,7 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.registry import describe
+from snpe_srgan.opener import open_regular
 
 KINDS = {"conv2d": "conv", "p_re_lu": "prelu", "batch_normalization": "batch_norm"}
 ARRAYS = {
@@ -47,7 +48,7 @@ def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
 
     layers = []
     try:
-        with h5py.File(path, "r") as file:
+        with open_regular(path) as raw, h5py.File(raw, "r") as file:
             root = file.get("model_weights", file)
             for raw in root.attrs["layer_names"]:
                 name = raw.decode() if isinstance(raw, bytes) else str(raw)
