@@ -101,10 +101,49 @@ def test_outputs_that_belong_together_go_together(tmp_path):
     assert (tmp_path / "net.dlc").exists()
     recover(tmp_path, again=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old.json"]
+    assert (tmp_path / "old.json").read_text() == "1"
     with pytest.raises(RuntimeError), unfinished(tmp_path):  # the same when it fails, at once
         write_bytes(tmp_path / "net.dlc", b"1")
         raise RuntimeError
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old.json"]
+
+
+def test_a_file_and_its_card_are_replaced_together(tmp_path):
+    """A kill between the two, with --overwrite, brings the old pair back; so does an error."""
+    write_bytes(tmp_path / "a.npz", b"old")
+    write_bytes(tmp_path / "a.npz.json", b"card of old")
+    twice = "files.write_bytes(folder / 'a.npz', b'new', overwrite=True)\n    " * 2
+    killed(tmp_path, f"with staging.unfinished(folder):\n    {twice}die()")
+    assert (tmp_path / "a.npz").read_bytes() == b"new"
+    recover(tmp_path, again=True)
+    assert (tmp_path / "a.npz").read_bytes() == b"old" and not hidden(tmp_path)
+    with pytest.raises(RuntimeError), unfinished(tmp_path):
+        write_bytes(tmp_path / "a.npz", b"new", overwrite=True)
+        write_bytes(tmp_path / "a.npz.json", b"card of new", overwrite=True)
+        raise RuntimeError
+    assert (tmp_path / "a.npz").read_bytes() == b"old"
+    assert (tmp_path / "a.npz.json").read_bytes() == b"card of old" and not hidden(tmp_path)
+    with unfinished(tmp_path):
+        write_bytes(tmp_path / "a.npz", b"new", overwrite=True)
+    assert (tmp_path / "a.npz").read_bytes() == b"new" and not hidden(tmp_path)
+
+
+def test_the_card_of_another_file_is_left_out_with_a_remark(tmp_path):
+    import shutil
+
+    from snpe_srgan.artifacts.card import read_card
+    from snpe_srgan.errors import Remark
+    from snpe_srgan.zoo.named import WEIGHTS
+
+    for name in ("mobile.npz", "mobile.npz.json"):
+        shutil.copy(WEIGHTS / name, tmp_path / name)
+    assert snpe_srgan("inspect", tmp_path / "mobile.npz", "--json").json["card"] is not None
+    shutil.copy(WEIGHTS / "mobile-gan.npz", tmp_path / "mobile.npz")
+    with pytest.warns(Remark, match="of another file"):
+        assert read_card(tmp_path / "mobile.npz") is None
+    for _ in range(2):  # each command says it, once
+        outcome = snpe_srgan("inspect", tmp_path / "mobile.npz", "--json")
+        assert outcome.code == 0 and outcome.json["card"] is None and outcome.err.count("of another file") == 1
 
 
 def test_what_the_user_put_there_since_is_kept(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.files import read_json, sha256, write_json
-from snpe_srgan.errors import InputError
+from snpe_srgan.errors import InputError, Remark
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,22 @@ def write_card(artifact: str | os.PathLike, card: Card, *, tools: tuple[str, ...
 
 
 def read_card(artifact: str | os.PathLike) -> Card | None:
-    """The card beside an artifact, or None when there is none. A card of another file content is an error."""
+    """The card beside an artifact, or None when there is none.
+
+    A card of another file content (the artifact was replaced without it) is left out, with a `Remark`.
+    """
     path = card_path(artifact)
     if not path.is_file():
         return None
+    card = _parsed(path)
+    if card.sha256 and card.sha256 != sha256(artifact):
+        text = f"{path}: the card of another file (its SHA-256 differs), so it is left out"
+        warnings.warn(text, Remark, stacklevel=2)
+        return None
+    return card
+
+
+def _parsed(path: Path) -> Card:
     data = read_json(path)
     try:
         known = {f.name for f in fields(Card)}

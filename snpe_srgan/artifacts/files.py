@@ -107,7 +107,7 @@ def atomic_write(path: str | os.PathLike, *, overwrite: bool = False) -> Iterato
 
 def _put(temporary: Path, path: Path, overwrite: bool) -> None:
     """Gives a finished file its name. A link is made only where nothing is: that is what a rename cannot promise."""
-    if not os.path.lexists(path):
+    if overwrite or not os.path.lexists(path):
         note_new(path, temporary)
     if overwrite:
         os.replace(temporary, path)

@@ -1,7 +1,7 @@
 """Where files are made before they are put in place, and how a run that was killed is tidied up.
 
     with staging(folder) as work: ...       # a hidden folder in `folder`, removed at the end
-    with unfinished(folder): ...            # files that appear in `folder` meanwhile go again if this does not end well
+    with unfinished(folder): ...            # outputs that belong together: all of them, or what was there before
     recover(folder)                         # what killed runs left in `folder` goes
 
 Everything that is made or noted on the way lies in folders named `.snpe-srgan-*.part`. Each is locked by the process
@@ -24,7 +24,7 @@ from snpe_srgan.opener import os_error
 
 PREFIX, SUFFIX = ".snpe-srgan-", ".part"
 JOURNAL, MOVING = "journal", "moving"  # files in such a folder: see `unfinished` and `atomic_folder`
-NEW, OLD = "new", "old"
+NEW, OLD = "new", "old"  # in a folder for `atomic_folder`; files that are replaced are kept as old-0, old-1, ...
 
 _recovered: set[tuple[int, int]] = set()  # folders that this process has looked through
 _journals: list[_Journal] = []
@@ -104,7 +104,7 @@ def _tidy(path: Path, folder: Path) -> None:
         return  # no locks here: whether its owner lives cannot be known
     try:
         _finish_move(path, folder)
-        _undo(_lines(path / JOURNAL), folder)
+        _undo(_lines(path / JOURNAL), folder, path)
         shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(handle)
@@ -121,13 +121,19 @@ def _finish_move(path: Path, folder: Path) -> None:
                     break
 
 
-def _undo(entries: list[dict[str, object]], folder: Path) -> None:
-    """Removes the files that were put in place, unless something else stands there by now."""
+def _undo(entries: list[dict[str, object]], folder: Path, work: Path) -> None:
+    """Takes away the files that were put in place, unless something else stands there by now; old ones come back."""
     for entry in reversed(entries):
-        target = _inside(folder, entry)
+        target, old = _inside(folder, entry), entry.get("old")
         with contextlib.suppress(OSError):
-            if target is not None and _mark(os.lstat(target)) == entry.get("mark"):
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
+            if target is None or _mark(os.lstat(target)) != entry.get("mark"):
+                continue
+            if target.is_dir():
+                shutil.rmtree(target)
+            elif isinstance(old, int) and os.path.lexists(work / f"{OLD}-{old}"):
+                os.replace(work / f"{OLD}-{old}", target)
+            else:
+                target.unlink()
 
 
 def _mark(status: os.stat_result) -> list[int]:
@@ -164,30 +170,38 @@ class _Journal:
     """The files that have appeared in a folder since its `unfinished` began."""
 
     def __init__(self, folder: Path, work: Path):
-        self.folder, self.path = Path(os.path.realpath(folder)), work / JOURNAL
+        self.folder, self.work = Path(os.path.realpath(folder)), work
         self.entries: list[dict[str, object]] = []
 
     def note(self, target: Path, made: Path) -> None:
         place = Path(os.path.realpath(target.parent)) / target.name
         if self.folder in place.parents:
-            entry = {"name": place.relative_to(self.folder).as_posix(), "mark": _mark(os.stat(made))}
+            entry: dict[str, object] = {"name": place.relative_to(self.folder).as_posix(), "mark": _mark(os.stat(made))}
+            if os.path.lexists(target):
+                number = len(self.entries)
+                try:
+                    os.link(target, self.work / f"{OLD}-{number}", follow_symlinks=False)
+                except OSError:  # no hard links here (FAT): what is replaced cannot come back, so the new one stays
+                    return
+                entry["old"] = number
             self.entries.append(entry)
-            with open(self.path, "a", encoding="ascii") as file:
+            with open(self.work / JOURNAL, "a", encoding="ascii") as file:
                 file.write(json.dumps(entry) + "\n")
 
 
 def note_new(target: Path, made: Path) -> None:
-    """Before `made` gets the name `target`, which is free: every `unfinished` around it writes that down."""
+    """Before `made` gets the name `target`: every `unfinished` around it writes that down and keeps what is there."""
     for journal in _journals:
         journal.note(target, made)
 
 
 @contextlib.contextmanager
 def unfinished(folder: str | os.PathLike) -> Iterator[None]:
-    """Outputs that belong together: the files that appear in `folder` stay only if the block ends well.
+    """Outputs that belong together: the files that appear in `folder`, or are replaced there, stay only if the block
+    ends well.
 
-    An error or an interruption removes them at once, a kill leaves them to the next run: the same command then finds
-    nothing in its way. Files that were there before, and were replaced, stay as they are.
+    An error or an interruption brings back at once what was there before, a kill leaves that to the next run: the same
+    command then finds nothing in its way, and never a new file beside the card of an old one.
     """
     folder = Path(folder)
     new = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
@@ -202,7 +216,7 @@ def unfinished(folder: str | os.PathLike) -> Iterator[None]:
             try:
                 yield
             except BaseException:
-                _undo(journal.entries, journal.folder)
+                _undo(journal.entries, journal.folder, work)
                 raise
             finally:
                 _journals.remove(journal)

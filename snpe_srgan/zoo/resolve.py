@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snpe_srgan.artifacts.card import Card, card_path, read_card
-from snpe_srgan.artifacts.files import sha256
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.errors import InputError, did_you_mean, nearest
 from snpe_srgan.models.frozen_graph import SAVED_MODEL
@@ -40,9 +39,8 @@ class ModelFile:
     @property
     def ours(self) -> bool:
         """Whether this package wrote the file: it ships in it or its cache, or its card knows its SHA-256."""
-        if self.origin or self.path.parent == WEIGHTS:
-            return True
-        return self.card is not None and bool(self.card.sha256) and self.card.sha256 == sha256(self.path)
+        known = self.card is not None and bool(self.card.sha256)  # `read_card` has compared it
+        return bool(self.origin) or self.path.parent == WEIGHTS or known
 
     @property
     def folder(self) -> Path:
