@@ -81,6 +81,30 @@ class CheckFailed(SnpeSrganError):
     """A measured value missed its threshold (a stage's self-check, `--min-psnr`)."""
 
 
+class Remark(UserWarning):
+    """Something that a user must know and that stops nothing, said where no sink is at hand: `warnings.warn`."""
+
+
+NO_ROOM = ("failed to map segment", "cannot allocate memory", "cannot create shared object")  # glibc's loader
+
+
+def cannot_load(error: ImportError) -> SnpeSrganError | None:
+    """What to say of a package that is there and cannot be loaded; None when one of our own modules is meant.
+
+    Args:
+        error: as Python raised it: a library without the memory for it, a broken installation, a missing package.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package == "snpe_srgan":
+        return None
+    said = " ".join(str(error).split())[:200]
+    if any(words in said.lower() for words in NO_ROOM):
+        return SnpeSrganError(
+            f"not enough memory to load a library: {said}", hint="raise the limit (ulimit -v), or free some memory"
+        )
+    return MissingToolError(f"a package cannot be loaded: {said}", hint=f"pip install {package or 'snpe-srgan'}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to a misspelt one, or None when nothing is close."""
     matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)

@@ -1,6 +1,7 @@
 """The command line through its real entry point: help, exit codes, streams, and what must never be imported."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -79,3 +80,46 @@ def test_traceback_only_on_request():
 
 def test_version():
     assert snpe_srgan("--version").stdout.startswith("snpe-srgan, version ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ImportError("libx.so.1: failed to map segment from shared object", name="x"), 1, "not enough memory"),
+        (ImportError("libx.so.1: cannot allocate memory in static TLS block"), 1, "not enough memory"),
+        (ImportError("libx.so.1: cannot open shared object file", name="x.y"), 3, "pip install x"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), 3, "No module named 'x'"),
+        (ImportError("cannot import name 'f' from 'snpe_srgan.a'", name="snpe_srgan.a"), 1, "again with -v"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_one_plain_error(monkeypatch, error, code, words):
+    from helpers_cli import assert_error
+    from helpers_cli import snpe_srgan as here
+
+    from snpe_srgan.cli import root
+
+    def load(name):
+        raise error
+
+    monkeypatch.setattr(root.importlib, "import_module", load)
+    assert_error(here("devices"), code, words)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of the address space")
+@pytest.mark.parametrize("megabytes", [130, 160, 190])
+def test_little_memory_is_one_plain_error(tmp_path, megabytes):
+    import resource
+
+    from PIL import Image
+
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    words = [sys.executable, "-m", "snpe_srgan", "run", "mobile", "a.png", "-o", "b.png"]
+    limit = (megabytes * 1_000_000,) * 2
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit),
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done
+    if done.returncode:
+        assert "memory" in done.stderr and "again with -v" not in done.stderr and "Traceback" not in done.stderr
+        assert not (tmp_path / "b.png").exists()

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 import click
@@ -19,9 +20,11 @@ import click
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.inputs import watched
 from snpe_srgan.console import Output, fail, say
-from snpe_srgan.errors import SnpeSrganError, nearest
+from snpe_srgan.errors import Remark, SnpeSrganError, cannot_load, nearest
 from snpe_srgan.opener import os_error
 from snpe_srgan.streams import Lines, guarded_streams
+
+AGAIN = "  try: again with -v for the traceback"
 
 # Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
 VERBS = {
@@ -92,7 +95,7 @@ def _main(arguments: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up chatter is not ours to show
     ended: list[int] = []
     try:
-        with signals_as_interrupts(ended), watched():
+        with signals_as_interrupts(ended), watched(), remarks_on(output):
             cli.main(args=arguments, prog_name="snpe-srgan", standalone_mode=False)
     except click.exceptions.Abort:
         fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])
@@ -112,13 +115,35 @@ def _main(arguments: list[str]) -> None:
         # Names too long, loops of links, a current folder that was removed: a path may meet them in any call.
         nowhere = "the current folder, which is gone" if error.errno == errno.ENOENT else None
         fail(output, 1, os_error(error, error.filename or nowhere, "go on").lines(), error)
+    except ImportError as error:
+        known = cannot_load(error)
+        lines = [f"ImportError: {error}", AGAIN] if known is None else known.lines()
+        fail(output, 1 if known is None else known.exit_code, lines, error)
     except MemoryError as error:
         fail(output, 1, ["out of memory", "  try: smaller tiles (--tile), a smaller batch, or fewer pictures"], error)
     except Exception as error:
         # An unforeseen failure is a defect of ours: still no traceback in a user's face, but the way to get one.
         what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        fail(output, 1, [what, "  try: again with -v for the traceback"], error)
+        fail(output, 1, [what, AGAIN], error)
     raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def remarks_on(output: Output) -> Iterator[None]:
+    """What our own modules warn of is a remark of the command, said once; other libraries' warnings go their way."""
+    before, said = warnings.showwarning, set()
+
+    def show(message, category, *where):
+        if not issubclass(category, Remark):
+            before(message, category, *where)
+        elif str(message) not in said:
+            said.add(str(message))
+            output.warn(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        warnings.showwarning = show
+        yield
 
 
 @contextlib.contextmanager

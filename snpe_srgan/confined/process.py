@@ -1,7 +1,7 @@
 """The parent's side of a confined child: starts it, asks it, watches its time and memory, ends it.
 
-    with Child(where=path) as child:
-        facts, arrays = child.call("snpe_srgan.runtimes.confined:open_here", {"path": path}, doing="open the model")
+with Child(where=path) as child:
+    facts, arrays = child.call("snpe_srgan.runtimes.confined:open_here", {"path": path}, doing="open the model")
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import numpy as np
 
 from snpe_srgan import errors
 from snpe_srgan.confined import worker
+from snpe_srgan.confined.messages import Message, receive, send
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.machine import available_memory
 
-SECONDS = 300.0  # that one call may take, unless the caller says otherwise
+SECONDS = 60.0  # of work that one call may take, unless the caller says otherwise
+STANDING = 3.0  # times as long by the clock: on a busy machine a minute of the clock may be seconds of work
 REMARK_AFTER = 10.0  # seconds without an answer until the user is told what is being waited for
 MEGABYTES = 2000  # that a child may take beside LARGER times the file
 LARGER = 24  # a network of f bytes is parsed, copied, optimized and packed anew: several times f
@@ -76,7 +78,7 @@ class Child:
         *,
         doing: str,
         seconds: float | None = SECONDS,
-    ) -> worker.Message:
+    ) -> Message:
         """Has the child call a function; see `worker.answer`.
 
         Args:
@@ -84,7 +86,8 @@ class Child:
             arguments: plain data, by name.
             arrays: handed over before the arguments.
             doing: what an error says could not be done, e.g. "open the model".
-            seconds: until the child is ended; None for as long as it takes.
+            seconds: of work until the child is ended, and STANDING times as many by the clock; None for as long as
+                it takes.
 
         Returns:
             Plain data and arrays.
@@ -95,9 +98,9 @@ class Child:
         """
         try:
             with contextlib.suppress(BrokenPipeError):  # a dead child is diagnosed below
-                worker.send(self._process.stdin, {"function": function, "arguments": arguments}, arrays)
+                send(self._process.stdin, {"function": function, "arguments": arguments}, arrays)
             self._wait(doing, seconds)
-            reply = worker.receive(self._process.stdout)
+            reply = receive(self._process.stdout)
         except BaseException:  # Ctrl-C and SIGTERM among them
             self.close()
             raise
@@ -114,16 +117,20 @@ class Child:
             raise kind(told["what"], where=told["where"], hint=told["hint"]) from _Log(log)
         if "memory" in message:
             raise self._too_much(doing)
-        raise InputError(
-            f"cannot {doing}: {message['unforeseen']}", where=self.where
-        ) from _Log(f"{log}\n{message['traceback']}")
+        raise InputError(f"cannot {doing}: {message['unforeseen']}", where=self.where) from _Log(
+            f"{log}\n{message['traceback']}"
+        )
 
     def _wait(self, doing: str, seconds: float | None) -> None:
         """Returns when there is an answer, or the child has ended."""
-        began, told = time.monotonic(), False
+        began, computed, told = time.monotonic(), self._computed(), False
         while not select.select([self._process.stdout], [], [], LOOK)[0]:
             waited = time.monotonic() - began
-            if seconds is not None and waited > seconds:
+            if (
+                seconds is not None
+                and waited > seconds
+                and (self._computed() - computed > seconds or waited > STANDING * seconds)
+            ):
                 raise InputError(f"cannot {doing}: it takes more than {seconds:g} s", where=self.where)
             if waited > REMARK_AFTER and not told and self._say is not None:
                 self._say(f"still at it: to {doing} takes long ({self.where})")
@@ -142,6 +149,14 @@ class Child:
         except (OSError, IndexError, ValueError):
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _computed(self) -> float:
+        """Seconds that the child has computed, of all its threads; 0 where the system does not say."""
+        try:
+            words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError, ValueError):
+            return 0.0
 
     def _died(self, doing: str) -> InputError:
         with contextlib.suppress(subprocess.TimeoutExpired):

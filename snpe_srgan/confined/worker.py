@@ -3,8 +3,7 @@
     python -m snpe_srgan.confined.worker PARENT BYTES
 
 A request names a function `module:name` and its arguments; it is called as `name(state, *arrays, **arguments)`, where
-`state` is a dict that lives as long as the child, and returns (plain data, arrays). A message is a 12-byte head (length
-of the JSON, length of the arrays), the JSON, and the arrays' bytes.
+`state` is a dict that lives as long as the child, and returns (plain data, arrays). See `messages.py`.
 """
 
 from __future__ import annotations
@@ -12,58 +11,22 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-import json
 import os
 import signal
-import struct
 import sys
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-HEAD = struct.Struct("<IQ")
-MAX_JSON = 1 << 26
+from snpe_srgan.confined.messages import Message, receive, send
+
 MARK = "SNPE_SRGAN_CONFINED"  # set in the environment of a child
 PR_SET_PDEATHSIG = 1
-
-Message = tuple[dict[str, Any], list[np.ndarray]]
 
 
 def inside() -> bool:
     """Whether this process is such a child."""
     return MARK in os.environ
-
-
-def send(stream: BinaryIO, message: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
-    """Writes one message; the arrays' dtypes and shapes travel in the JSON."""
-    arrays = [np.asarray(a, order="C") for a in arrays]
-    head = json.dumps({**message, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}).encode()
-    stream.write(HEAD.pack(len(head), sum(a.nbytes for a in arrays)))
-    stream.write(head)
-    for a in arrays:
-        stream.write(a.reshape(-1).view(np.uint8).data)
-    stream.flush()
-
-
-def receive(stream: BinaryIO) -> Message | None:
-    """Reads one message; None when the other side has gone."""
-    head = stream.read(HEAD.size)
-    if len(head) < HEAD.size:
-        return None
-    length, size = HEAD.unpack(head)
-    if length > MAX_JSON:
-        return None
-    text, data = stream.read(length), stream.read(size)
-    if len(data) < size:
-        return None
-    message, arrays, at = json.loads(text), [], 0
-    for name, shape in message.pop("arrays"):
-        dtype = np.dtype(name)
-        count = int(np.prod(shape, dtype=np.int64))
-        arrays.append(np.frombuffer(data, dtype, count, at).reshape(shape))
-        at += count * dtype.itemsize
-    return message, arrays
 
 
 def limit(parent: int, memory: int) -> None:
@@ -84,11 +47,14 @@ def limit(parent: int, memory: int) -> None:
 
 def answer(state: dict[str, Any], message: dict[str, Any], arrays: list[np.ndarray]) -> Message:
     """Calls one function; whatever it raises is part of the answer."""
-    from snpe_srgan.errors import SnpeSrganError
+    from snpe_srgan.errors import SnpeSrganError, cannot_load
 
     module, name = message["function"].split(":")
     try:
-        result, found = getattr(importlib.import_module(module), name)(state, *arrays, **message["arguments"])
+        try:
+            result, found = getattr(importlib.import_module(module), name)(state, *arrays, **message["arguments"])
+        except ImportError as error:
+            raise cannot_load(error) or error from error
     except SnpeSrganError as error:
         kind = type(error).__name__
         return {"error": {"kind": kind, "what": error.what, "where": error.where, "hint": error.hint}}, []

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snpe_srgan.confined.messages import Message
 from snpe_srgan.confined.process import Child, megabytes_for
-from snpe_srgan.confined.worker import Message
 from snpe_srgan.errors import InputError, did_you_mean
 from snpe_srgan.models.freeze import read_graph_def, run_graph_def
 from snpe_srgan.models.frozen_graph import check_frozen_graph

@@ -71,7 +71,7 @@ def probe(path: str | Path) -> None:
     run, is no matter here: who wants to know asks again.
     """
     with Child(where=path, megabytes=megabytes_for(path)) as child:
-        child.call(f"{__name__}:probe_here", {"path": str(Path(path).absolute())}, doing="read the model", seconds=120)
+        child.call(f"{__name__}:probe_here", {"path": str(Path(path).absolute())}, doing="read the model")
 
 
 def probe_here(state: dict, *, path: str) -> tuple[dict, list]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.staging import Scratch
+from snpe_srgan.confined.messages import receive, send
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.toolchains import qnn_worker
 
@@ -81,7 +82,7 @@ class Worker:
 
     def _read(self):
         try:
-            while (message := qnn_worker.receive(self._process.stdout)) is not None:
+            while (message := receive(self._process.stdout)) is not None:
                 self._answers.put(message)
         except (OSError, ValueError):
             pass  # the pipe broke: the same as its end
@@ -91,7 +92,7 @@ class Worker:
         """Sends a request and waits for its answer; every failure ends the child and raises SnpeSrganError."""
         try:
             with contextlib.suppress(BrokenPipeError, OSError):  # a dead child is diagnosed below
-                qnn_worker.send(self._process.stdin, request, arrays)
+                send(self._process.stdin, request, arrays)
             answer = self._answers.get(timeout=self.timeout)
         except queue.Empty:
             raise self._failed(f"gave no answer within {self.timeout:g} s") from None

@@ -2,8 +2,7 @@
 
 Native code may print, crash or eat memory: here it can do so without harm. The process reads requests on its
 standard input and answers on what was its standard output; whatever the libraries print goes to standard error, which
-the parent keeps in a file. A message is a 12-byte head (length of the JSON, length of the arrays), the JSON, and the
-arrays' bytes.
+the parent keeps in a file. See `confined/messages.py`.
 
     python -m snpe_srgan.toolchains.qnn_worker 1     # started by qnn_process.Worker, not by hand; runs on CPU 1
 """
@@ -11,53 +10,18 @@ arrays' bytes.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 
-HEAD = struct.Struct("<IQ")
-MAX_JSON = 1 << 24
+from snpe_srgan.confined.messages import receive, send
+
 EP_NAME = "QNNExecutionProvider"
-
-
-def send(stream, message: dict, arrays=()) -> None:
-    """Writes one message; the arrays' dtypes and shapes travel in the JSON."""
-    arrays = [np.asarray(a, order="C") for a in arrays]
-    message = {**message, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}
-    head = json.dumps(message).encode()
-    stream.write(HEAD.pack(len(head), sum(a.nbytes for a in arrays)))
-    stream.write(head)
-    for a in arrays:
-        stream.write(a.reshape(-1).view(np.uint8).data)
-    stream.flush()
-
-
-def receive(stream) -> tuple[dict, list[np.ndarray]] | None:
-    """Reads one message; None when the other side has gone."""
-    head = stream.read(HEAD.size)
-    if len(head) < HEAD.size:
-        return None
-    length, size = HEAD.unpack(head)
-    if length > MAX_JSON:
-        return None
-    message = json.loads(stream.read(length))
-    data = stream.read(size)
-    if len(data) < size:
-        return None
-    arrays, at = [], 0
-    for dtype, shape in message.pop("arrays"):
-        kind = np.dtype(dtype)
-        count = int(np.prod(shape, dtype=np.int64))
-        arrays.append(np.frombuffer(data, kind, count, at).reshape(shape))
-        at += count * kind.itemsize
-    return message, arrays
 
 
 class Engine:
