@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import sys
 from pathlib import Path
 
-from snpe_srgan.errors import MissingToolError
+from snpe_srgan.errors import MissingToolError, SnpeSrganError
 
 
 def cpu() -> tuple[str, set[str]]:
@@ -72,5 +73,26 @@ def installed(package: str) -> bool:
 
 
 def require(package: str, *, what: str, pip: str | None = None) -> None:
+    """Raises unless a package is installed and there is room to load it."""
     if not installed(package):
         raise MissingToolError(f"{what} needs the package {pip or package}", hint=f"pip install {pip or package}")
+    require_room(package)
+
+
+# Megabytes of address space below which these libraries crash while they load, in place of saying what they lack.
+ROOM = {"openvino": 100, "onnxruntime": 60, "tensorflow": 1500}
+
+
+def require_room(package: str) -> None:
+    """Raises when this process's own limit (`ulimit -v`) leaves too little for a library; before it is imported."""
+    left = _below_own_limit()
+    if left and left[0] < ROOM.get(package, 0) << 20 and package not in sys.modules:
+        raise SnpeSrganError(
+            f"not enough memory to load {package}: the limit leaves {max(0, left[0]) >> 20} MB, it takes "
+            f"{ROOM[package]} MB", hint="raise the limit (ulimit -v)",
+        )  # fmt: skip
+
+
+def nearly_full() -> bool:
+    """Whether this process has come near its own limit of address space: what fails then fails for want of memory."""
+    return any(left < 64 << 20 for left in _below_own_limit())

@@ -10,11 +10,14 @@ import os
 import sys
 import tempfile
 
+from snpe_srgan.machine import require_room
+
 
 def import_tensorflow():
     """The module; what its native code writes on standard error while loading is shown only when loading fails."""
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
+    require_room("tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         saved = os.dup(2)

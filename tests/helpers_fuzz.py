@@ -238,6 +238,7 @@ class Verdict:
     refused: bool
     problem: str | None
     ended: bool = False
+    data: bytes | None = None  # of a bad copy
 
 
 def fuzz(kind: Kind, folder: Path, *, count: int, seed: int = 0, start: int = 0) -> Iterator[Verdict]:
@@ -250,8 +251,11 @@ def fuzz(kind: Kind, folder: Path, *, count: int, seed: int = 0, start: int = 0)
         for verdict in _watched(quick, originals, folder, at, last - at, seed):
             if kind.native and verdict.ended:
                 verdict = next(_watched(replace(kind, native=False), originals, folder, verdict.index, 1, seed))
-            yield verdict
             at = verdict.index + 1
+            if verdict.problem is not None:
+                _, data = next(copies(kind, originals, start=verdict.index, count=1, seed=seed))
+                verdict = replace(verdict, data=data)
+            yield verdict
 
 
 def in_child(work: Callable[[], object]):

@@ -79,6 +79,8 @@ PICTURE = node("lr", "Placeholder", dtype=field(6, FLOAT), shape=field(7, shape(
         (PICTURE + constant("c", sizes=(1 << 20, 1 << 20), content=b""), "not in the file"),
         (PICTURE + constant("c", sizes=(-1,)), "impossible shape"),
         (PICTURE + node("c", "Const", dtype=field(6, FLOAT)), "without a value"),
+        (PICTURE + node("c", "Const", dtype=field(6, FLOAT), value=b"\x42\x7f"), "cut short"),
+        (PICTURE + node("c", "Relu", "lr", T=b"\x30"), "cut short"),
         (PICTURE + node("v", "VarHandleOp"), "is a variable"),
         (PICTURE + node("a\x1b[2J", "Relu", "lr"), "cannot be printed"),
         (field(1, 1) + field(2, PICTURE), "not a frozen TensorFlow graph"),

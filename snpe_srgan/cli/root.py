@@ -21,9 +21,11 @@ from snpe_srgan import __version__
 from snpe_srgan.artifacts.inputs import watched
 from snpe_srgan.console import Output, fail, say
 from snpe_srgan.errors import Remark, SnpeSrganError, cannot_load, nearest
+from snpe_srgan.machine import nearly_full
 from snpe_srgan.opener import os_error
 from snpe_srgan.streams import Lines, guarded_streams
 
+MORE_MEMORY = "  try: raise the limit (ulimit -v), or smaller tiles (--tile)"
 AGAIN = "  try: again with -v for the traceback"
 
 # Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
@@ -124,7 +126,8 @@ def _main(arguments: list[str]) -> None:
     except Exception as error:
         # An unforeseen failure is a defect of ours: still no traceback in a user's face, but the way to get one.
         what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        fail(output, 1, [what, AGAIN], error)
+        known = ["out of memory", f"  at: {what[:200]}", MORE_MEMORY] if nearly_full() else [what, AGAIN]
+        fail(output, 1, known, error)
     raise SystemExit(0)
 
 

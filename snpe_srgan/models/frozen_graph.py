@@ -63,6 +63,8 @@ def check_frozen_graph(path: str | Path) -> bytes:
     data = read_regular(path, limit=MAX_BYTES)
     try:
         nodes = read_nodes(memoryview(data))
+        problems = ((node, _problem(node)) for node in nodes)
+        found = next(((node, problem) for node, problem in problems if problem), None)
     except InputError as error:
         raise InputError(error.what, where=path) from error
     except (ValueError, IndexError) as error:  # UnicodeDecodeError is a ValueError
@@ -72,10 +74,9 @@ def check_frozen_graph(path: str | Path) -> bytes:
     for node in nodes:
         if node.operator in VARIABLES:
             raise InputError(f"the graph is not frozen: '{node.name:.60}' is a variable", where=path)
-    for node in nodes:
-        problem = _problem(node)
-        if problem:
-            raise InputError(f"node '{node.name:.60}' {problem}", where=path)
+    if found is not None:
+        node, problem = found
+        raise InputError(f"node '{node.name:.60}' {problem}", where=path)
     _check_wires(nodes, path)
     return data
 
