@@ -28,26 +28,43 @@ from snpe_srgan.streams import Lines, guarded_streams
 MORE_MEMORY = "  try: raise the limit (ulimit -v), or smaller tiles (--tile)"
 AGAIN = "  try: again with -v for the traceback"
 
-# Verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
-VERBS = {
-    "pipeline": ("pipeline", "All stages of a config, resumable: photos -> network -> .dlc -> report."),
-    "config": ("config", "Check a config and show all of it; the JSON Schema for editors."),
-    "data": ("data", "Download DIV2K, decode pictures once, make the sample set."),
-    "train": ("train", "Train a network: pixel stage, then adversarial stage."),
-    "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
-    "import": ("import_", "Foreign weight files into a .npz of ours."),
-    "freeze": ("freeze", "A run or .npz into a TensorFlow .pb with fixed node names."),
-    "compress": ("compress", "A trained network into a smaller one, fine-tuned, with what it saved."),
-    "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
-    "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
-    "run": ("run", "Enlarge pictures and videos."),
-    "compare": ("compare", "Pictures or networks under a slider, in one .html file."),
-    "deploy": ("deploy", "A bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
-    "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
-    "inspect": ("inspect", "What is inside a .npz, .pb, .onnx, .dlc or .tflite file."),
-    "devices": ("devices", "The Snapdragon chips known, with DSP version and SoC id."),
-    "doctor": ("doctor", "What this machine can do, and what to install for the rest."),
+# Group -> verb -> (module, what `--help` says). The text stands here so that the list of verbs needs no import.
+GROUPS = {
+    "Start": {
+        "run": ("run", "Enlarge pictures and videos."),
+        "compare": ("compare", "Pictures or networks under a slider, in one .html file."),
+        "inspect": ("inspect", "What is inside a .npz, .pb, .onnx, .dlc or .tflite file."),
+        "doctor": ("doctor", "What this machine can do, and what to install for the rest."),
+    },
+    "Train": {
+        "pipeline": ("pipeline", "All stages of a config, resumable: photos -> network -> .dlc -> report."),
+        "config": ("config", "Check a config and show all of it; the JSON Schema for editors."),
+        "data": ("data", "Download DIV2K, decode pictures once, make the sample set."),
+        "train": ("train", "Train a network: pixel stage, then adversarial stage."),
+        "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
+        "import": ("import_", "Foreign weight files into a .npz of ours."),
+    },
+    "Deploy": {
+        "freeze": ("freeze", "A run or .npz into a TensorFlow .pb with fixed node names."),
+        "compress": ("compress", "A trained network into a smaller one, fine-tuned, with what it saved."),
+        "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
+        "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
+        "deploy": ("deploy", "A bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
+    },
+    "Look": {
+        "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
+        "completion": ("completion", "Completion of verbs and options for bash, zsh or fish."),
+        "devices": ("devices", "The Snapdragon chips known, with DSP version and SoC id."),
+    },
 }
+VERBS = {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
+
+EXAMPLES = """\
+snpe-srgan run photo.jpg                                    # photo_x4.png, by the network that ships in the package
+snpe-srgan compare mobile mobile-gan --picture photo.jpg    # two networks under a slider, in the browser
+snpe-srgan pipeline -c configs/smoke.yaml                   # the whole way: train, quantize, run, report
+snpe-srgan deploy mobile -o bundle                          # what an app on a phone needs
+"""
 
 
 class LazyVerbs(click.Group):
@@ -68,9 +85,25 @@ class LazyVerbs(click.Group):
             ctx.fail(f"no such command '{args[0]}'" + (f"; did you mean '{match}'?" if match else ""))
         return super().resolve_command(ctx, args)
 
+    def format_help(self, ctx, formatter):
+        """Examples come first: they are what most people look for."""
+        self.format_usage(ctx, formatter)
+        with formatter.section("Examples"):
+            formatter.write("".join(f"  {line}\n" for line in EXAMPLES.splitlines()))
+        self.format_help_text(ctx, formatter)
+        self.format_options(ctx, formatter)
+
     def format_commands(self, ctx, formatter):
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+        for group, verbs in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name, text) for name, (_, text) in verbs.items()])
+
+    def shell_complete(self, ctx, incomplete):
+        """Verbs by their list, so that completing one imports none."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(
@@ -98,6 +131,11 @@ def _main(arguments: list[str]) -> None:
     ended: list[int] = []
     try:
         with signals_as_interrupts(ended), watched(), remarks_on(output):
+            if question := os.environ.pop("_SNPE_SRGAN_COMPLETE", ""):
+                from snpe_srgan.cli.completion import answer
+
+                print(answer(cli, question), flush=True)
+                return
             cli.main(args=arguments, prog_name="snpe-srgan", standalone_mode=False)
     except click.exceptions.Abort:
         fail(output, 128 + (ended or [signal.SIGINT])[0], ["interrupted"])

@@ -37,9 +37,17 @@
         this.border();
         this.squares();
       });
+      this.view.addEventListener("mousedown", (event) => { // touch scrolls by itself
+        if (this.zoom === "fit" || event.button !== 0 || this.slider.isMouseDown) return;
+        event.preventDefault(); // no selecting
+        this.grabbed = { x: this.view.scrollLeft + event.clientX, y: this.view.scrollTop + event.clientY };
+      });
       this.view.addEventListener("pointermove", (event) => {
-        const grabbed = event.pointerType === "mouse" && event.buttons === 1 && !this.slider.isMouseDown;
-        if (grabbed && this.zoom !== "fit") this.view.scrollBy(-event.movementX, -event.movementY); // touch scrolls itself
+        if (event.buttons !== 1) this.grabbed = null;
+        if (this.grabbed) {
+          this.view.scrollLeft = this.grabbed.x - event.clientX;
+          this.view.scrollTop = this.grabbed.y - event.clientY;
+        }
         const box = this.slider.getBoundingClientRect();
         this.squares({ x: (event.clientX - box.left) / this.scale, y: (event.clientY - box.top) / this.scale });
       });
