@@ -42,12 +42,13 @@
         event.preventDefault(); // no selecting
         this.grabbed = { x: this.view.scrollLeft + event.clientX, y: this.view.scrollTop + event.clientY };
       });
-      this.view.addEventListener("pointermove", (event) => {
+      window.addEventListener("mousemove", (event) => { // also beside the picture
         if (event.buttons !== 1) this.grabbed = null;
-        if (this.grabbed) {
-          this.view.scrollLeft = this.grabbed.x - event.clientX;
-          this.view.scrollTop = this.grabbed.y - event.clientY;
-        }
+        if (!this.grabbed) return;
+        this.view.scrollLeft = this.grabbed.x - event.clientX;
+        this.view.scrollTop = this.grabbed.y - event.clientY;
+      });
+      this.view.addEventListener("pointermove", (event) => {
         const box = this.slider.getBoundingClientRect();
         this.squares({ x: (event.clientX - box.left) / this.scale, y: (event.clientY - box.top) / this.scale });
       });
