@@ -130,7 +130,7 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
 
 def _run_videos(file, sources, network, out, tile, values, video, overwrite, output, where) -> None:
     from snpe_srgan.artifacts.files import sha256
-    from snpe_srgan.cli.video import run_videos
+    from snpe_srgan.cli.video import run_to_stdout, run_videos
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.values import with_values
     from snpe_srgan.video.kinds import is_video, require_av
@@ -147,6 +147,17 @@ def _run_videos(file, sources, network, out, tile, values, video, overwrite, out
             "model": sha256(file.path), "engine": f"{session.engine} {session.version}".strip(), "values": values,
             **{name: where[name] for name in ("on", "precision", "chip", "runtime", "overlap")},
         }  # fmt: skip
+        if video["to_stdout"]:
+
+            def open_named(name: str):
+                opened = open_model(find_model(name, None), **where, say=output.note)
+                return click.get_current_context().with_resource(opened)
+
+            run_to_stdout(
+                with_values(session, values), sources, name=str(network["name"]), open_named=open_named, out=out,
+                parameters=network["parameters"], tile=tile, video=video, output=output,
+            )  # fmt: skip
+            return
         run_videos(
             with_values(session, values), sources, out=out, tile=tile, video=video, overwrite=overwrite,
             identity=identity, network=network, output=output,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart")
+OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart", "to_stdout", "fps")
 
 
 def video_options(function):
@@ -30,6 +30,10 @@ def video_options(function):
         click.option("--segment", type=click.IntRange(1, 100000), default=48, help="Videos: frames after which the work"
                      " is safe; a killed run loses no more, and the same command goes on there."),
         click.option("--restart", is_flag=True, help="Videos: forget what a killed run has finished."),
+        click.option("--to-stdout", is_flag=True, help="Videos: frames as YUV4MPEG2 on standard output, for mpv or"
+                     " ffmpeg; the input may be - for standard input."),
+        click.option("--fps", type=click.FloatRange(0, 10000, min_open=True), help="With --to-stdout: frames a second"
+                     " that the network must reach; else a smaller one takes over, or the run fails."),
     ]  # fmt: skip
 
     import functools
@@ -44,14 +48,14 @@ def video_options(function):
     return wrapper
 
 
-DEFAULTS = {"every": 1, "segment": 48, "restart": False}
+DEFAULTS = {"every": 1, "segment": 48, "restart": False, "to_stdout": False}
 
 
 def refuse_video_options(video: dict) -> None:
     """Pictures: an option that says nothing about them is a mistake of the user's."""
     from snpe_srgan.errors import UsageError
 
-    names = {"start": "--from", "end": "--to", "pix_fmt": "--pix-fmt"}
+    names = {"start": "--from", "end": "--to", "pix_fmt": "--pix-fmt", "to_stdout": "--to-stdout"}
     given = [names.get(k, f"--{k}") for k, v in video.items() if v != DEFAULTS.get(k)]
     if given:
         raise UsageError(f"{', '.join(given)} is for videos, and these are pictures")
@@ -82,11 +86,15 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
     """Enlarges the videos one after the other, prints the result, and exits with 1 when one was not done whole."""
     from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
     from snpe_srgan.video.enlarge import VideoOptions, enlarge_video
-    from snpe_srgan.video.selection import Selection, parse_point
+    from snpe_srgan.video.kinds import STDIN
 
-    points = [None if video[k] is None else parse_point(video[k], o) for k, o in (("start", "--from"), ("end", "--to"))]
+    if any(str(source) == STDIN for source in sources):
+        hint = "--to-stdout | ffmpeg -i - out.mkv, or give the video as a file"
+        raise UsageError("standard input goes to standard output: --to-stdout is missing", hint=hint)
+    if video["fps"] is not None:
+        raise UsageError("--fps goes with --to-stdout")
     options = VideoOptions(
-        codec=video["codec"], crf=video["crf"], pix_fmt=video["pix_fmt"], selection=Selection(*points, video["every"]),
+        codec=video["codec"], crf=video["crf"], pix_fmt=video["pix_fmt"], selection=selection_of(video),
         tile=tile, segment=video["segment"], restart=video["restart"], overwrite=overwrite,
     )  # fmt: skip
     done, errors = [], []
@@ -121,6 +129,63 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
         output.error(lines)
     if errors:
         raise SystemExit(1)
+
+
+def selection_of(video: dict):
+    from snpe_srgan.video.selection import Selection, parse_point
+
+    points = [None if video[k] is None else parse_point(video[k], o) for k, o in (("start", "--from"), ("end", "--to"))]
+    return Selection(*points, video["every"])
+
+
+def run_to_stdout(session, sources, *, name: str, open_named, parameters, out, tile, video: dict, output) -> None:
+    """One video to standard output, remarks and figures to standard error.
+
+    Args:
+        open_named: opens a shipped network by its name, for as long as the command runs.
+        parameters: of the network, None where they are not known.
+    """
+    import sys
+
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.video.kinds import STDIN
+    from snpe_srgan.video.live import Network, run_live
+    from snpe_srgan.zoo.named import list_named
+
+    wrong = [f"--{n.replace('_', '-')}" for n in ("codec", "crf", "pix_fmt") if video[n] is not None]
+    wrong += [*(["-o"] if out else []), *(["--json"] if output.as_json else []), *(["--restart"] * video["restart"])]
+    if wrong:
+        raise UsageError(f"{wrong[0]} does not go with --to-stdout, which writes raw frames there")
+    if len(sources) > 1:
+        raise UsageError("--to-stdout takes one video")
+    if str(sources[0]) == STDIN and sys.stdin is not None and sys.stdin.isatty():
+        raise UsageError("standard input is a terminal: no video comes from it")
+    if sys.stdout.isatty():
+        raise UsageError("standard output is a terminal: raw frames go to a file or another program", hint="| mpv -")
+    left = [n for n in list_named() if n.available and n.parameters and "gan" not in n.name]
+    left = sorted(left, key=lambda n: (-(n.parameters or 0), n.name))
+
+    def smaller(network):
+        size = next((n.parameters for n in list_named() if n.name == network.name), parameters)
+        for named in left:
+            if size is not None and named.parameters < size:
+                session = open_named(named.name)
+                if session.scale == network.session.scale:
+                    return Network(named.name, session)
+        return None
+
+    sys.stdout.flush()
+    with open(sys.stdout.fileno(), "wb", closefd=False) as pipe:
+        done = run_live(
+            Network(name, session), str(sources[0]), pipe, selection=selection_of(video), tile=tile,
+            budget=video["fps"], smaller=smaller, say=output.note, warn=output.warn,
+        )  # fmt: skip
+    for note in done.notes:
+        output.warn(note)
+    output.note(
+        f"{done.frames} frames, {done.frame_rate:.2f} frames/s, by the network alone {done.network_rate:.2f}; latency "
+        f"{done.latency * 1000:.0f} ms, at most {done.worst_latency * 1000:.0f} ms; {', then '.join(done.networks)}"
+    )
 
 
 def line_of(item) -> str:

@@ -229,11 +229,20 @@ def open_container(path: str | Path):
                 raise InputError("the video file is empty", where=path)
     try:
         # A local file is opened as one: its name is never taken for a network address or a list of files.
-        name = sys.stdin.buffer if live else f"file:{Path(path).absolute()}"
+        name = _stdin() if live else f"file:{Path(path).absolute()}"
         return av.open(name, metadata_errors="replace")
     except av.FFmpegError as error:
         where = "standard input" if live else path
         raise InputError(f"it cannot be read as a video: {reason(error)}", where=where) from error
+
+
+def _stdin():
+    """Standard input without Python's buffer, whose lock a waiting thread would hold when the program ends."""
+    try:
+        handle = sys.stdin.fileno() if sys.stdin is not None else 0
+    except (OSError, ValueError):  # replaced by something that is no file
+        handle = 0
+    return open(handle, "rb", buffering=0, closefd=False)
 
 
 def reason(error: Exception) -> str:
