@@ -69,6 +69,7 @@ def run_live(
     smaller: Callable[[Network], Network | None] = lambda network: None,
     say: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> LiveRun:
     """Enlarges the video at `path` (`-`: standard input) into `pipe` until it ends.
 
@@ -77,13 +78,14 @@ def run_live(
         smaller: gives the next smaller network of the same scale, or None.
         say: told the frame rate and the latency every two seconds.
         warn: told that a smaller network took over.
+        clock: measures the network, in seconds.
 
     Raises:
         CheckFailed: no network reaches the budget.
         BrokenPipeError: whoever reads the pipe has left.
     """
     source = open_source(path)
-    live = _Live(source, network, pipe, selection or Selection(), tile, budget, smaller, say, warn)
+    live = _Live(source, network, pipe, selection or Selection(), tile, budget, smaller, say, warn, clock)
     try:
         return live.run()
     finally:
@@ -92,9 +94,10 @@ def run_live(
 
 
 class _Live:
-    def __init__(self, source, network, pipe, selection, tile, budget, smaller, say, warn):
+    def __init__(self, source, network, pipe, selection, tile, budget, smaller, say, warn, clock):
         self.source, self.network, self.pipe, self.tile = source, network, pipe, tile
         self.budget, self.smaller, self.say, self.warn = budget, smaller, say, warn
+        self.clock = clock
         self.picker = Picker(selection, source.facts.time_base)
         self.facts, self.scale = source.facts, network.session.scale
         self.size = tuple(side * self.scale for side in self.facts.size)
@@ -159,9 +162,9 @@ class _Live:
     def _enlarge_all(self) -> None:
         said = time.perf_counter()
         for arrived, frame in self.small:
-            start = time.perf_counter()
+            start = self.clock()
             rgb = self.enlarge(frame.rgb)
-            took = time.perf_counter() - start
+            took = self.clock() - start
             self.recent.append(took)
             self.seconds.append(took)
             if len(self.seconds) > 10000:
