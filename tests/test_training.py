@@ -155,6 +155,38 @@ def test_nan_names_step_and_batch(tmp_path, monkeypatch):
     assert "step 4 " in error.value.where and error.value.exit_code == 1
 
 
+def test_a_stage_far_below_bicubic_says_so(tmp_path, capsys):
+    """Finite, and of no use: on standard error, in the result, on the card and in the log."""
+    wild = {**PIXEL, "learning_rate": 5.0}
+    bad = train(config(tmp_path, stages=(wild,)), tmp_path / "bad")
+    said = capsys.readouterr().err
+    assert bad.stages[0].far_below_bicubic and bad.stages[0].psnr < bad.bicubic_psnr - 3
+    for text in (said, (tmp_path / "bad" / "log.txt").read_text()):
+        assert "warning: stage pixel ends at" in text and f"{bad.bicubic_psnr:.2f} dB" in text
+    card = json.loads((tmp_path / "bad" / "generator.npz.json").read_text())
+    assert card["training"]["stages"][0]["far_below_bicubic"] is True
+
+
+def test_how_far_is_far_below_bicubic(rng):
+    from types import SimpleNamespace
+
+    from snpe_srgan.training.validation import Validator
+
+    hr = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    validator = Validator([SimpleNamespace(name="a", lr=hr[::4, ::4].copy(), hr=hr, grey=False)], scale=4)
+    bicubic = validator.bicubic.psnr
+    asked = {bicubic + 1: False, bicubic - 2.9: False, bicubic - 3.1: True, math.nan: True, -math.inf: True}
+    assert [validator.far_below_bicubic(psnr) for psnr in asked] == list(asked.values())
+
+
+def test_the_card_names_the_tensorflow_that_is_installed(whole):
+    from importlib import metadata
+
+    tools = json.loads((whole[1].run_dir / "generator.npz.json").read_text())["tools"]
+    names = [name for name in tools if name.startswith("tensorflow")]
+    assert names and all(tools[name] == metadata.version(name) for name in names)
+
+
 def test_nan_is_never_saved(tmp_path, monkeypatch):
     from snpe_srgan.training import loop
     from snpe_srgan.training.checkpoint import last_checkpoint

@@ -179,6 +179,14 @@ def source_of(artifact: str | os.PathLike) -> dict[str, str]:
     return {"artifact": Path(artifact).name, "sha256": sha256(artifact)}
 
 
+TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-rocm", "tf-nightly")
+
+
+def tensorflow_package() -> str:
+    """The name that TensorFlow was installed by; `tensorflow` where there is none."""
+    return next((name for name in TENSORFLOW_PACKAGES if version_of(name) != "absent"), "tensorflow")
+
+
 def version_of(package: str) -> str:
     try:
         return metadata.version(package)

@@ -1,4 +1,5 @@
 """snpe-srgan doctor
+snpe-srgan doctor --gpu               # which GPUs TensorFlow sees, or why none
 snpe-srgan doctor --require dlc       # exit code 3 when this machine cannot write a .dlc
 """
 
@@ -17,8 +18,9 @@ from snpe_srgan.cli.options import common
     metavar="ABILITY",
     help="Exit with 3 unless this can be done here: train, run, freeze, dlc, emulator, sdk, device.",
 )
+@click.option("--gpu", is_flag=True, help="Start TensorFlow to hear which GPUs it sees, or why none: 10 seconds.")
 @common
-def command(required, output):
+def command(required, gpu, output):
     """What this machine can do, and what to install for the rest."""
     from snpe_srgan.errors import MissingToolError, UsageError, did_you_mean
     from snpe_srgan.stages.doctor import ABILITIES, examine
@@ -26,7 +28,7 @@ def command(required, output):
     for name in required:
         if name not in ABILITIES:
             raise UsageError(f"unknown ability '{name}'", where="--require", hint=did_you_mean(name, ABILITIES))
-    findings, abilities = examine()
+    findings, abilities = examine(ask_tensorflow=gpu)
     lacking = [a for a in abilities if a.name in required and not a.ok]
     output.result({"findings": findings, "abilities": abilities}, text=_text(findings, abilities))
     if lacking:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.card import Card, Check, source_of, version_of, write_card
+from snpe_srgan.artifacts.card import Card, Check, source_of, tensorflow_package, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError
@@ -60,12 +60,7 @@ def freeze_model(
     )
     with unfinished(Path(out).parent):
         write_bytes(out, graph_def.SerializeToString(deterministic=True), overwrite=overwrite)
-        return write_card(out, card, tools=(_tensorflow_package(), "tensorlayer"))
-
-
-def _tensorflow_package() -> str:
-    """TensorFlow under the name it was installed by."""
-    return next((name for name in ("tensorflow-cpu", "tensorflow") if version_of(name) != "absent"), "tensorflow")
+        return write_card(out, card, tools=(tensorflow_package(), "tensorlayer"))
 
 
 @dataclass(frozen=True)

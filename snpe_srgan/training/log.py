@@ -52,6 +52,14 @@ class RunLog:
         else:
             self.output.note(text)
 
+    def warn(self, text: str) -> None:
+        """A remark that stands out: stderr (also with -q) and log.txt."""
+        if self._text is None:
+            return
+        self._note(f"warning: {text}")
+        self.close_bar()
+        self.output.warn(text)
+
     def _note(self, text: str) -> None:
         now = datetime.datetime.now().isoformat(" ", "seconds")
         self._guarded(lambda: print(f"{now}  {printable(text)}", file=self._text, flush=True))

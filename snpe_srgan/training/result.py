@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.card import Metric, write_card
+from snpe_srgan.artifacts.card import Metric, tensorflow_package, write_card
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.config import Config
 from snpe_srgan.losses.feature_networks import FeatureNetwork
@@ -37,6 +37,7 @@ class StageResult:
     psnr: float | None = None
     ssim: float | None = None
     budget: tuple[int, float] = (0, 0.0)  # configured steps and minutes when it ended
+    far_below_bicubic: bool = False  # by 3 dB: it diverged, or had too few steps
 
     @classmethod
     def from_json(cls, entry: Mapping[str, object]) -> StageResult:
@@ -111,7 +112,7 @@ def save_generator(
     card = dataclasses.replace(model_card(graph, kind="npz", training=training), metrics=metrics)
     with unfinished(path.parent):
         save_npz(path, graph, weights, overwrite=True)
-        write_card(path, card, tools=("tensorflow-cpu", "tensorlayer", "numpy"))
+        write_card(path, card, tools=(tensorflow_package(), "tensorlayer", "numpy"))
     return path
 
 

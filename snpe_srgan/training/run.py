@@ -19,6 +19,7 @@ from snpe_srgan.artifacts.locks import exclusive
 from snpe_srgan.config import Config
 from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError
+from snpe_srgan.quiet import import_tensorflow
 from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
 from snpe_srgan.training.engine import make_distribution, set_determinism, step_precision
 from snpe_srgan.training.input import check_pictures
@@ -49,6 +50,7 @@ def train(
         SnpeSrganError: bad input, another config than the run's, a full disk, losses that are not finite.
     """
     output, folder = output or Output(quiet=True), Path(run_dir)
+    import_tensorflow()  # a caller that did not is set up here
     _check(config)
     # Before an earlier run is removed, and before hours of decoding:
     networks = read_networks(config)
@@ -98,7 +100,7 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
 
     stages = run.config.training.stages
     history = [StageResult.from_json(entry) for entry in saved.progress.history] if saved else []
-    bicubic = run.validator.bicubic() if run.validator else None
+    bicubic = run.validator.bicubic if run.validator else None
     log.say(
         f"{run.graph.network} x{run.graph.scale}, {len(run.cache)} training pictures of "
         f"{run.cache.pixels / 1e6:.1f} megapixels in all, {run.precision}"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snpe_srgan import __version__
-from snpe_srgan.artifacts.card import version_of
+from snpe_srgan.artifacts.card import tensorflow_package, version_of
 from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json, write_text
 from snpe_srgan.artifacts.inputs import is_input
 from snpe_srgan.artifacts.staging import recover
@@ -68,7 +68,7 @@ def describe_run(folder: Path, config: Config, *, precision: str) -> None:
 
 
 def environment(precision: str) -> dict[str, object]:
-    packages = ("tensorflow-cpu", "tensorflow", "tensorlayer", "numpy", "keras", "pillow")
+    packages = (tensorflow_package(), "tensorlayer", "numpy", "keras", "pillow")
     return {
         "snpe-srgan": __version__,
         "python": platform.python_version(),

@@ -193,6 +193,7 @@ class StageRun:
             psnr=validation.psnr if validation else None,
             ssim=validation.ssim if validation else None,
             budget=(self.stage.steps, training.minutes),
+            far_below_bicubic=bool(validation and self.shared.validator.far_below_bicubic(validation.psnr)),
         )
 
     def _write_generator(self, path: Path, result: StageResult) -> None:
@@ -252,7 +253,17 @@ class StageRun:
         saved = self._save([*self.history, result])
         score = f", {result.psnr:.2f} dB / {result.ssim:.4f}" if result.psnr is not None else ""
         self.log.say(f"stage {self.stage.name} done: {result.steps} steps in {result.seconds / 60:.1f} min{score}")
+        if result.far_below_bicubic:
+            self._warn_far_below(result.psnr)
         return Finished(result, saved)
+
+    def _warn_far_below(self, psnr: float) -> None:
+        bicubic = self.shared.validator.bicubic.psnr
+        best = f"; its best was {self.best:.2f} dB" if self.best is not None and self.best > psnr + 1 else ""
+        self.log.warn(
+            f"stage {self.stage.name} ends at {psnr:.2f} dB on the validation pictures, far below bicubic's "
+            f"{bicubic:.2f} dB{best}: it diverged, or had too few steps"
+        )
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

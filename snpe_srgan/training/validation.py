@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
 PROTOCOL = Protocol("y")
 Enlarge = Callable[[np.ndarray], np.ndarray]  # float32 (1, h, w, 3) in [0, 1] -> (1, h * s, w * s, 3) in [-1, 1]
 STRIPS = 4  # pictures shown in samples/
+FAR_BELOW = 3.0  # dB under bicubic; a network made for the eye may lose one or two
 STRIP_SIDE = 256  # HR pixels of a picture that a strip shows, from its middle
 
 
@@ -39,6 +42,7 @@ class Validator:
         self._bicubic = [upscale(pair.lr, scale) for pair in self.pairs]
         self._bicubic_score: Score | None = None
 
+    @cached_property
     def bicubic(self) -> Score:
         """The score of bicubic enlargement, to compare with."""
         if self._bicubic_score is None:
@@ -54,6 +58,10 @@ class Validator:
         for pair, bicubic, sr in list(zip(self.pairs, self._bicubic, pictures, strict=True))[:STRIPS]:
             write_picture(strips / f"{name}-{pair.name}.png", Picture(strip([bicubic, sr, pair.hr])), overwrite=True)
         return ValidationResult(result.psnr, result.ssim, time.perf_counter() - start)
+
+    def far_below_bicubic(self, psnr: float) -> bool:
+        """Whether a network of this score is of no use: worse by `FAR_BELOW` than enlarging without one."""
+        return not math.isfinite(psnr) or psnr < self.bicubic.psnr - FAR_BELOW
 
     def _score(self, pictures: Sequence[np.ndarray]) -> Score:
         return mean_score(
