@@ -70,10 +70,38 @@ def free_ports(count):
 DISTILL = {"teacher": "mobile", "weight": 0.5, "feature_weight": 0.5, "features": ["relu1"]}
 
 
+def losses(run_dir, stage="pixel"):
+    return [m["loss"] for m in metrics(run_dir) if m["kind"] == "train" and m["stage"] == stage]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["mirrored", "multi_worker"])
+def test_every_way_multiplies_in_bfloat16(tmp_path, monkeypatch, way):
+    """Two replicas, each traced in a thread of its own: as near to one replica's losses as bfloat16's 8 bits allow."""
+    monkeypatch.setenv("SNPE_SRGAN_BF16", "1")
+    alone = start(tmp_path, config(tmp_path, stages=(PIXEL, GAN)), "alone")
+    (text,) = finish(alone)
+    assert json.loads(text)["precision"] == "bfloat16"
+    c = config(tmp_path, stages=(PIXEL, GAN), distribution=way, deterministic=False)
+    if way == "mirrored":
+        finish(start(tmp_path, c, "two", program=TWO_CPUS))
+    else:
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+        variables = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
+        workers = [
+            start(tmp_path, c, ("two", "other")[i], env=environment(TF_CONFIG=json.dumps(v)))
+            for i, v in enumerate(variables)
+        ]
+        assert {json.loads(text)["precision"] for text in finish(*workers)} == {"bfloat16"}
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "alone"), rtol=0.01)
+    assert json.loads((tmp_path / "two" / "env.json").read_text())["precision"] == "bfloat16"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [{"pixel": "l1"}, {"distill": DISTILL}], ids=["pixel", "distill"])
-def test_mirrored_equals_one_replica(tmp_path, loss):
+def test_mirrored_equals_one_replica(tmp_path, monkeypatch, loss):
     """Two replicas share each batch; the gradients' mean is the whole batch's (no batch norm in this network)."""
+    monkeypatch.setenv("SNPE_SRGAN_BF16", "0")  # bfloat16 rounds the sum over a batch, not its halves'
     stages = ({**PIXEL, "loss": loss},)
     one = start(tmp_path, config(tmp_path, stages=stages), "one")
     finish(one)
@@ -83,7 +111,8 @@ def test_mirrored_equals_one_replica(tmp_path, loss):
 
 
 @pytest.mark.slow
-def test_two_workers_end_alike_and_only_the_chief_writes(tmp_path):
+def test_two_workers_end_alike_and_only_the_chief_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNPE_SRGAN_BF16", "0")
     c = config(tmp_path, stages=(PIXEL, GAN), distribution="multi_worker", deterministic=False)
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     processes = []
@@ -97,9 +126,7 @@ def test_two_workers_end_alike_and_only_the_chief_writes(tmp_path):
     finish(start(tmp_path, alone, "alone"))
     close(tmp_path / "worker0" / "generator_pixel.npz", tmp_path / "alone" / "generator.npz")
     # Each loss is a mean over both workers' halves: it can only be right while both have the right weights.
-    losses = [[m["loss"] for m in metrics(tmp_path / n) if m["kind"] == "train" and m["stage"] == "pixel"]
-              for n in ("worker0", "alone")]  # fmt: skip
-    np.testing.assert_allclose(*losses, rtol=1e-3)
+    np.testing.assert_allclose(losses(tmp_path / "worker0"), losses(tmp_path / "alone"), rtol=1e-3)
 
 
 NOT_IN_CLUSTER = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'
