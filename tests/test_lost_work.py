@@ -264,6 +264,46 @@ def test_no_command_replaces_what_it_reads(network, tmp_path, monkeypatch, way):
     assert {p: p.read_bytes() for p in before} == before
 
 
+@pytest.mark.parametrize("way", [os.link, lambda a, b: Path(b).symlink_to(Path(a).absolute())], ids=["hard", "soft"])
+def test_an_output_that_is_a_link_to_an_input_is_refused_by_every_verb(tmp_path, monkeypatch, way):
+    """The name of each output leads to the model, its card, or a picture: nothing is computed, nothing is lost."""
+    import shutil
+
+    from helpers_dlc import TINY
+
+    from snpe_srgan.toolchains import qnn
+    from snpe_srgan.zoo.named import WEIGHTS
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("mobile.npz", "mobile.npz.json"):
+        shutil.copy(WEIGHTS / name, tmp_path / name)
+    shutil.copy(TINY, "t.dlc")
+    Path("set/HR").mkdir(parents=True)
+    Image.new("RGB", (48, 48)).save("set/HR/a.png")
+    commands = [
+        ("mobile.npz", "c/mobile.onnx", ("convert", "mobile.npz", "--onnx-only", "-o", "c")),
+        ("mobile.npz.json", "d/mobile.onnx", ("convert", "mobile.npz", "--onnx-only", "-o", "d")),
+        ("mobile.npz", "e/mobile_ssvd50.npz", ("compress", "mobile.npz", "--ssvd", "0.5", "-o", "e")),
+        ("t.dlc", "t.onnx", ("inspect", "t.dlc", "--to-onnx", "t.onnx")),
+        ("set/HR/a.png", "s/set/a.png", ("evaluate", "bicubic", "set", "--save-images", "s")),
+        ("set/HR/a.png", "r/a_x4.png", ("run", "mobile.npz", "set/HR", "-o", "r")),
+        ("mobile.npz", "f/f.pb", ("freeze", "mobile.npz", "-o", "f/f.pb")),
+    ]
+    if qnn.available():
+        words = ("quantize", "mobile.npz", "--calibration", "set/HR", "--count", "1", "--input-size", "12x12")
+        commands.append(("mobile.npz", "q/mobile_w8a8.dlc", (*words, "-o", "q")))
+        commands.append(("mobile.npz", "v/mobile.dlc", ("convert", "mobile.npz", "--input-size", "12x12", "-o", "v")))
+    for source, link, _ in commands:
+        Path(link).parent.mkdir(parents=True, exist_ok=True)
+        way(source, link)
+    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()}
+    for _, link, words in commands:
+        outcome = snpe_srgan(*words, "--overwrite")
+        assert_error(outcome, 1, "this command reads")
+        assert Path(link).name in outcome.err
+    assert {p: p.read_bytes() for p in before} == before
+
+
 def test_pictures_of_two_sets_of_one_name_are_not_mixed(tmp_path):
     for folder in ("a/Set", "b/Set"):
         (tmp_path / folder).mkdir(parents=True)
