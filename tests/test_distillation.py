@@ -238,7 +238,7 @@ def test_features_are_learned_and_reach_the_layers_before_them(tmp_path):
         ({"teacher": "nowhere.npz"}, 1, "no such model file"),
         ({"teacher": "teacher.onnx"}, 1, "no such model file"),
         ({"teacher": "x2.npz"}, 2, "the teacher enlarges x2, the network x4"),
-        ({"weight": -1.0}, 2, "weights must be >= 0"),
+        ({"weight": -1.0}, 2, "weight must not be negative"),
         ({"loss": "l2"}, 2, "did you mean 'l1'"),
         ({"wieght": 1.0}, 2, "did you mean 'weight'"),
         ({"feature_weight": 1.0}, 2, "must name a layer"),
