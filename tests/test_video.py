@@ -485,6 +485,28 @@ def test_a_truncated_video_is_said_and_what_was_there_is_kept(model, tmp_path):
     assert len(look(target).times) == len(look(path).times) == outcome.json["videos"][0]["frames"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
+@pytest.mark.parametrize("limit, kept", [(4000, None), (30000, 23)])
+def test_a_full_disk_loses_nothing_that_was_finished(clip, tmp_path, limit, kept):
+    import resource
+
+    target = tmp_path / "large.mp4"
+    words = [sys.executable, "-m", "snpe_srgan", "run", "mobile", str(clip), "-o", str(target), "--segment", "6"]
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=small_disk)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and not target.exists()
+    assert len(done.stderr[done.stderr.rindex("error: ") :].strip().splitlines()) <= 3
+    if kept is None:
+        assert not place_for(target).exists()  # nothing was finished
+        return
+    assert f"{kept} frames are kept" in done.stderr
+    outcome = snpe_srgan(*words[3:], "--json")
+    assert outcome.code == 0 and outcome.json["videos"][0]["resumed"] == kept
+
+
 def test_without_pyav(model, clip, monkeypatch):
     monkeypatch.setattr("snpe_srgan.machine.installed", lambda package: package != "av")
     assert_error(snpe_srgan("run", model, clip), 3, "pip install av")

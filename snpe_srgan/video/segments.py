@@ -178,10 +178,7 @@ class Workplace:
         try:
             yield
         except OSError as error:
-            failure = os_error(error, self.folder, "write the unfinished video")
-            hint = "the same command goes on at the last finished segment"
-            hint = "; ".join(filter(None, (failure.hint, hint)))
-            raise InputError(failure.what, where=failure.where, hint=hint) from error
+            raise os_error(error, self.folder, "write the unfinished video") from error
 
     def begin(self) -> SegmentWriter:
         """The next segment, written packet by packet."""
@@ -282,4 +279,13 @@ def workplace(target: Path, key: dict[str, object], *, restart: bool = False) ->
         raise InputError("the folder for unfinished work is a link", where=folder, hint="remove it")
     make_folder(folder)
     with exclusive(folder, "another run is at work on this output", hint="choose another -o"):
-        yield Workplace(folder, key, restart=restart)
+        work = Workplace(folder, key, restart=restart)
+        try:
+            yield work
+        except SnpeSrganError as error:
+            if not work.frames:
+                work.remove()
+                raise
+            kept = f"{work.frames} frames are kept: the same command goes on there"
+            hint = "; ".join(filter(None, (error.hint, kept)))
+            raise type(error)(error.what, where=error.where, hint=hint) from error
