@@ -10,9 +10,9 @@ import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from snpe_srgan.artifacts.files import read_json
 from snpe_srgan.compression.measure import Measured
@@ -74,8 +74,8 @@ class LogLine:
 
     kind: str
     stage: str
-    step: int
-    values: Mapping[str, float | None]
+    step: Annotated[int, Field(ge=0, lt=1 << 53)]
+    values: Mapping[str, Annotated[float, Field(allow_inf_nan=False)] | None]
 
 
 def read_scores(path: str | os.PathLike) -> Scores:
@@ -123,6 +123,8 @@ def _log_line(line: str, where: str) -> LogLine:
 def _typed(kind: type[T], data: object, where: str | os.PathLike) -> T:
     try:
         return _adapter(kind).validate_python(data)
+    except OverflowError as error:  # an integer of hundreds of digits where a float belongs
+        raise InputError(f"damaged: {error}", where=where, hint="delete the file and make it again") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
