@@ -52,7 +52,9 @@ SMALLEST = {
         (*BENCH, "--networks", "mobile", "--rows", "full", "--emulator", "none"), "the network as it came", slow=True
     ),
     "bench_gpu": Smallest(("--device", "cpu", *TINY_STEP, "--input-size", "16x16"), "quantize", slow=True),
-    "bench_input": Smallest(("{data}/photos", "--crop", "32", "--batch-size", "2", "--steps", "2"), "steps waited", slow=True),
+    "bench_input": Smallest(
+        ("{data}/photos", "--crop", "32", "--batch-size", "2", "--steps", "2"), "steps waited", slow=True
+    ),
     "bench_peers": Smallest(("--data", "{data}", "--runs", "1"), "measured now", codes=(0, 1), slow=True),
     "bench_perceptual": Smallest(
         ("{data}/Set5/HR", "same={data}/Set5/HR"), "ST-LPIPS", needs=("torch", "stlpips_pytorch"), slow=True
