@@ -99,3 +99,22 @@ def test_the_pages_made_from_the_program_name_every_verb():
 
 def test_readme_is_one_screen():
     assert len((REPO / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_the_table_of_networks_in_the_readme_is_that_of_the_results():
+    """PSNR of the networks that ship stands in docs/results.md; the README repeats it and must not grow old."""
+
+    def rows(page: str) -> dict[str, str]:
+        text = (REPO / page).read_text(encoding="utf-8")
+        found: dict[str, str] = {}
+        for match in re.finditer(r"^\| `([\w-]+)` .*$", text, re.M):
+            found.setdefault(match.group(1), match.group(0))  # later tables are of other things
+        return found
+
+    known, checked = rows("docs/results.md"), 0
+    for name, row in rows("README.md").items():
+        if name in known:
+            for number in re.findall(r"\d\d\.\d\d", row):
+                assert number in known[name], (name, number)
+                checked += 1
+    assert checked >= 8

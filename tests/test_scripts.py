@@ -82,6 +82,7 @@ SMALLEST = {
          "--set", "run.limit=1", "--set", "quantize.count=2", "--set", "benchmark.runs=1"),
         "demo: ", slow=True,
     ),
+    "docs": Smallest(("--site-dir", "{out}/site"), "docs: built", needs=("mkdocs",), slow=True),
     "fuzz": Smallest(("png", "card", "dlc", "--total", "9", "--keep", "{out}"), "9 damaged copies, 0 bad"),
     "kill_runs": Smallest(("--rounds", "1", "run"), "run ", slow=True),  # test_kills.py has it among the fast ones
     "make_degraded": Smallest(("{data}/photos", "-o", "{out}/degraded"), "3 pairs"),
