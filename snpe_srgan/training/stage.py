@@ -171,7 +171,7 @@ class StageRun:
         name = f"{self.index:02d}-{self.stage.name}-{step:07d}"
         result = run.validator.validate(self.enlarge, strips=run.folder / "samples", name=name)
         self.last_validation = result
-        bicubic = run.validator.bicubic().psnr  # of the same pictures: a level in every curve of them
+        bicubic = run.validator.bicubic.psnr  # of the same pictures: a level in every curve of them
         values = {"psnr": result.psnr, "ssim": result.ssim, "bicubic_psnr": bicubic, "seconds": result.seconds}
         self.log.metrics("validation", self.stage.name, step, self._total_step(), values)
         mark = ""
