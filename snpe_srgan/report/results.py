@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from snpe_srgan.artifacts.card import Card
 from snpe_srgan.artifacts.files import read_json
 from snpe_srgan.compression.measure import Measured
 from snpe_srgan.compression.result import Row
@@ -24,6 +24,7 @@ from snpe_srgan.runtimes.benchmark import Benchmark
 
 T = TypeVar("T")
 LOG_BYTES = 1 << 28
+_adapters: dict[Any, TypeAdapter[Any]] = {}  # made once: one takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,20 @@ class CompressionFile:
     measured: Measured
     rows: tuple[Row, ...]
     recommendation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """A stage of the training, as the network's card has it."""
+
+    name: str
+    steps: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Training:
+    stages: tuple[TrainedStage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +108,11 @@ def read_compression(path: str | os.PathLike) -> CompressionFile:
     return _typed(CompressionFile, read_json(path), path)
 
 
+def trained_stages(card: Card) -> tuple[TrainedStage, ...]:
+    """The stages that a card says the network was trained by; none where it says nothing."""
+    return _typed(_Training, dict(card.training), f"the card of {card.artifact}").stages
+
+
 def read_proof(path: str | os.PathLike) -> ProofFile:
     """What was proven of a bundle for phones."""
     return _typed(ProofFile, read_json(path), path)
@@ -122,7 +142,9 @@ def _log_line(line: str, where: str) -> LogLine:
 
 def _typed(kind: type[T], data: object, where: str | os.PathLike) -> T:
     try:
-        return _adapter(kind).validate_python(data)
+        if kind not in _adapters:
+            _adapters[kind] = TypeAdapter(kind)
+        return _adapters[kind].validate_python(data)
     except OverflowError as error:  # an integer of hundreds of digits where a float belongs
         raise InputError(f"damaged: {error}", where=where, hint="delete the file and make it again") from error
     except ValidationError as error:
@@ -131,11 +153,6 @@ def _typed(kind: type[T], data: object, where: str | os.PathLike) -> T:
         raise InputError(
             f"damaged: {place}: {first['msg']}"[:200], where=where, hint="delete the file and make it again"
         ) from error
-
-
-@lru_cache
-def _adapter(kind: Hashable) -> TypeAdapter:
-    return TypeAdapter(kind)
 
 
 def _without_none_psnr(value: object) -> object:

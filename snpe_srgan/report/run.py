@@ -25,6 +25,7 @@ from snpe_srgan.report.results import (
     read_log,
     read_proof,
     read_scores,
+    trained_stages,
 )
 from snpe_srgan.report.shown import Comparison, Item, Shown, compare, png_file
 from snpe_srgan.runtimes.benchmark import Benchmark
@@ -80,10 +81,11 @@ def _network_line(card: Card | None) -> str:
     if card is None:
         return ""
     options = ", ".join(f"{key} {value}" for key, value in card.options.items())
-    seconds = sum(stage.get("seconds", 0) for stage in card.training.get("stages", []))
-    steps = ", ".join(f"{stage['name']} {stage['steps']} steps" for stage in card.training.get("stages", []))
+    stages = trained_stages(card)
+    seconds = sum(stage.seconds for stage in stages)
+    steps = ", ".join(f"{stage.name} {stage.steps} steps" for stage in stages)
     made = card.compression
-    smaller = f" Compressed to {made['target']} by the strategy '{made['strategy']}'." if made else ""
+    smaller = f" Compressed to {made.get('target')} by the strategy '{made.get('strategy')}'." if made else ""
     return (
         f"Network {card.network} x{card.scale} ({options}): {card.parameters:,} parameters, "
         f"{card.macs_per_lr_pixel:,} MACs per LR pixel, receptive radius {card.receptive_radius} LR pixels. "
