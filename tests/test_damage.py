@@ -69,3 +69,11 @@ def test_run_says_so_and_switches_nothing(tmp_path):
     assert [item["damage"] is None for item in result.json["pictures"]] == [False, False, True]
     quiet = snpe_srgan("run", "mobile-photo", folder, "-o", tmp_path / "photo", "--json")
     assert quiet.code == 0 and "made for such pictures" not in quiet.err
+
+
+@pytest.mark.parametrize("levels", [2, 4, 16])
+def test_a_dithered_scan_or_a_drawing_is_no_damaged_photograph(levels, rng):
+    y, x = np.mgrid[0:128, 0:160]
+    dithered = np.round(((x + y) / 290 + rng.uniform(-0.5, 0.5, x.shape) / (levels - 1)).clip(0, 1) * (levels - 1))
+    grey = (dithered * 255 / (levels - 1)).astype(np.uint8)
+    assert damage(np.repeat(grey[..., None], 3, axis=-1)).sentence() is None

@@ -18,6 +18,7 @@ NOISY = 5.0  # of `noise`, in levels of luma: white noise of 10 in each channel;
 SIDE = 512  # a middle part of this size is measured: it is enough, and takes milliseconds
 BLOCK = 16  # pixels a side of the parts that noise is looked for in
 CALM = 0.1  # share of parts taken for flat
+LEVELS = 64  # of luma: a drawing, a palette or a dithered scan has fewer, and neither camera nor JPEG made its steps
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def damage(rgb: np.ndarray) -> Damage:
     """Of a picture, uint8 or uint16 (h, w, 3): its middle decides."""
     top, left = (max(side - SIDE, 0) // 2 // GRID * GRID for side in rgb.shape[:2])
     luma = rgb_to_y(to_uint8(rgb[top : top + SIDE, left : left + SIDE]))
+    if len(np.unique(luma.round())) < LEVELS:
+        return Damage(1.0, 0.0)
     return Damage(blockiness(luma), noise(luma))
 
 
