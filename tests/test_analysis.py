@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import helpers_onnx
 import numpy as np
 import pytest
 
-from snpe_srgan.errors import InputError
+from snpe_srgan.errors import CheckFailed, InputError
 from snpe_srgan.imaging.pictures import Picture, write_picture
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import free_size, runner, session, with_outputs
@@ -22,7 +24,6 @@ from snpe_srgan.quantization.judge.analysis import analyse, to_json, write_analy
 from snpe_srgan.quantization.judge.layer_losses import kernel_error, observe
 from snpe_srgan.quantization.judge.on_emulator import (
     emulator_seconds,
-    emulator_tile,
     figure,
     judge_on_emulator,
     with_emulator,
@@ -32,6 +33,9 @@ from snpe_srgan.quantization.judge.report import dataset_loss
 from snpe_srgan.quantization.judge.sensitivity import sensitivities, small_crops
 from snpe_srgan.quantization.kernels.affine import fake_quantize
 from snpe_srgan.quantization.kernels.weights import quantize_weights
+from snpe_srgan.runtimes.emulator import plan_soundly
+from snpe_srgan.runtimes.session import Description, Tiling
+from snpe_srgan.runtimes.strip import suspect_width
 from snpe_srgan.toolchains import qnn
 
 needs_qnn = pytest.mark.skipif(qnn.available() is not None, reason=str(qnn.available()))
@@ -262,10 +266,21 @@ def test_slopes_that_share_an_array_but_not_a_grid_are_an_error():
 @pytest.mark.parametrize("width", [8, 31, 63, 100])
 def test_emulated_widths_are_never_those_that_are_compiled_wrongly(width):
     model = free_size(helpers_onnx.mobile())
-    tile = emulator_tile(model, 20, width, overlap=3)
-    assert tile[0] == 20 and tile[1] % 4 == 0 and 6 < tile[1] <= width
-    assert emulator_tile(free_size(helpers_onnx.srgan()), 20, width, overlap=3) == (20, width)
+    asked = []
+    how = {"suspect": partial(suspect_width, model), "wrong": lambda width: asked.append(width) or True}
+    plan = plan_soundly(Description(Path("here"), "emulator", radius=3), 20, width, **how)
+    assert plan.run_size[0] == 20 and plan.run_size[1] % 4 == 0 and 6 < plan.run_size[1] <= width and not asked
+    assert plan.tiling is Tiling.EXACT
+    far = plan_soundly(Description(Path("here"), "emulator", radius=90), 20, width, **how)
+    assert far.run_size[1] % 4 == 0 and bool(asked) == bool(width % 4) == (far.tiling is Tiling.NEAR)
+    assert not suspect_width(free_size(helpers_onnx.srgan()), width)
     assert emulator_seconds(model, [(20, width)], overlap=3) > 0
+
+
+def test_a_fixed_width_that_is_compiled_wrongly_is_refused():
+    description = Description(Path("here"), "emulator", radius=3, input_size=(20, 63))
+    with pytest.raises(CheckFailed, match="63"):
+        plan_soundly(description, 20, 63, suspect=lambda width: True, wrong=lambda width: True)
 
 
 def test_figure_shows_equal_pictures_as_grey():

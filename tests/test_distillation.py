@@ -58,7 +58,7 @@ def test_the_plane_is_what_the_teacher_gives(tmp_path):
     plane = teacher_plane(cache, read_networks(c).teachers["pixel"], QUIET)
     with open_session(resolve(tmp_path / "teacher.npz")) as session:
         for i in range(len(cache)):
-            np.testing.assert_array_equal(plane.sr(i), upscale_pixels(session, cache.lr(i)))
+            np.testing.assert_array_equal(plane.sr(i), upscale_pixels(session, cache.lr(i)).pixels)
 
 
 @pytest.mark.parametrize("seed", range(3))

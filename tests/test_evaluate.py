@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -13,15 +15,16 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import upscale as bicubic
 from snpe_srgan.metrics.dataset import find_evaluation_set
 from snpe_srgan.metrics.evaluate import evaluate
+from snpe_srgan.runtimes.session import Description, Session
 
 
-class Bicubic:
+class Bicubic(Session):
     """A session that is exactly bicubic: it must gain nothing over it."""
 
-    whole = None
-    engine, scale, input_size, overlap, overlap_unknown, bytes_per_pixel, path = "bicubic", 4, None, 0, None, 1, "here"
+    def __init__(self):
+        super().__init__(Description(Path("here"), "bicubic"))
 
-    def run(self, lr):
+    def _infer(self, lr):
         pixels = np.round(lr[0] * 255).astype(np.uint8)
         return (bicubic(pixels, 4)[None] / np.float32(127.5) - 1).astype(np.float32)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -642,12 +643,14 @@ def test_memory_follows_the_result_and_a_tile_whatever_the_kind(grey, alpha, dty
     import tracemalloc
 
     from snpe_srgan.imaging.colour import grey_to_rgb
+    from snpe_srgan.runtimes.session import Description, Session
     from snpe_srgan.runtimes.upscale import upscale_picture
 
-    class Nearest:
-        scale, input_size, overlap, whole, cut_short, overlap_unknown, path = 4, (64, 64), 0, None, None, None, "net"
+    class Nearest(Session):
+        def __init__(self):
+            super().__init__(Description(Path("net"), "nearest", input_size=(64, 64)))
 
-        def run(self, lr):
+        def _infer(self, lr):
             return lr.repeat(4, 1).repeat(4, 2) * 2 - 1
 
     plane = np.zeros((256, 256), dtype)

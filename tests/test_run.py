@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,16 +19,17 @@ from snpe_srgan.imaging.metadata import Metadata
 from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.imaging.pictures import read_picture, write_picture
 from snpe_srgan.runtimes.enlarge import plan_jobs
+from snpe_srgan.runtimes.session import Description, Session
 from snpe_srgan.runtimes.upscale import upscale_picture
 
 
-class Nearest:
+class Nearest(Session):
     """A session whose network repeats each pixel: what must come out is known for every kind of picture."""
 
-    whole = None
-    engine, scale, input_size, overlap, overlap_unknown, bytes_per_pixel, path = "nearest", 4, None, 0, None, 1, "here"
+    def __init__(self):
+        super().__init__(Description(Path("here"), "nearest"))
 
-    def run(self, lr):
+    def _infer(self, lr):
         return np.repeat(np.repeat(lr, 4, 1), 4, 2) * 2 - 1
 
 
@@ -54,7 +56,7 @@ def test_every_kind_of_picture_keeps_what_it_has(dtype, grey, alpha, rng):
     top = np.iinfo(dtype).max
     rgb = rng.integers(0, top, (6, 5, 1 if grey else 3), dtype=dtype, endpoint=True) * np.ones(3, dtype)
     plane = rng.integers(0, top, (6, 5), dtype=dtype, endpoint=True) if alpha else None
-    sr = upscale_picture(Nearest(), Picture(rgb, alpha=plane, grey=grey, metadata=Metadata(icc_profile=b"profile")))
+    sr, _ = upscale_picture(Nearest(), Picture(rgb, alpha=plane, grey=grey, metadata=Metadata(icc_profile=b"profile")))
     np.testing.assert_array_equal(sr.rgb, np.repeat(np.repeat(rgb, 4, 0), 4, 1))
     assert (sr.grey, sr.metadata.icc_profile, sr.rgb.dtype) == (grey, b"profile", dtype)
     assert (sr.alpha is None) if plane is None else (sr.alpha == bicubic(plane, 4)).all()
@@ -62,7 +64,7 @@ def test_every_kind_of_picture_keeps_what_it_has(dtype, grey, alpha, rng):
 
 def test_numbers_that_are_not_finite_stop_with_their_place():
     session = Nearest()
-    session.run = lambda lr: np.full((1, lr.shape[1] * 4, lr.shape[2] * 4, 3), np.nan, np.float32)
+    session._infer = lambda lr: np.full((1, lr.shape[1] * 4, lr.shape[2] * 4, 3), np.nan, np.float32)
     with pytest.raises(Exception, match=r"not finite[\s\S]*tile 1 of 4"):
         upscale_picture(session, Picture(np.zeros((8, 8, 3), np.uint8)), tile=(4, 4))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -21,8 +21,9 @@ from snpe_srgan.onnx_graphs.model import fix_size, onnx_facts
 from snpe_srgan.onnx_graphs.wide_convolution import widen
 from snpe_srgan.runtimes import tiling
 from snpe_srgan.runtimes.open import open_session
-from snpe_srgan.runtimes.tiling import choose_tile, tile_for
-from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+from snpe_srgan.runtimes.session import Description
+from snpe_srgan.runtimes.tiling import choose_tile, plan_tiling
+from snpe_srgan.runtimes.upscale import upscale_pixels
 from snpe_srgan.toolchains import qnn
 from snpe_srgan.zoo.resolve import resolve
 
@@ -58,7 +59,7 @@ def npz(tmp_path, rng):
 def test_host_engines_compute_the_onnx_graph(engine, make, tmp_path):
     with open_session(saved(make(), tmp_path), engine=engine, threads=1) as session:
         assert np.abs(session.run(lr_batch()) - run_cpu(make(), lr_batch())[0]).max() < 1e-5
-        assert (session.engine, session.scale, session.input_size) == (engine, 4, (12, 16))
+        assert (session.description.engine, session.scale, session.input_size) == (engine, 4, (12, 16))
 
 
 def test_npz_runs_at_any_size_on_both_engines(npz):
@@ -73,7 +74,7 @@ def test_a_dlc_runs_as_the_graph_it_was_made_from(tmp_path):
     file = saved(model, tmp_path)
     qnn.write_dlc(file.path, tmp_path / "net.dlc")
     with open_session(resolve(tmp_path / "net.dlc"), engine="onnxruntime") as session:
-        assert session.input_size == (12, 16) and session.overlap == 12
+        assert session.input_size == (12, 16) and session.description.radius == 12
         assert np.abs(session.run(lr_batch()) - run_cpu(model, lr_batch())[0]).max() < 0.02
     with open_session(file, on="emulator") as one, open_session(resolve(tmp_path / "net.dlc"), on="emulator") as two:
         np.testing.assert_array_equal(one.run(lr_batch()), two.run(lr_batch()))
@@ -146,7 +147,7 @@ def test_an_enlargement_that_moves_the_picture_reaches_further(place, rounding, 
     assert onnx_facts(model).overlap == reached
     onnx.save(free(model), tmp_path / "net.onnx")
     with open_session(resolve(tmp_path / "net.onnx"), engine="openvino") as session:
-        assert session.overlap == reached
+        assert session.description.radius == reached
 
 
 def test_an_operator_that_sees_everything_leaves_the_radius_unknown(tmp_path):
@@ -155,9 +156,9 @@ def test_an_operator_that_sees_everything_leaves_the_radius_unknown(tmp_path):
     x = net.op("Mul", x, net.op("LpNormalization", x, axis=2))
     model = net.model(net.op("DepthToSpace", x, blocksize=4, mode="DCR"), (12, 16))
     with open_session(saved(model, tmp_path), engine="onnxruntime") as session:
-        assert plan(session, 12, 16).tiles == 1
+        assert session.plan(12, 16).tiles == 1
         with pytest.raises(InputError, match="LpNormalization"):
-            plan(session, 30, 30)
+            session.plan(30, 30)
 
 
 # -- tiles --------------------------------------------------------------------------------------------------------
@@ -167,16 +168,16 @@ def test_an_operator_that_sees_everything_leaves_the_radius_unknown(tmp_path):
 def test_tiled_equals_whole(engine, npz, rng):
     pixels = rng.integers(0, 256, (70, 64, 3), dtype=np.uint8)
     with open_session(npz, engine=engine) as session:
-        whole = upscale_pixels(session, pixels, tile=(70, 64))
-        np.testing.assert_array_equal(upscale_pixels(session, pixels, tile=(40, 33)), whole)
+        whole = upscale_pixels(session, pixels, tile=(70, 64)).pixels
+        np.testing.assert_array_equal(upscale_pixels(session, pixels, tile=(40, 33)).pixels, whole)
 
 
 def test_fixed_size_tiles_equal_whole(tmp_path, rng):
     pixels = rng.integers(0, 65536, (50, 61, 3), dtype=np.uint16)
     with open_session(saved(mobile((20, 24)), tmp_path)) as fixed:
-        tiled = upscale_pixels(fixed, pixels)
+        tiled = upscale_pixels(fixed, pixels).pixels
     with open_session(saved(free(mobile()), tmp_path, "free.onnx")) as session:
-        difference = np.abs(tiled.astype(int) - upscale_pixels(session, pixels, tile=(50, 61)).astype(int))
+        difference = np.abs(tiled.astype(int) - upscale_pixels(session, pixels, tile=(50, 61)).pixels.astype(int))
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3  # two shapes may round a half two ways
 
 
@@ -198,14 +199,13 @@ def test_chosen_tiles_stay_within_the_budget_and_waste_little(size, overlap):
 @pytest.mark.parametrize("size", [(50, 50), (866, 1155), (300, 9000)])
 def test_more_memory_is_taken_only_where_it_saves_work(size, overlap, a_pixel, monkeypatch):
     monkeypatch.setattr(tiling, "available_memory", lambda: 64 << 30)
-    facts = {"input_size": None, "overlap_unknown": None, "whole": None}
-    session = SimpleNamespace(overlap=overlap, bytes_per_pixel=a_pixel, **facts)
+    description = Description(Path("here"), "none", radius=overlap, bytes_per_pixel=a_pixel)
 
     def cost(tile):
         tiles = plan_tiles(*size, tile=tile or size, overlap=overlap)
         return tiles[0].height * tiles[0].width * a_pixel, sum(t.height * t.width for t in tiles) / (size[0] * size[1])
 
-    memory, work = cost(tile_for(session, *size))
+    memory, work = cost(plan_tiling(description, *size).tile)
     assert memory <= 1.02 * tiling.BUDGETS[-1] and (work <= tiling.TWICE or memory > tiling.BUDGETS[-1] / 2)
     half = choose_tile(*size, overlap=overlap, pixels=int(memory / 2.1) // a_pixel)
     assert memory <= 1.02 * tiling.BUDGETS[0] or cost(half)[1] > tiling.TWICE
@@ -216,7 +216,7 @@ def test_a_fixed_size_below_twice_the_radius_names_the_size_to_convert_with(tmp_
         open_session(saved(srgan(), tmp_path), engine="onnxruntime") as session,
         pytest.raises(InputError) as error,
     ):
-        plan(session, 30, 30)
+        session.plan(30, 30)
     assert "--input-size 56x56" in error.value.hint
 
 
@@ -318,7 +318,7 @@ def test_fix_size_leaves_the_model_alone():
 def test_without_openvino_onnx_runtime_takes_over_by_name(npz, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with open_session(npz) as session:
-        assert session.engine == "onnxruntime"
+        assert session.description.engine == "onnxruntime"
     with pytest.raises(MissingToolError, match="openvino"):
         open_session(npz, engine="openvino")
 
@@ -366,7 +366,7 @@ def message(*fields: tuple[int, bytes]) -> bytes:
         (message((1, message((1, b"w")))), "without a name or an operator"),
         (message((1, message((1, b"\xff"), (2, b"Add")))), "utf-8"),
         (message((1, message((1, b"x"), (2, b"Add"))))[:-1], "cut short"),
-        (b"\x08\x01" + message((2, b"")), "saved_model.pb"),
+        (b"\x08\x01" + message((2, b"")), "SavedModel"),
         (b"", "no nodes"),
     ],
 )
@@ -393,7 +393,7 @@ def test_a_frozen_graph_runs_on_openvino_and_tensorflow_as_its_npz_does(tmp_path
             assert np.abs(session.run(lr) - expected).max() < 1e-5
             assert (session.scale, session.input_size) == (4, None)
             if engine == "openvino":
-                assert session.overlap == receptive_radius(graph)
+                assert session.description.radius == receptive_radius(graph)
 
 
 # -- widened convolutions ---------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -10,18 +12,18 @@ from helpers_onnx import Net
 from PIL import Image
 
 from snpe_srgan.imaging.pictures import read_picture
+from snpe_srgan.runtimes.session import Description, Session
 from snpe_srgan.runtimes.values import VALUES, unlike, with_values
 
 
-class Doubling:
+class Doubling(Session):
     """x2 by repeated pixels, in a convention of its own; it counts on getting that convention's numbers."""
 
-    scale, overlap = 2, 7
-
     def __init__(self, values):
+        super().__init__(Description(Path("here"), "doubling", scale=2, radius=7))
         (self.low, self.high), self.out = VALUES[values]
 
-    def run(self, lr):
+    def _infer(self, lr):
         assert np.allclose((lr.min(), lr.max()), (self.low, self.high))
         unit = (lr - self.low) / (self.high - self.low)
         return (unit * (self.out[1] - self.out[0]) + self.out[0]).repeat(2, 1).repeat(2, 2)
@@ -33,16 +35,7 @@ def test_every_convention_becomes_ours(values, rng):
     lr[0, 0, :2, 0] = 0, 1
     session = with_values(Doubling(values), values)
     assert np.allclose(session.run(lr), lr.repeat(2, 1).repeat(2, 2) * 2 - 1, atol=1e-5)
-    assert session.overlap == 7 and not hasattr(session, "run_all")
-
-
-def test_all_tiles_at_once_are_converted_too(rng):
-    session = Doubling("0..255")
-    session.run_all = lambda arrays: iter([session.run(lr) for lr in arrays])
-    lr = rng.random((1, 3, 3, 3), np.float32)
-    lr[0, 0, :2, 0] = 0, 1
-    (sr,) = with_values(session, "0..255").run_all([lr])
-    assert np.allclose(sr[:, ::2, ::2], lr * 2 - 1, atol=1e-5)
+    assert session.description.radius == 7
 
 
 def test_only_what_has_little_to_do_with_the_picture_is_unlike(rng):

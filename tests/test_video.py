@@ -21,6 +21,7 @@ av = pytest.importorskip("av", reason="the extra 'video' is not installed")
 from helpers_video import look, make_clip, picture, remux, turn  # noqa: E402
 
 from snpe_srgan.errors import InputError, UsageError  # noqa: E402
+from snpe_srgan.runtimes.session import Description, Session  # noqa: E402
 from snpe_srgan.video.channel import Channel, Stopped  # noqa: E402
 from snpe_srgan.video.colour import BT601, BT709, FULL, LIMITED, Colour, from_rgb, to_rgb  # noqa: E402
 from snpe_srgan.video.encoding import choose_format, mastering_display  # noqa: E402
@@ -31,17 +32,14 @@ from snpe_srgan.video.selection import Selection, parse_point  # noqa: E402
 from snpe_srgan.video.source import open_source  # noqa: E402
 
 
-class Nearest:
+class Nearest(Session):
     """A session whose network repeats each pixel twice: what must come out is known."""
 
-    whole = None
-    engine, version, scale, input_size, overlap, overlap_unknown = "nearest", "1", 2, None, 0, None
-    bytes_per_pixel, path, cut_short = 1, "here", None
-
     def __init__(self, fails_at: int | None = None):
+        super().__init__(Description(Path("here"), "nearest", "1", scale=2))
         self.calls, self.fails_at = 0, fails_at
 
-    def run(self, lr):
+    def _infer(self, lr):
         if self.calls == self.fails_at:
             raise InputError("the network failed")
         self.calls += 1

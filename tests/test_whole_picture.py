@@ -16,7 +16,7 @@ from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.model import onnx_facts
 from snpe_srgan.runtimes import tiling
 from snpe_srgan.runtimes.open import open_session
-from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+from snpe_srgan.runtimes.upscale import upscale_pixels
 from snpe_srgan.stages.inspection import inspect_model
 from snpe_srgan.zoo.resolve import resolve
 
@@ -77,28 +77,28 @@ def test_a_pooling_of_channels_reads_one_pixel():
 def test_memory_decides_and_tiles_are_said(engine, pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(tiling, "BUDGETS", [1])  # what would cut any other network in tiles
     with opened(attentive(), tmp_path, engine) as session:
-        assert plan(session, *pixels.shape[:2]) == plan(session, *pixels.shape[:2], tile=None)
-        assert plan(session, *pixels.shape[:2]).inexact is None and plan(session, *pixels.shape[:2]).tile is None
-        exact = upscale_pixels(session, pixels)
-        monkeypatch.setattr(tiling, "available_memory", lambda: 40 * 40 * session.bytes_per_pixel)
-        tiled = plan(session, *pixels.shape[:2])
-        assert tiled.tiles > 1 and "GlobalAveragePool" in tiled.inexact
-        assert np.any(upscale_pixels(session, pixels) != exact)  # it is not only said
-        assert plan(session, 16, 16).inexact is None
+        assert session.plan(*pixels.shape[:2]) == session.plan(*pixels.shape[:2], tile=None)
+        assert session.plan(*pixels.shape[:2]).reason is None and session.plan(*pixels.shape[:2]).tile is None
+        exact = upscale_pixels(session, pixels).pixels
+        monkeypatch.setattr(tiling, "available_memory", lambda: 40 * 40 * session.description.bytes_per_pixel)
+        tiled = session.plan(*pixels.shape[:2])
+        assert tiled.tiles > 1 and "GlobalAveragePool" in tiled.reason
+        assert np.any(upscale_pixels(session, pixels).pixels != exact)  # it is not only said
+        assert session.plan(16, 16).reason is None
 
 
 def test_a_fixed_input_says_what_it_does_to_the_means(pixels, tmp_path):
     with opened(attentive((24, 20)), tmp_path) as session:
-        assert plan(session, 24, 20).inexact is None
-        assert "tiles of 24x20" in plan(session, 48, 40).inexact
-        assert "mirror" in plan(session, 24, 19).inexact
+        assert session.plan(24, 20).reason is None
+        assert "tiles of 24x20" in session.plan(48, 40).reason
+        assert "mirror" in session.plan(24, 19).reason
 
 
 def test_no_overlap_is_asked_for_that_helps_nothing(tmp_path):
     """Deeper than its input is wide: any other network is refused there, because seams would be wrong."""
     with opened(attentive((16, 16), convs=12), tmp_path) as session:
-        assert session.overlap == 13 and tiling.overlap_for(session, (16, 16)) == 4
-        assert plan(session, 30, 16).tiles == 3
+        assert session.description.radius == 13 and tiling.overlap_for(session.description, (16, 16)) == 4
+        assert session.plan(30, 16).tiles == 3
 
 
 def test_a_chosen_overlap_is_near_and_says_so(pixels, tmp_path):

@@ -118,10 +118,10 @@ def _models(typed, shown_as, lr, hr, output: Output) -> list[Compared]:
             raise UsageError(f"the models enlarge by different factors: {', '.join(map(str, scales))}")
         scale = scales[0]
         for session, name in zip(sessions, shown_as, strict=True):
-            for remark in session.remarks:
+            for remark in session.description.remarks:
                 output.warn(f"{name}: {remark}")
         enlarge = {
-            name: lambda picture, session=session: upscale_picture(session, picture)
+            name: lambda picture, session=session: upscale_picture(session, picture)[0]
             for name, session in zip(shown_as, sessions, strict=True)
         }
         made = []

@@ -89,7 +89,7 @@ def command(
             file = find_model(model, detail, runs=True)
             session = stack.enter_context(open_model(file, **where, say=output.note))
             scale = session.scale
-            for remark in session.remarks:
+            for remark in session.description.remarks:
                 output.warn(remark)
         sets = [find_evaluation_set(path, scale=scale) for path in datasets]
         savers = _savers(save_images, sets, overwrite)
@@ -132,7 +132,7 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
         if model != "bicubic":
             session = stack.enter_context(open_model(find_model(model, detail, runs=True), **where, say=output.note))
             scale = session.scale
-            for remark in session.remarks:
+            for remark in session.description.remarks:
                 output.warn(remark)
         for folder in folders:
             results.append(
@@ -156,7 +156,7 @@ def _session_for(model: str, detail, where: dict, output):
     if model == "bicubic":
         return contextlib.nullcontext()
     session = open_model(find_model(model, detail, runs=True), **where, say=output.note)
-    for remark in session.remarks:
+    for remark in session.description.remarks:
         output.warn(remark)
     return session
 

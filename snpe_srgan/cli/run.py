@@ -77,10 +77,10 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
     network = _network(file, default=model is None)
     with open_model(file, **where, say=output.note) as session:
         if dry_run:
-            plan = session.plan()
+            plan = session.commands()
             output.result({"dry_run": True, "commands": plan}, text=plan)
             return
-        for remark in session.remarks:
+        for remark in session.description.remarks:
             output.warn(remark)
         jobs = plan_jobs(found, out=out, scale=session.scale, overwrite=overwrite, skip_existing=skip_existing)
         output.note(_sentence(network))
@@ -96,9 +96,9 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
             )
         finally:
             watch.close()
-        engine_name = f"{session.engine} {session.version}".strip()
+        engine_name = session.description.computed_by
         scale = session.scale
-        times, no_times = getattr(session, "times", None), getattr(session, "no_times", None)
+        times, no_times = session.times, session.no_times
     failed = [*jobs.failed, *failed]
     for item in done:
         for note in item.notes:
@@ -140,11 +140,11 @@ def _run_videos(file, sources, network, out, tile, values, video, overwrite, out
         raise UsageError(f"videos and pictures go in commands of their own: {others[0]} is no video")
     require_av()
     with open_model(file, **where, say=output.note) as session:
-        for remark in session.remarks:
+        for remark in session.description.remarks:
             output.warn(remark)
         output.note(_sentence(network))
         identity = {
-            "model": sha256(file.path), "engine": f"{session.engine} {session.version}".strip(), "values": values,
+            "model": sha256(file.path), "engine": session.description.computed_by, "values": values,
             **{name: where[name] for name in ("on", "precision", "chip", "runtime", "overlap")},
         }  # fmt: skip
         if video["to_stdout"]:

@@ -119,7 +119,7 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
         if item.damage:
             kept = f"{item.frames} frames were read, enlarged and kept in {item.target}"
             errors.append([f"{item.damage[0]}"[:300], f"  at: {item.source}", f"  {kept}"])
-    engine = f"{session.engine} {session.version}".strip()
+    engine = session.description.computed_by
     lines = [line_of(item) for item in done]
     if lines:
         lines[-1] += f" by {engine}"

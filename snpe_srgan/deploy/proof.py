@@ -114,7 +114,7 @@ def _prove(job: Job, judge: Judge, name: str, digest: str) -> Proof:
     try:
         with open_session(resolve(job.path, kinds=RUNNABLE), on=job.place) as session:
             sr = session.run(lr)
-            engine = f"{session.engine} {session.version}".strip()
+            engine = session.description.computed_by
         reloads = None if job.direct is None else bool(np.array_equal(sr, job.direct(lr)))
     except SnpeSrganError as error:
         return Proof(name, job.chip, size, digest, unproven=" ".join(error.what.split())[:300])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,33 +39,78 @@ class Tile:
         return f"rows {self.y}..{self.y + self.height - 1}, columns {self.x}..{self.x + self.width - 1} of the input"
 
 
-def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int]]:
+def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int, int]]:
     """`(start, keep_start, keep_end)` along one axis: the fewest tiles, evenly spread, borders cut half way."""
     if length <= tile:
         return [(0, 0, length)]
     step = tile - 2 * overlap
+    step -= step % multiple
     if step < 1:
         raise InputError(
             f"a tile of {tile} pixels is too small for an overlap of {overlap} on each side",
-            hint=f"use tiles of at least {2 * overlap + 1} pixels, larger ones waste less",
+            hint=f"use tiles of at least {2 * overlap + multiple} pixels, larger ones waste less",
         )
     count = 1 + math.ceil((length - tile) / step)
-    starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    starts = [multiple * round(i * (length - tile) / multiple / (count - 1)) for i in range(count)]
     cuts = [0, *((a + tile + b) // 2 for a, b in itertools.pairwise(starts)), length]
     return list(zip(starts, cuts[:-1], cuts[1:], strict=True))
 
 
-def plan_tiles(height: int, width: int, *, tile: tuple[int, int], overlap: int) -> list[Tile]:
+def plan_tiles(height: int, width: int, *, tile: tuple[int, int], overlap: int, multiple: int = 1) -> list[Tile]:
     """Tiles of `tile = (height, width)` that cover a picture, row by row.
 
-    A side shorter than the tile gets one tile of just that side (so tiles are then smaller than `tile`).
+    A side shorter than the tile gets one tile of just that side (so tiles are then smaller than `tile`). With
+    `multiple` every tile starts at a multiple of it; height, width and tile must be multiples themselves.
     """
     if overlap < 0 or min(tile) < 1 or min(height, width) < 1:
         raise InputError(f"cannot tile {height}x{width} by {tile[0]}x{tile[1]} with overlap {overlap}")
-    rows = _spans(height, tile[0], overlap)
-    columns = _spans(width, tile[1], overlap)
+    rows = _spans(height, tile[0], overlap, multiple)
+    columns = _spans(width, tile[1], overlap, multiple)
     tall, wide = min(tile[0], height), min(tile[1], width)
     return [Tile(y, x, tall, wide, top, left, bottom, right) for y, top, bottom in rows for x, left, right in columns]
+
+
+def boxes(lr: np.ndarray, parts: Sequence[Tile]) -> Iterator[np.ndarray]:
+    """The tiles of a picture `(h, w, channels)`, each `(1, th, tw, channels)`."""
+    for part in parts:
+        yield np.ascontiguousarray(lr[None, part.y : part.y + part.height, part.x : part.x + part.width])
+
+
+def assemble(
+    results: Iterator[np.ndarray],
+    parts: Sequence[Tile],
+    *,
+    size: tuple[int, int],
+    scale: int,
+    offset: tuple[int, int] = (0, 0),
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """The picture `(size * scale, channels)` from its enlarged tiles `(1, th * scale, tw * scale, channels)`.
+
+    Args:
+        results: the tiles in the order of `parts`; each is asked for when its turn comes.
+        size: LR (height, width) of what is kept of the tiled picture, from row and column `offset` on.
+        progress: called with (tiles done, tiles in all) after each tile.
+
+    A tile that fails, or gives a wrong shape or a number that is not finite, stops everything with its place.
+    """
+    top, left = offset
+    out = None
+    for index, part in enumerate(parts):
+        sr = _take(results, part, scale=scale, place=f"tile {index + 1} of {len(parts)}: {part.describe()}")
+        if out is None:
+            out = np.empty((size[0] * scale, size[1] * scale, sr.shape[-1]), sr.dtype)
+        y, x = max(part.keep_y, top), max(part.keep_x, left)
+        bottom, right = min(part.keep_y_end, top + size[0]), min(part.keep_x_end, left + size[1])
+        if y < bottom and x < right:
+            out[(y - top) * scale : (bottom - top) * scale, (x - left) * scale : (right - left) * scale] = sr[
+                (y - part.y) * scale : (bottom - part.y) * scale, (x - part.x) * scale : (right - part.x) * scale
+            ]
+        if progress is not None:
+            progress(index + 1, len(parts))
+    if out is None:
+        raise InputError("no tiles: there is no picture")
+    return out
 
 
 def upscale_tiled(
@@ -88,7 +133,7 @@ def upscale_tiled(
         overlap: LR pixels between a kept pixel and an artificial border; at least the network's receptive radius.
         progress: called with (tiles done, tiles in all) after each tile.
 
-    A tile that fails, or gives a wrong shape or a number that is not finite, stops everything with its place.
+    See `assemble` for what a tile that fails does.
     """
     height, width = lr.shape[:2]
     if tile is None and fixed:
@@ -97,27 +142,14 @@ def upscale_tiled(
     if fixed:
         missing = (max(0, tile[0] - height), max(0, tile[1] - width))
         lr = np.pad(lr, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-    tiles = plan_tiles(lr.shape[0], lr.shape[1], tile=tile, overlap=overlap)
-    out = None
-    for index, part in enumerate(tiles):
-        sr = _run_tile(run, lr, part, scale=scale, place=f"tile {index + 1} of {len(tiles)}: {part.describe()}")
-        if out is None:
-            out = np.empty((height * scale, width * scale, sr.shape[-1]), sr.dtype)
-        bottom, right = min(part.keep_y_end, height), min(part.keep_x_end, width)
-        if part.keep_y < bottom and part.keep_x < right:
-            out[part.keep_y * scale : bottom * scale, part.keep_x * scale : right * scale] = sr[
-                (part.keep_y - part.y) * scale : (bottom - part.y) * scale,
-                (part.keep_x - part.x) * scale : (right - part.x) * scale,
-            ]
-        if progress is not None:
-            progress(index + 1, len(tiles))
-    return out
+    parts = plan_tiles(lr.shape[0], lr.shape[1], tile=tile, overlap=overlap)
+    results = (run(box) for box in boxes(lr, parts))
+    return assemble(results, parts, size=(height, width), scale=scale, progress=progress)
 
 
-def _run_tile(run, lr: np.ndarray, part: Tile, *, scale: int, place: str) -> np.ndarray:
-    box = np.ascontiguousarray(lr[None, part.y : part.y + part.height, part.x : part.x + part.width])
+def _take(results: Iterator[np.ndarray], part: Tile, *, scale: int, place: str) -> np.ndarray:
     try:
-        sr = np.asarray(run(box))
+        sr = np.asarray(next(results))
     except SnpeSrganError as error:
         raise type(error)(error.what, where="; ".join(filter(None, (error.where, place))), hint=error.hint) from error
     except MemoryError as error:

@@ -20,7 +20,7 @@ from snpe_srgan.metrics.dataset import EvaluationSet, Pair
 from snpe_srgan.metrics.perceptual import PerceptualDistance, WeightFile
 from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+from snpe_srgan.runtimes.upscale import upscale_pixels
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,11 @@ def evaluate(
         baseline = bicubic_upscale(pair.lr, dataset.scale)
         start = time.perf_counter()
         try:
+            sr = baseline
             if session is not None:
-                inexact.append(plan(session, *pair.lr.shape[:2], tile=tile).inexact)
-            sr = baseline if session is None else upscale_pixels(session, pair.lr, tile=tile)
+                done = upscale_pixels(session, pair.lr, tile=tile)
+                sr = done.pixels
+                inexact.append(done.plan.reason)
             seconds = time.perf_counter() - start
             distances = None if perceptual is None else _distances(perceptual, sr, baseline, pair)
         except SnpeSrganError as error:
@@ -124,7 +126,7 @@ def evaluate(
     inexact = [why for why in inexact if why]
     return Evaluation(
         dataset=dataset.name,
-        engine="bicubic" if session is None else session.engine,
+        engine="bicubic" if session is None else session.description.engine,
         protocol=protocol.describe(),
         origin=dataset.origin,
         scale=dataset.scale,

@@ -38,12 +38,9 @@ class Features:
     """Call it with a uint8 RGB picture (h, w, 3): the taps' features after their ReLU, each (channels, h', w')."""
 
     def __init__(self, backbone: Backbone):
-        import onnxruntime as ort
+        from snpe_srgan.onnx_graphs.run import open_on_host
 
-        options = ort.SessionOptions()
-        options.enable_cpu_mem_arena = False  # pictures differ in size
-        model = feature_model(backbone).SerializeToString()
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = open_on_host(feature_model(backbone).SerializeToString())
         self._order = slice(None, None, -1 if backbone.bgr else 1)
         self._mean, self._scale = np.asarray(backbone.mean, np.float32), np.asarray(backbone.scale, np.float32)
 

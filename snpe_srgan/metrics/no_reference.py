@@ -79,7 +79,7 @@ def evaluate_without_reference(
         baseline = bicubic_upscale(lr, scale)
         start = time.perf_counter()
         try:
-            sr = baseline if session is None else upscale_pixels(session, lr, tile=tile)
+            sr = baseline if session is None else upscale_pixels(session, lr, tile=tile).pixels
             seconds = time.perf_counter() - start
             score = Naturalness(niqe(sr), niqe(baseline))
         except SnpeSrganError as error:
@@ -87,7 +87,7 @@ def evaluate_without_reference(
         rows.append(UnpairedScore(path.stem, score, seconds))
     return UnpairedEvaluation(
         dataset=Path(folder).name,
-        engine="bicubic" if session is None else session.engine,
+        engine="bicubic" if session is None else session.description.engine,
         protocol=PROTOCOL,
         scale=scale,
         pictures=tuple(rows),

@@ -9,8 +9,32 @@ Its integer kernels predict the Hexagon emulator's quality, not its bits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+
+def open_on_host(model: bytes, *, threads: int | None = None, optimize: bool = True) -> ort.InferenceSession:
+    """The one place that opens ONNX Runtime on this machine's CPU.
+
+    Args:
+        model: a serialized ONNX model.
+        threads: of one operator; None for ONNX Runtime's own choice.
+        optimize: False runs the operators as written.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised, and told once
+    options.enable_cpu_mem_arena = False  # pictures differ in size: an arena keeps the largest of everything
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class session:
@@ -18,14 +42,7 @@ class session:
 
     def __init__(self, model, *, integer_kernels: bool = True):
         """`integer_kernels=False` computes QDQ graphs as written: float operators between rounding steps."""
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False  # crops differ in size: an arena would keep the largest of everything
-        if not integer_kernels:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._session = open_on_host(model.SerializeToString(), optimize=integer_kernels)
 
     def __call__(self, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         return self._session.run(list(names), dict(inputs))

@@ -40,10 +40,8 @@ class Runner:
     """The opened model and its input; `once` is what is timed: the network, and tiles where its size is fixed."""
 
     def __init__(self, request: dict):
-        from snpe_srgan.imaging.tiles import upscale_tiled
         from snpe_srgan.runtimes.open import open_session
-        from snpe_srgan.runtimes.tiling import overlap_for
-        from snpe_srgan.runtimes.upscale import plan
+        from snpe_srgan.runtimes.upscale import upscale_array
         from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
         start = time.perf_counter()
@@ -55,19 +53,12 @@ class Runner:
             precision=request["precision"],
         )
         self.lr = np.random.default_rng(0).random((1, *size, 3), dtype=np.float32)
-        tiling = plan(self.session, *size, tile=None if self.session.input_size else size)
-        self.tiles, fixed = tiling.tiles, self.session.input_size
-        if fixed in (None, size):
+        plan = self.session.plan(*size, tile=None if self.session.input_size else size)
+        self.tiles = plan.tiles
+        if plan.run_size == size:
             self.once = lambda: self.session.run(self.lr)
         else:
-            self.once = lambda: upscale_tiled(
-                self.session.run,
-                self.lr[0],
-                scale=self.session.scale,
-                tile=fixed,
-                fixed=True,
-                overlap=overlap_for(self.session, fixed),
-            )
+            self.once = lambda: upscale_array(self.session, self.lr[0], plan)
         self.once()
         self.load_seconds = time.perf_counter() - start
         for _ in range(request["warmup"]):
@@ -77,8 +68,8 @@ class Runner:
         session = self.session
         fixed = None if session.input_size is None else list(session.input_size)
         return {
-            "engine": session.engine,
-            "version": session.version,
+            "engine": session.description.engine,
+            "version": session.description.version,
             "tiles": self.tiles,
             "input_size": fixed,
             "load_seconds": self.load_seconds,

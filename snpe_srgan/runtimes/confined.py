@@ -16,14 +16,14 @@ import numpy as np
 
 from snpe_srgan.confined.process import Child, megabytes_for
 from snpe_srgan.machine import available_memory
-from snpe_srgan.onnx_graphs.reach import Facts
-from snpe_srgan.runtimes.base import EngineSession
+from snpe_srgan.onnx_graphs.boundary import Boundary
+from snpe_srgan.runtimes.session import Description, Session, Tiling
 from snpe_srgan.zoo.resolve import ModelFile
 
 HERE = f"{__name__}:"
 
 
-class ConfinedSession(EngineSession):
+class ConfinedSession(Session):
     """A host engine in a child; the same figures as the engine in this process gives.
 
     Args:
@@ -46,10 +46,7 @@ class ConfinedSession(EngineSession):
         self._child = Child(where=file.path, megabytes=megabytes_for(file.path), say=say)
         arguments = {"path": str(file.path.absolute()), "engine": engine, "threads": threads, "precision": precision}
         told, _ = self._child.call(f"{HERE}open_here", arguments, doing="open the model")
-        size = told["facts"]["input_size"]
-        facts = Facts(**{**told["facts"], "input_size": None if size is None else tuple(size)})
-        super().__init__(file.path, facts)
-        self.engine, self.version, self.remarks = told["engine"], told["version"], tuple(told["remarks"])
+        super().__init__(_description(told, path=file.path))
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         free = available_memory()
@@ -70,8 +67,22 @@ def open_here(
     # The card is the parent's affair: nothing here needs it.
     file = ModelFile(path=Path(path), kind=os.path.splitext(path)[1].lower().lstrip("."), card=None)
     state["session"] = session = open_engine(file, engine=engine, threads=threads, precision=precision)
-    told = {"engine": session.engine, "version": session.version, "remarks": list(session.remarks)}
-    return {**told, "facts": asdict(session.facts)}, []
+    return {**asdict(session.description), "path": path}, []
+
+
+def _description(told: dict[str, Any], *, path: Path) -> Description:
+    """What the child told of its session, as it was there."""
+    size = told["input_size"]
+    return Description(
+        **{
+            **told,
+            "path": path,
+            "input_size": None if size is None else (size[0], size[1]),
+            "tiling": Tiling(told["tiling"]),
+            "boundary": Boundary(**{**told["boundary"], "dtypes": tuple(told["boundary"]["dtypes"])}),
+            "remarks": tuple(told["remarks"]),
+        }
+    )
 
 
 def run_here(state: dict[str, Any], lr: np.ndarray) -> tuple[dict[str, Any], list[np.ndarray]]:

@@ -20,8 +20,8 @@ from snpe_srgan.imaging import finder
 from snpe_srgan.imaging.damage import damage
 from snpe_srgan.imaging.pictures import check_output, output_format, read_picture, write_picture
 from snpe_srgan.imaging.writing import WRITABLE
-from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.upscale import plan, refuse_memory, upscale_picture
+from snpe_srgan.runtimes.session import Session, Tiling
+from snpe_srgan.runtimes.upscale import refuse_memory, upscale_picture
 from snpe_srgan.runtimes.values import unlike
 
 KEPT = (".png", ".tif", ".tiff", ".webp")  # lossless formats with transparency; other pictures become .png
@@ -36,7 +36,8 @@ class Job:
 @dataclass(frozen=True)
 class Enlarged:
     """One picture done. Sizes are (height, width); `seconds` is all of it, `inference_seconds` the network alone;
-    `exact` is False where tiles did not give the whole picture's result, which one of the `notes` then says."""
+    `tiling` says what the result is, compared with the whole picture run at once: where it is only near, one of the
+    `notes` says why. `exact`: it is the same, bit for bit."""
 
     source: Path
     target: Path
@@ -44,6 +45,7 @@ class Enlarged:
     sr_size: tuple[int, int]
     tile: tuple[int, int] | None
     tiles: int
+    tiling: Tiling
     exact: bool
     seconds: float
     inference_seconds: float
@@ -201,9 +203,8 @@ def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> En
     scale = session.scale
     picture = read_picture(job.source, accept=lambda layout: refuse_memory(layout, scale, target=job.target))
     check_output(job.target, picture, scale=session.scale)
-    tiling = plan(session, picture.height, picture.width, tile=tile)
     before = time.perf_counter()
-    sr = upscale_picture(session, picture, tile=tile, progress=tiles_done)
+    sr, plan = upscale_picture(session, picture, tile=tile, progress=tiles_done)
     after = time.perf_counter()
     notes = write_picture(job.target, sr, overwrite=overwrite)
     if (likeness := unlike(picture.rgb, sr.rgb, session.scale)) is not None:
@@ -216,11 +217,12 @@ def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> En
         target=job.target,
         lr_size=(picture.height, picture.width),
         sr_size=(sr.height, sr.width),
-        tile=tiling.tile,
-        tiles=tiling.tiles,
-        exact=tiling.inexact is None,
+        tile=plan.tile,
+        tiles=plan.tiles,
+        tiling=plan.tiling,
+        exact=plan.tiling is Tiling.EXACT,
         seconds=time.perf_counter() - start,
         inference_seconds=after - before,
-        notes=(*([tiling.inexact] if tiling.inexact else []), *picture.remarks, *notes),
+        notes=(*([plan.reason] if plan.reason else []), *picture.remarks, *notes),
         damage=damage(picture.rgb).sentence(),
     )

@@ -15,7 +15,9 @@ import numpy as np
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.machine import usable_threads
 from snpe_srgan.onnx_graphs.reach import Facts, Step, walk
-from snpe_srgan.runtimes.base import EngineSession, first_line
+from snpe_srgan.runtimes.base import description_of, first_line
+from snpe_srgan.runtimes.session import Description, Session
+from snpe_srgan.runtimes.source import Source
 from snpe_srgan.tflite import schema
 from snpe_srgan.tflite.read import DISPATCH, Tensor, TfliteModel, read_tflite
 
@@ -95,10 +97,12 @@ def from_values(sr: np.ndarray, port: Tensor) -> np.ndarray:
     return sr * np.float32(2) - np.float32(1)
 
 
-class LiteRtSession(EngineSession):
-    """LiteRT's own CPU kernels (XNNPACK), as on the CPU of any phone."""
+def _description(model: TfliteModel, engine: str, version: str | None) -> Description:
+    return description_of(Source(Path(model.path), "tflite", None, tflite_facts(model)), engine, version or "")
 
-    engine = "litert"
+
+class LiteRtSession(Session):
+    """LiteRT's own CPU kernels (XNNPACK), as on the CPU of any phone."""
 
     def __init__(self, path: Path, *, threads: int | None = None):
         model = read_tflite(path)
@@ -107,8 +111,7 @@ class LiteRtSession(EngineSession):
                 f"its operators are NPU code for {model.compiled_for or 'a chip'}, which a CPU cannot run", where=path,
                 hint="--on emulator, or the .tflite without a chip in its name",
             )  # fmt: skip
-        super().__init__(path, tflite_facts(model))
-        self.version = schema.version() or ""
+        super().__init__(_description(model, "litert", schema.version()))
         self._model = model
         from ai_edge_litert.interpreter import Interpreter
 
@@ -125,17 +128,15 @@ class LiteRtSession(EngineSession):
             self._interpreter.set_tensor(self._input, to_values(lr, self._model.input))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise SnpeSrganError(f"LiteRT failed: {first_line(error)}", where=self.path) from error
+            raise SnpeSrganError(f"LiteRT failed: {first_line(error)}", where=self._model.path) from error
         return from_values(self._interpreter.get_tensor(self._output), self._model.output)
 
     def close(self) -> None:
         self._interpreter = None
 
 
-class CompiledSession(EngineSession):
+class CompiledSession(Session):
     """The byte code inside a compiled .tflite, taken out of the file, on the Hexagon emulator."""
-
-    engine = "hexagon-emulator"
 
     def __init__(self, path: Path):
         from snpe_srgan.tflite.context import wrap
@@ -148,8 +149,7 @@ class CompiledSession(EngineSession):
                 hint="snpe-srgan deploy writes it; without --on this file runs on LiteRT's CPU kernels",
             )  # fmt: skip
         qnn.require()
-        super().__init__(path, tflite_facts(model))
-        self.version = qnn.version() or ""
+        super().__init__(_description(model, "hexagon-emulator", qnn.version()))
         self._model = model
         if len(model.codes) != 1 or set(model.operators) != {DISPATCH}:
             rest = ", ".join(kind for kind in model.operators if kind != DISPATCH)
@@ -168,7 +168,7 @@ class CompiledSession(EngineSession):
 
         try:
             if self._emulator is None:
-                self._emulator = EmulatorSession(self._wrapped, name=str(self.path))
+                self._emulator = EmulatorSession(self._wrapped, name=str(self._model.path))
             return from_values(self._emulator.run(to_values(lr, self._model.input)), self._model.output)
         except SnpeSrganError:
             self.close()  # its process has ended: the next picture gets a new one

@@ -10,7 +10,7 @@ Starting the tool and loading the network takes longer than the network: all til
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ import numpy as np
 from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.onnx_graphs.reach import Facts
-from snpe_srgan.runtimes.base import EngineSession
+from snpe_srgan.runtimes.base import description_of
+from snpe_srgan.runtimes.session import Session
+from snpe_srgan.runtimes.source import Source
 from snpe_srgan.toolchains.snpe import commands
 from snpe_srgan.toolchains.snpe.device import Device
 from snpe_srgan.toolchains.snpe.logs import Times
@@ -29,26 +31,41 @@ from snpe_srgan.toolchains.snpe.sdk import Sdk
 from snpe_srgan.zoo.resolve import ModelFile
 
 
-class NetRunSession(EngineSession):
-    """What the two have in common; a subclass runs raw files. `times` are those of the last run, where they
-    were read (`no_times` says why not)."""
+class NetRunSession(Session):
+    """What the two have in common; a subclass runs raw files."""
 
-    def __init__(self, file: ModelFile, *, release: Release, runtime: str, perf_profile: str | None, raw: str):
+    engine = ""
+
+    def __init__(
+        self, file: ModelFile, *, release: Release, version: str, runtime: str, perf_profile: str | None, raw: str
+    ):
         if file.kind != "dlc":
             raise UsageError(
                 "SNPE runs .dlc files only", where=file.path, hint=f"snpe-srgan convert {file.path} --toolchain snpe"
             )
         dlc = read_ports(file)
-        super().__init__(file.path, dlc.facts)
+        source = Source(file.path, file.kind, None, dlc.facts)
+        super().__init__(description_of(source, self.engine, version))
         check_runtime(release, runtime, dlc, where=file.path)
-        self.version = str(release)
+        self.path = file.path
         self.release, self.runtime, self.perf_profile, self.raw = release, runtime, perf_profile, raw
         self._lr, self._sr = dlc.lr, dlc.sr
-        self.times: Times | None = None
-        self.no_times: str | None = None
+        self._times: Times | None = None
+        self._no_times: str | None = None
 
-    def run_all(self, arrays: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    @property
+    def times(self) -> Times | None:
+        return self._times
+
+    @property
+    def no_times(self) -> str | None:
+        return self._no_times
+
+    def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Runs all of one picture's tiles at once; gives the results in order, each read when it is asked for."""
+        arrays = list(arrays)
+        for lr in arrays:
+            self.check_input(lr)
         scratch = Scratch()
         try:
             listed, files = write_raws(arrays, Path(scratch.name) / "in", self._lr, raw=self.raw)
@@ -56,20 +73,12 @@ class NetRunSession(EngineSession):
         except BaseException:
             scratch.cleanup()
             raise
-        return self._results(scratch, output, len(files), said)
+        return self._results(scratch, output, arrays, said)
 
-    def _results(self, scratch, output: Path, count: int, said: str) -> Iterator[np.ndarray]:
+    def _results(self, scratch, output: Path, arrays: list[np.ndarray], said: str) -> Iterator[np.ndarray]:
         with scratch:
-            for index in range(count):
-                yield read_result(output, index, self._sr, raw=self.raw, said=said)
-
-    def plan(self) -> list[str]:
-        """What a run does, in the words of a shell: for --dry-run."""
-        raise NotImplementedError
-
-    def _infer(self, lr: np.ndarray) -> np.ndarray:
-        (sr,) = self.run_all([lr])
-        return sr
+            for index, lr in enumerate(arrays):
+                yield self.check_output(lr, read_result(output, index, self._sr, raw=self.raw, said=said))
 
     def _net_run(self, listed: Path, files: list[Path], scratch: Path) -> tuple[Path, str]:
         """Runs the tool; the folder with its results, and what it said."""
@@ -82,7 +91,9 @@ class SdkSession(NetRunSession):
     def __init__(
         self, file: ModelFile, *, sdk: Sdk, runtime: str = "cpu", perf_profile: str | None = None, raw: str = "float32"
     ):
-        super().__init__(file, release=sdk.release, runtime=runtime, perf_profile=perf_profile, raw=raw)
+        super().__init__(
+            file, release=sdk.release, version=str(sdk.release), runtime=runtime, perf_profile=perf_profile, raw=raw
+        )
         self._sdk = sdk
 
     def command(self, listed: Path | str, output: Path | str) -> commands.Command:
@@ -91,7 +102,7 @@ class SdkSession(NetRunSession):
             perf_profile=self.perf_profile, raw=self.raw,
         )  # fmt: skip
 
-    def plan(self):
+    def commands(self) -> list[str]:
         return [*self._sdk.exports(), self._sdk.shell(self.command(LIST, OUTPUT))]
 
     def _net_run(self, listed, files, scratch):
@@ -104,16 +115,18 @@ class DeviceSession(NetRunSession):
 
     def __init__(self, file: ModelFile, *, device: Device, perf_profile: str | None = None, raw: str = "float32"):
         release = device.sdk.release
-        super().__init__(file, release=release, runtime=device.runtime, perf_profile=perf_profile, raw=raw)
+        version = f"{release}, {device.phone.serial}, {device.runtime.upper()}"
+        super().__init__(
+            file, release=release, version=version, runtime=device.runtime, perf_profile=perf_profile, raw=raw
+        )
         self._device = device
-        self.version = f"{release}, {device.phone.serial}, {device.runtime.upper()}"
 
-    def plan(self):
+    def commands(self) -> list[str]:
         return self._device.plan(self.path, perf_profile=self.perf_profile, raw=self.raw)
 
     def _net_run(self, listed, files, scratch):
         ran = self._device.net_run(self.path, files, scratch, perf_profile=self.perf_profile, raw=self.raw)
-        self.times, self.no_times = ran.times, ran.no_times
+        self._times, self._no_times = ran.times, ran.no_times
         return ran.output, ran.said
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import InputError, UsageError, did_you_mean
 from snpe_srgan.machine import installed, require
-from snpe_srgan.runtimes.base import EngineSession
+from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.source import load_source
 from snpe_srgan.tflite import schema as litert
 from snpe_srgan.toolchains.socs import DEFAULT
@@ -40,7 +40,7 @@ def open_session(
     perf_profile: str | None = None,
     raw: str = "float32",
     say: Callable[[str], None] | None = None,
-) -> EngineSession:
+) -> Session:
     """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
 
     Args:
@@ -83,7 +83,7 @@ def open_session(
     return open_engine(file, engine=engine, threads=threads, precision=precision)
 
 
-def _open_net_run(file: ModelFile, on: str, sdk_folder, runtime, serial, perf_profile, raw) -> EngineSession:
+def _open_net_run(file: ModelFile, on: str, sdk_folder, runtime, serial, perf_profile, raw) -> Session:
     from snpe_srgan.runtimes.net_run import DeviceSession, SdkSession
     from snpe_srgan.toolchains.snpe.sdk import find_sdk
 
@@ -118,7 +118,7 @@ def _host_engine(file: ModelFile, *, engine: str, precision: str) -> str:
     return engine
 
 
-def open_engine(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> EngineSession:
+def open_engine(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> Session:
     """The model on a host engine in this process."""
     if engine == LITERT:
         from snpe_srgan.runtimes.litert import LiteRtSession

@@ -7,6 +7,7 @@ faster than a free one and its memory is planned.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,16 +17,15 @@ from snpe_srgan.models.frozen_graph import check_frozen_graph
 from snpe_srgan.onnx_graphs.model import PROBE
 from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
 from snpe_srgan.onnx_graphs.wide_convolution import widen
-from snpe_srgan.runtimes.base import EngineSession, first_line
+from snpe_srgan.runtimes.base import description_of, first_line
+from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.source import Source
 
 
-class OpenVinoSession(EngineSession):
+class OpenVinoSession(Session):
     """Args:
     precision: `f32`, or `bf16`: faster where the CPU has AVX512_BF16 or AMX, at a small cost in accuracy.
     """
-
-    engine = "openvino"
 
     def __init__(self, source: Source, *, threads: int | None = None, precision: str = "f32"):
         require("openvino", what="this engine" if source.kind != "pb" else "running a .pb on the host")
@@ -33,10 +33,10 @@ class OpenVinoSession(EngineSession):
             check_frozen_graph(source.path)
         import openvino as ov
 
-        self.version = ov.__version__.split("-")[0]
         self._core = ov.Core()
+        remarks: tuple[str, ...] = ()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            self.remarks = ("this CPU has no bf16 of its own: f32 is faster on it",)
+            remarks = ("this CPU has no bf16 of its own: f32 is faster on it",)
         try:
             if source.model is None:
                 self._model = self._core.read_model(str(source.path))
@@ -45,7 +45,9 @@ class OpenVinoSession(EngineSession):
         except Exception as error:  # OpenVINO throws plain RuntimeError
             kind = "a frozen TensorFlow graph" if source.kind == "pb" else "the model"
             raise InputError(f"OpenVINO cannot read {kind}: {first_line(error)}", where=source.path) from error
-        super().__init__(source.path, source.facts or openvino_facts(self._model, where=source.path))
+        facts = source.facts or openvino_facts(self._model, where=source.path)
+        version = ov.__version__.split("-")[0]
+        super().__init__(description_of(replace(source, facts=facts), "openvino", version, remarks=remarks))
         self._config = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
@@ -64,7 +66,7 @@ class OpenVinoSession(EngineSession):
             return self._compiled.infer([lr], share_inputs=True).to_tuple()[0].copy()
         except Exception as error:
             self._size = None
-            raise SnpeSrganError(f"OpenVINO failed: {first_line(error)}", where=self.path) from error
+            raise SnpeSrganError(f"OpenVINO failed: {first_line(error)}", where=self.description.path) from error
 
     def close(self) -> None:
         self._compiled = self._model = self._core = None

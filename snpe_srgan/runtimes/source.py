@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.zoo.resolve import ModelFile
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +27,7 @@ class Source:
 
     path: Path
     kind: str
-    model: object
+    model: onnx.ModelProto | None
     facts: Facts | None
 
     @property
@@ -34,6 +38,11 @@ class Source:
         if self.model is None or not is_compiled(self.model):
             return None
         return ", ".join(chips_of(self.model)) or "a chip"
+
+    @property
+    def integer(self) -> bool:
+        """Every convolution is between 8-bit integers, whose sums are the same in any order."""
+        return self.model is not None and integer_sums(self.model)
 
 
 def load_source(file: ModelFile) -> Source:
@@ -55,3 +64,18 @@ def load_source(file: ModelFile) -> Source:
     else:
         model = read_onnx(file.path, confine=not file.ours)
     return Source(file.path, file.kind, model, onnx_facts(model, where=file.path))
+
+
+def integer_sums(model: onnx.ModelProto) -> bool:
+    """Whether every convolution of a graph is between 8-bit integers (QDQ)."""
+    from onnx import TensorProto
+
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    wide = {TensorProto.UINT16, TensorProto.INT16}
+    made = {name: node for node in model.graph.node for name in node.output}
+    sums = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
+    for node in sums:
+        reads = [made.get(name) for name in node.input[:2]]
+        if any(n is None or n.op_type != "DequantizeLinear" or kinds.get(n.input[-1]) in wide for n in reads):
+            return False
+    return bool(sums)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.machine import require, usable_threads
 from snpe_srgan.onnx_graphs.reach import Facts
-from snpe_srgan.runtimes.base import EngineSession, first_line
+from snpe_srgan.runtimes.base import description_of, first_line
+from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.source import Source
 
 
-class TensorFlowSession(EngineSession):
-    engine = "tensorflow"
-
+class TensorFlowSession(Session):
     def __init__(self, source: Source, *, threads: int | None = None):
         if source.kind != "pb":
             raise InputError("TensorFlow runs frozen graphs (.pb) here", where=source.path)
@@ -23,7 +24,6 @@ class TensorFlowSession(EngineSession):
         tf = import_tensorflow()
         from snpe_srgan.models.freeze import INPUT, OUTPUT, read_graph_def
 
-        self.version = tf.__version__
         graph_def = read_graph_def(source.path)
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads or usable_threads(), inter_op_parallelism_threads=1
@@ -40,7 +40,8 @@ class TensorFlowSession(EngineSession):
         fixed = None if None in size else (size[0], size[1])
         probe = np.zeros((1, *(fixed or (8, 8)), 3), np.float32)
         scale = self._session.run(self._sr, {self._lr: probe}).shape[1] // probe.shape[1]
-        super().__init__(source.path, Facts(INPUT, OUTPUT, scale, fixed, None, 0, "TensorFlow's graph is not walked"))
+        facts = Facts(INPUT, OUTPUT, scale, fixed, None, 0, "TensorFlow's graph is not walked")
+        super().__init__(description_of(replace(source, facts=facts), "tensorflow", tf.__version__))
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         return self._session.run(self._sr, {self._lr: lr})

@@ -1,7 +1,7 @@
 """One picture of any kind through a session: colours by the network, transparency by bicubic, depth and profile kept.
 
 with open_session(resolve("generator.npz")) as session:
-    sr = upscale_picture(session, read_picture("photo.jpg"))
+    sr, plan = upscale_picture(session, read_picture("photo.jpg"))
 """
 
 from __future__ import annotations
@@ -17,30 +17,19 @@ from snpe_srgan.imaging.bicubic import upscale as bicubic
 from snpe_srgan.imaging.colour import grey_to_rgb, pixels_to_lr, rgb_to_grey, sr_to_pixels
 from snpe_srgan.imaging.decoded import Layout
 from snpe_srgan.imaging.picture import Picture
-from snpe_srgan.imaging.tiles import plan_tiles, upscale_tiled
+from snpe_srgan.imaging.tiles import assemble, boxes
 from snpe_srgan.imaging.writing import encoder_bytes
 from snpe_srgan.machine import available_memory
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.tiling import inexact, overlap_for, tile_for
+from snpe_srgan.runtimes.tiling import TilePlan
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How a picture was cut: `tile` None means whole. `inexact` says why that is not the whole picture's result."""
+@dataclass(frozen=True, eq=False)
+class Upscaled:
+    """Enlarged pixels `(h * scale, w * scale, 3 or 1)`, and the plan by which they were made."""
 
-    tile: tuple[int, int] | None
-    tiles: int
-    inexact: str | None = None
-
-
-def plan(session: Session, height: int, width: int, *, tile: tuple[int, int] | None = None) -> Tiling:
-    """The tiles a picture of this size will be run in; errors come here, before any work."""
-    chosen = tile_for(session, height, width, tile=tile)
-    if chosen is None:
-        return Tiling(None, 1)
-    padded = (height, width) if session.input_size is None else (max(height, chosen[0]), max(width, chosen[1]))
-    tiles = len(plan_tiles(*padded, tile=chosen, overlap=overlap_for(session, chosen)))
-    return Tiling(chosen, tiles, inexact(session, height, width, tile=chosen, tiles=tiles))
+    pixels: np.ndarray
+    plan: TilePlan
 
 
 def upscale_pixels(
@@ -48,15 +37,21 @@ def upscale_pixels(
     pixels: np.ndarray,
     *,
     tile: tuple[int, int] | None = None,
+    plan: TilePlan | None = None,
     grey: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+) -> Upscaled:
     """uint8 / uint16 `(h, w, 3)` to `(h * scale, w * scale, 3)` of the same dtype, to `(..., 1)` with `grey`.
 
     Each tile is rounded to pixels as it comes, so that memory is bounded by the result and one tile.
+
+    Args:
+        plan: the session's plan for pictures of this size, where there are many of them; else one is made for `tile`.
     """
     height, width = pixels.shape[:2]
-    tile = tile_for(session, height, width, tile=tile)
+    plan = plan or session.plan(height, width, tile=tile)
+    if plan.size != (height, width):
+        raise ValueError(f"a plan for {plan.size} pixels, and a picture of {(height, width)}")
 
     def done(sr: np.ndarray) -> np.ndarray:
         if not np.isfinite(sr).all():
@@ -64,24 +59,33 @@ def upscale_pixels(
         rounded = sr_to_pixels(sr, pixels.dtype)
         return rgb_to_grey(rounded)[..., None] if grey else rounded
 
-    tiling = {
-        "scale": session.scale,
-        "tile": tile,
-        "fixed": session.input_size is not None,
-        "overlap": overlap_for(session, tile),
-    }
-    if not hasattr(session, "run_all"):
-        return upscale_tiled(lambda box: done(session.run(pixels_to_lr(box))), pixels, **tiling, progress=progress)
+    enlarged = _enlarge(session, pixels, plan, before=pixels_to_lr, after=done, progress=progress)
+    return Upscaled(enlarged, plan)
 
-    boxes = []  # an engine that takes all tiles at once: cut them, run them, put them together
 
-    def cut(box: np.ndarray) -> np.ndarray:
-        boxes.append(pixels_to_lr(box))
-        return np.broadcast_to(np.uint8(0), (1, box.shape[1] * session.scale, box.shape[2] * session.scale, 3))
+def upscale_array(session: Session, lr: np.ndarray, plan: TilePlan) -> np.ndarray:
+    """Numbers in, numbers out: float32 `(h, w, 3)` in [0, 1] to `(h * scale, w * scale, 3)` in [-1, 1]."""
+    return _enlarge(session, lr, plan)
 
-    upscale_tiled(cut, pixels, **tiling)
-    results = session.run_all(boxes)
-    return upscale_tiled(lambda box: done(next(results)), pixels, **tiling, progress=progress)
+
+def _enlarge(session: Session, picture: np.ndarray, plan: TilePlan, *, before=None, after=None, progress=None):
+    """The picture, cut by `plan`; each tile passes `before` on its way in and `after` on its way out."""
+    taken = boxes(padded(picture, plan), plan.parts)
+    results = session.run_all(taken if before is None else map(before, taken))
+    return assemble(
+        results if after is None else map(after, results), plan.parts, size=plan.size, scale=session.scale,
+        offset=plan.offset, progress=progress,
+    )  # fmt: skip
+
+
+def padded(pixels: np.ndarray, plan: TilePlan) -> np.ndarray:
+    """The picture continued by its mirror image to the size that the plan cuts."""
+    ends = [
+        (first, whole - side - first) for first, whole, side in zip(plan.offset, plan.padded, plan.size, strict=True)
+    ]
+    if not any(map(any, ends)):
+        return pixels
+    return np.pad(pixels, (*ends, (0, 0)), mode="symmetric")
 
 
 def upscale_picture(
@@ -90,11 +94,16 @@ def upscale_picture(
     *,
     tile: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Picture:
-    """Enlarges a picture: grey stays grey, 16 bits stay 16, alpha is enlarged by bicubic, the metadata are kept."""
+) -> tuple[Picture, TilePlan]:
+    """Enlarges a picture: grey stays grey, 16 bits stay 16, alpha is enlarged by bicubic, the metadata are kept.
+
+    Returns:
+        The picture, and the plan of tiles by which it was made.
+    """
     refuse_memory(picture.layout, session.scale)
-    enlarged = upscale_pixels(session, picture.rgb, tile=tile, grey=picture.grey, progress=progress)
-    return Picture(
+    done = upscale_pixels(session, picture.rgb, tile=tile, grey=picture.grey, progress=progress)
+    enlarged = done.pixels
+    larger = Picture(
         grey_to_rgb(enlarged[..., 0]) if picture.grey else enlarged,
         alpha=None if picture.alpha is None else bicubic(picture.alpha, session.scale),
         grey=picture.grey,
@@ -102,6 +111,7 @@ def upscale_picture(
         remarks=picture.remarks,
         path=picture.path,
     )
+    return larger, done.plan
 
 
 def refuse_memory(layout: Layout, scale: int, *, target: Path | None = None) -> None:

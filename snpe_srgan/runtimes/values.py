@@ -9,9 +9,11 @@ complains: what is drawn is therefore compared with what was enlarged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+
+from snpe_srgan.runtimes.session import Session
 
 OURS = "ours"
 VALUES = {  # name -> ((black, white) that go in, (black, white) that come out)
@@ -24,22 +26,19 @@ UNLIKE = 15.0  # dB: the worst networks that enlarge at all lie above 20, a pict
 LOOKED_AT = 200  # rows and columns of the small picture, at most: enough to tell, and no time
 
 
-class _Converted:
-    """A session of another convention, in ours; all else it knows is the session's own."""
+class _Converted(Session):
+    """A session of another convention, in ours."""
 
-    def __init__(self, session, values: str):
+    def __init__(self, session: Session, values: str):
+        super().__init__(session.description)
         self._session = session
         self._in, self._out = VALUES[values]
 
-    def __getattr__(self, name: str):
-        found = getattr(self._session, name)
-        return self._run_all if name == "run_all" else found  # there only where the session has it
+    def plan(self, height, width, *, tile=None):
+        return self._session.plan(height, width, tile=tile)
 
-    def run(self, lr: np.ndarray) -> np.ndarray:
-        return self._to_ours(self._session.run(self._from_ours(lr)))
-
-    def _run_all(self, arrays: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        return map(self._to_ours, self._session.run_all([self._from_ours(lr) for lr in arrays]))
+    def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return map(self._to_ours, self._session.run_all(self._from_ours(lr) for lr in arrays))
 
     def _from_ours(self, lr: np.ndarray) -> np.ndarray:
         black, white = self._in

@@ -9,6 +9,7 @@ import numpy as np
 from snpe_srgan.artifacts.card import Check
 from snpe_srgan.errors import CheckFailed
 from snpe_srgan.imaging.decibel import decibel
+from snpe_srgan.onnx_graphs.run import runner
 
 if TYPE_CHECKING:
     import onnx
@@ -31,12 +32,7 @@ def probe_picture(height: int, width: int) -> np.ndarray:
 
 def run_onnx(model: onnx.ModelProto, lr: np.ndarray) -> np.ndarray:
     """One inference by ONNX Runtime, for a model with one input and one output."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: lr})[0]
+    return runner(model)(lr)
 
 
 def check_equal(result: np.ndarray, expected: np.ndarray, *, against: str, where: object) -> Check:

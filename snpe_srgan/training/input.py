@@ -63,19 +63,20 @@ def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
     if plane is not None:
         return plane
     from snpe_srgan.runtimes.open import open_session
-    from snpe_srgan.runtimes.upscale import plan, upscale_pixels
+    from snpe_srgan.runtimes.upscale import upscale_pixels
 
     said: list[str] = []
     with open_session(teacher.file) as session:
 
         def enlarge(lr):
-            why = plan(session, *lr.shape[:2]).inexact
-            if why and not said:
-                said.append(f"teacher {teacher.file.path.name}: {why}")
+            done = upscale_pixels(session, lr)
+            if done.plan.reason and not said:
+                said.append(f"teacher {teacher.file.path.name}: {done.plan.reason}")
                 output.warn(said[0])
-            return upscale_pixels(session, lr)
+            return done.pixels
 
-        output.note(f"teacher {teacher.file.path.name}: enlarging {len(cache)} training pictures with {session.engine}")
+        engine = session.description.engine
+        output.note(f"teacher {teacher.file.path.name}: enlarging {len(cache)} training pictures with {engine}")
         return build_plane(cache, key, enlarge, progress=output.progress)
 
 

@@ -20,11 +20,12 @@ import numpy as np
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, require_writable
 from snpe_srgan.artifacts.inputs import also_reading
 from snpe_srgan.errors import InputError, SnpeSrganError
-from snpe_srgan.runtimes.session import Session
+from snpe_srgan.runtimes.session import Session, Tiling
+from snpe_srgan.runtimes.tiling import TilePlan
 from snpe_srgan.video.channel import Channel, Stopped
 from snpe_srgan.video.colour import from_rgb
 from snpe_srgan.video.encoding import Encoding, choose_encoding, open_encoder
-from snpe_srgan.video.frames import FrameTiles, enlarge_alpha, frame_enlarger
+from snpe_srgan.video.frames import enlarge_alpha, frame_enlarger
 from snpe_srgan.video.joining import Joined, Window, check_streams, join
 from snpe_srgan.video.segments import Ending, Workplace, workplace
 from snpe_srgan.video.selection import Picker, Selection
@@ -77,6 +78,7 @@ class EnlargedVideo:
     packets_copied: int
     tile: tuple[int, int] | None
     tiles: int
+    tiling: Tiling
     exact: bool
     damage: tuple[str, ...]
     notes: tuple[str, ...]
@@ -136,10 +138,10 @@ def enlarge_video(
 
 
 def _result(
-    source: Source, path: Path, target: Path, encoding: Encoding, tiles: FrameTiles, joined: Joined, ending: Ending, *,
+    source: Source, path: Path, target: Path, encoding: Encoding, tiles: TilePlan, joined: Joined, ending: Ending, *,
     frames: int, resumed: int, begun: float, elapsed: float, busy: Busy, remarks: tuple[str, ...],
 ) -> EnlargedVideo:  # fmt: skip
-    notes = [*([tiles.inexact] if tiles.inexact else []), *remarks]
+    notes = [*([tiles.reason] if tiles.reason else []), *remarks]
     if ending.moved:
         notes.append(f"{ending.moved} frames had no time of their own, or one before the last: put in order")
     if encoding.container in ("matroska", "webm") and encoding.time_base.denominator % 1000 and not _in_ms(encoding):
@@ -148,7 +150,8 @@ def _result(
         source=path, target=target, lr_size=source.facts.size, sr_size=encoding.size, frames=frames, resumed=resumed,
         seconds=time.perf_counter() - begun, frame_rate=(frames - resumed) / max(elapsed, 1e-9), busy=busy,
         encoding=encoding.describe(), streams_copied=joined.streams, packets_copied=joined.packets, tile=tiles.tile,
-        tiles=tiles.tiles, exact=tiles.inexact is None, damage=ending.damage, notes=tuple(dict.fromkeys(notes)),
+        tiles=tiles.tiles, tiling=tiles.tiling, exact=tiles.tiling is Tiling.EXACT, damage=ending.damage,
+        notes=tuple(dict.fromkeys(notes)),
     )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def evaluate_video(
     )
     return JudgedVideo(
         video=Path(path),
-        engine="bicubic" if session is None else session.engine,
+        engine="bicubic" if session is None else session.description.engine,
         scale=scale,
         protocol=f"{protocol.describe()}; VMAF and VMAF-NEG 0.6.1 on yuv420p of 8 bits; LR by bicubic from the clip",
         size=(height, width),
@@ -127,7 +127,7 @@ def evaluate_video(
         bicubic=_mean([f.bicubic for f in frames]),
         lowest=min(frames, key=lambda f: f.score.neg).number,
         damage=() if limit else tuple(source.damage),
-        remark=tiles.inexact if tiles is not None else None,
+        remark=tiles.reason if tiles is not None else None,
     )
 
 

@@ -114,8 +114,8 @@ class _Live:
 
     def _open_network(self) -> None:
         self.enlarge, tiles = frame_enlarger(self.network.session, self.facts.size, tile=self.tile)
-        if tiles.inexact:
-            self.warn(tiles.inexact)
+        if tiles.reason:
+            self.warn(tiles.reason)
         self.enlarge(np.zeros((*self.facts.size, 3), np.uint8))  # compiled before the first frame waits
         self.recent.clear()
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
+from snpe_srgan.imaging.colour import sr_to_pixels
+from snpe_srgan.imaging.tiles import plan_tiles
 from snpe_srgan.metrics.psnr import psnr
 from snpe_srgan.onnx_graphs.run import free_size, runner
 
+if TYPE_CHECKING:
+    from snpe_srgan.runtimes.emulator import EmulatorEngineSession
+
 JUDGED_CROPS = 3
-WHOLE = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
 RATE_8, RATE_16 = 0.73e9, 0.13e9  # measured: MACs a second and CPU, by the bits of the activations
 AMPLIFIED = 32  # at most, so that a difference of one level shows
-BROKEN_BLOCK = 4  # an 8-bit DepthToSpace of this block is compiled wrongly at some odd widths, see runtimes/strip.py
 
 
 @dataclass(frozen=True)
@@ -119,25 +123,12 @@ def emulate(
         overlap: the network's receptive radius, for pictures that need tiles; None runs every picture whole.
         done: called with the index of each picture that is finished.
     """
-    from snpe_srgan.imaging.tiles import upscale_tiled
     from snpe_srgan.machine import usable_threads
-    from snpe_srgan.onnx_graphs.model import fix_size
-    from snpe_srgan.toolchains.qnn import EmulatorSession
-
-    model = free_size(model)
+    from snpe_srgan.runtimes.upscale import upscale_pixels
 
     def one(index: int) -> np.ndarray:
-        pixels = pictures[index]
-        tile = emulator_tile(model, *pixels.shape[:2], overlap=overlap)
-        fixed = fix_size(model, tile)
-        with EmulatorSession(fixed.SerializeToString(), soc_model=soc, name="the .dlc's graph") as session:
-            sr = upscale_tiled(
-                lambda box: sr_to_pixels(session.run(box)),
-                pixels_to_lr(pixels),
-                scale=scale,
-                tile=tile,
-                overlap=overlap or 0,
-            )
+        with _session(model, scale=scale, overlap=overlap, soc=soc) as session:
+            sr = upscale_pixels(session, pictures[index]).pixels
         done(index)
         return sr
 
@@ -147,38 +138,30 @@ def emulate(
     return [results[i] for i in range(len(pictures))]
 
 
-def emulator_tile(model, height: int, width: int, *, overlap: int | None) -> tuple[int, int]:
-    """The tile for a picture: the whole, unless that is over WHOLE pixels or of a width that is compiled wrongly."""
-    from snpe_srgan.runtimes.tiling import choose_tile
+def _session(model, *, scale: int, overlap: int | None, soc: int | str) -> EmulatorEngineSession:
+    """A graph on the emulator, of any size where it can be; pictures that need tiles get them."""
+    from snpe_srgan.onnx_graphs.model import onnx_facts
+    from snpe_srgan.runtimes.emulator import EmulatorEngineSession
+    from snpe_srgan.runtimes.source import Source
 
-    if overlap is None:
-        return height, width
-    tile = choose_tile(height, width, overlap=overlap, pixels=WHOLE) or (height, width)
-    broken = any(
-        a.name == "blocksize" and a.i >= BROKEN_BLOCK
-        for node in model.graph.node
-        if node.op_type == "DepthToSpace"
-        for a in node.attribute
-    )
-    if broken and tile[1] % 4:
-        half = (tile[1] + 2 * overlap + 1) // 2  # two tiles, side by side
-        wide = min(half + -half % 4, tile[1] - tile[1] % 4)
-        if wide > 2 * overlap:
-            return tile[0], wide
-    return tile
+    free = free_size(model)
+    facts = onnx_facts(free, where="the .dlc's graph")
+    known = replace(facts, scale=scale, overlap=overlap, because=None if overlap is not None else "an unknown path")
+    return EmulatorEngineSession(Source(Path("the .dlc's graph"), "onnx", free, known), chip=soc)
 
 
 def emulator_seconds(model, pictures: Sequence[tuple[int, int]], *, overlap: int | None) -> float:
     """About how long `emulate` will take for pictures of these LR (heights, widths)."""
-    from snpe_srgan.imaging.tiles import plan_tiles
     from snpe_srgan.machine import usable_threads
     from snpe_srgan.onnx_graphs.cost import onnx_cost
+    from snpe_srgan.runtimes.emulator import MOST_PIXELS
+    from snpe_srgan.runtimes.tiling import choose_tile
 
     pixels = 0
     for height, width in pictures:
-        tile = emulator_tile(model, height, width, overlap=overlap)
-        count = len(plan_tiles(height, width, tile=tile, overlap=overlap or 0))
-        pixels += count * tile[0] * tile[1]
+        tile = None if overlap is None else choose_tile(height, width, overlap=overlap, pixels=MOST_PIXELS)
+        tile = tile or (height, width)
+        pixels += len(plan_tiles(height, width, tile=tile, overlap=overlap or 0)) * tile[0] * tile[1]
     macs = pixels * onnx_cost(free_size(model)).macs_per_lr_pixel
     return macs / _rate(model) / min(usable_threads(), len(pictures))
 
