@@ -47,11 +47,13 @@ CHILDREN = {
 from snpe_srgan.runtimes.contender import Contender
 from snpe_srgan.zoo.resolve import resolve
 Contender._ask = lambda self, request: {}
-process = Contender(resolve('mobile'), 'onnxruntime', size=(12, 16), threads=1, warmup=0)._process
+contender = Contender(resolve('mobile'), 'onnxruntime', size=(12, 16), threads=1, warmup=0)
+process = contender._process
 """,
     "a reader of strangers' files": """
 from snpe_srgan.confined.process import Child
-process = Child(where='a.pb')._process
+child = Child(where='a.pb')
+process = child._process
 """,
     "the emulator's worker": """
 from snpe_srgan.toolchains.qnn_process import Worker
@@ -67,9 +69,11 @@ def test_a_child_dies_with_its_parent(name, tmp_path):
     code = CHILDREN[name] + "import time\nprint(process.pid, flush=True)\ntime.sleep(600)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as parent:
-        child = int(parent.stdout.readline())
-        assert _lives(child)
-        parent.send_signal(signal.SIGKILL)
+        try:
+            child = int(parent.stdout.readline())
+            assert _lives(child)
+        finally:
+            parent.send_signal(signal.SIGKILL)
     end = time.monotonic() + 120  # a child that is still loading its libraries on a busy machine
     while _lives(child) and time.monotonic() < end:
         time.sleep(0.05)
