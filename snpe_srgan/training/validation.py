@@ -40,14 +40,11 @@ class Validator:
     def __init__(self, pairs: Sequence[Pair], *, scale: int):
         self.pairs, self.scale = list(pairs), scale
         self._bicubic = [upscale(pair.lr, scale) for pair in self.pairs]
-        self._bicubic_score: Score | None = None
 
     @cached_property
     def bicubic(self) -> Score:
         """The score of bicubic enlargement, to compare with."""
-        if self._bicubic_score is None:
-            self._bicubic_score = self._score(self._bicubic)
-        return self._bicubic_score
+        return self._score(self._bicubic)
 
     def validate(self, enlarge: Enlarge, *, strips: Path, name: str) -> ValidationResult:
         """Scores all pictures, and writes `<strips>/<name>-<picture>.png`: LR (bicubic) | SR | HR."""
