@@ -83,6 +83,7 @@ SMALLEST = {
         "demo: ", slow=True,
     ),
     "docs": Smallest(("--site-dir", "{out}/site"), "docs: built", needs=("mkdocs",), slow=True),
+    "fit_latency": Smallest((), "median error"),
     "fuzz": Smallest(("png", "card", "dlc", "--total", "9", "--keep", "{out}"), "9 damaged copies, 0 bad"),
     "kill_runs": Smallest(("--rounds", "1", "run"), "run ", slow=True),  # test_kills.py has it among the fast ones
     "make_degraded": Smallest(("{data}/photos", "-o", "{out}/degraded"), "3 pairs"),

@@ -32,6 +32,16 @@ class Size(click.ParamType):
             self.fail(error.what, param, ctx)
 
 
+class Finite(click.FloatRange):
+    """A number in a range; 'nan' lies in none, though click lets it through."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail("nan is not a number", param, ctx)
+        return number
+
+
 def common(function):
     """Adds --json, --quiet and --verbose; the command gets them as one `output` argument."""
 

@@ -54,6 +54,7 @@ GROUPS = {
     "Look": {
         "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
         "completion": ("completion", "Completion of verbs and options for bash, zsh or fish."),
+        "plan": ("plan", "Which network, precision and tile meets a frame rate on a chip, by estimate."),
         "devices": ("devices", "The Snapdragon chips known, with DSP version and SoC id."),
     },
 }

@@ -143,7 +143,7 @@ def benchmark(
 
 def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estimate | None, str | None]:
     """The cost model's answer for a file at `size`, or why there is none."""
-    from snpe_srgan.toolchains import qnn
+    from snpe_srgan.toolchains import published, qnn
 
     if chip is None:
         return None, NOT_ASKED
@@ -170,7 +170,7 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
             return None, error.what
     remark = None
     if _sixteen_bits(source.model):
-        remark = "the cost model prices 16-bit activations below 8-bit ones, which is odd"
+        remark = published.sixteen_bit_remark()
     if cost.uncosted_operators:
         remark = "; ".join(filter(None, [remark, f"{cost.uncosted_operators} operators have no price in it"]))
     return Estimate(cost.source, size, cost.microseconds, cost.lower, cost.upper, remark), None

@@ -195,7 +195,8 @@ def estimate_cost(
     """Asks Qualcomm's cost model what one inference takes on a chip: prepares the graph, executes nothing.
 
     Only some chips have a cost model (`Soc.estimates`). SA8255P is Hexagon v73 with 8 MB VTCM: what the
-    Snapdragon 8 Gen 2 has. The model prices w8a16 below w8a8, which is odd: say so where both are shown.
+    Snapdragon 8 Gen 2 has. The model prices w8a16 below w8a8, and published times
+    say the opposite: where an estimate of 16-bit activations is shown, say `published.sixteen_bit_remark()`.
     """
     require()
     soc = socs.find(chip)

@@ -32,6 +32,7 @@ from snpe_srgan.quantization.steps.layerwise import Shift, mend
 from snpe_srgan.quantization.steps.mixed import mix, regrid
 from snpe_srgan.quantization.steps.search import mean_psnr, promising_groups, refine
 from snpe_srgan.toolchains import qnn
+from snpe_srgan.toolchains.published import sixteen_bit_remark
 
 SEARCH_CROPS = 6
 MENDED_CROPS = 48  # held in memory at once, 35 MB each for the 16 x 64 network; more are only watched
@@ -153,6 +154,8 @@ def _mix(work: Work, plan: Plan) -> Plan:
     unit = f" us of {COSTED}" if modelled else ""
     notes = [f"16 bits: {c.name} ({', '.join(c.tensors)}), +{c.gain:.2f} dB for {c.cost:+,.0f}{unit}" for c in choices]
     work.notes += notes or ["16 bits: no place gained enough for what it costs"]
+    if notes and modelled:
+        work.notes.append(sixteen_bit_remark())
     return plan
 
 
