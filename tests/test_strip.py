@@ -49,3 +49,22 @@ def test_a_shuffle_by_four_is_caught_at_the_widths_where_it_is_wrong(tmp_path):
         check_strip(mobile, width=width, scale=4, soc=57, where="mobile")
     with pytest.raises(CheckFailed, match="wrong columns at width 63"):
         check_strip(mobile, width=63, scale=4, soc=57, where="mobile")
+
+
+def test_a_graph_that_cannot_be_resized_is_judged_at_its_own_height():
+    import onnx
+    from onnx import TensorProto, helper
+
+    from snpe_srgan.errors import InputError
+    from snpe_srgan.runtimes.strip import _on_host
+
+    lr, sr = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 12, 16, 3]) for name in ("lr", "sr"))
+    size = helper.make_tensor("size", TensorProto.INT64, [4], [1, 12, 16, 3])
+    graph = helper.make_graph([helper.make_node("Reshape", ["lr", "size"], ["sr"])], "held", [lr], [sr], [size])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    assert _on_host(model, (8, 16), 1, "here") is None
+    fixed, noise, given = _on_host(model, (12, 16), 1, "here")
+    assert noise.shape == given.shape == (1, 12, 16, 3) and fixed.graph.node
+    with pytest.raises(InputError, match="8x16"):
+        _on_host(model, (8, 16), 1, "here", least=True)

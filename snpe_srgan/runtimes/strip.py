@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snpe_srgan.artifacts.card import Check
-from snpe_srgan.errors import CheckFailed
+from snpe_srgan.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
     import onnx
@@ -52,33 +52,49 @@ def suspect_width(model: onnx.ModelProto, width: int) -> bool:
     return width % 4 != 0 and any(block >= BLOCK for block in blocks)
 
 
-def run_strip(
-    model: onnx.ModelProto, *, width: int, scale: int, soc: int | str | None, where: object, height: int | None = None
-) -> Strip:
-    """A strip of noise through an ONNX model on the emulator and on the host.
+def run_strip(model: onnx.ModelProto, *, width: int, scale: int, soc: int | str | None, where: object) -> Strip:
+    """A strip of noise through an ONNX model on the emulator and on the host: of ROWS rows, or, where a graph of fixed
+    size cannot be resized (a Reshape holds its sizes), of its own height.
 
     Args:
-        model: of any input size, unless `height` is given.
+        model: of free input size, or of a fixed one that is `width` wide.
         width: of the strip, in LR pixels.
-        height: of the strip, for a graph that takes no other; by default ROWS.
     """
-    from snpe_srgan.onnx_graphs.model import fix_size
-    from snpe_srgan.onnx_graphs.run import runner
+    from snpe_srgan.onnx_graphs.model import input_size
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
-    rows = height or ROWS
-    lr = np.random.default_rng(0).random((1, rows, width, 3), dtype=np.float32)
-    fixed = fix_size(model, (rows, width), where=where)
-    expected = runner(fixed)(lr)
+    own = input_size(model)
+    tried = _on_host(model, (ROWS, width), scale, where)
+    fixed, lr, expected = tried or _on_host(model, own or (ROWS, width), scale, where, least=True)
     with EmulatorSession(fixed.SerializeToString(), soc_model=soc, name=str(where)) as emulator:
         return compare(emulator.run(lr), expected, scale=scale)
 
 
-def check_strip(
-    model: onnx.ModelProto, *, width: int, scale: int, soc: int | str, where: object, height: int | None = None
-) -> Check:
+def _on_host(model, size: tuple[int, int], scale: int, where: object, *, least: bool = False):
+    """The model at a size, noise, and the host's answer; None where it does not work at that size (an error with
+    `least`)."""
+    from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.onnx_graphs.run import runner
+
+    lr = np.random.default_rng(0).random((1, *size, 3), dtype=np.float32)
+    wanted = (1, size[0] * scale, size[1] * scale, 3)
+    try:
+        fixed = fix_size(model, size, where=where)
+        expected = runner(fixed)(lr)
+    except Exception as error:  # ONNX Runtime's share no base but Exception
+        if least:
+            raise InputError(f"the model does not run at {size[0]}x{size[1]}: {error}", where=where) from error
+        return None
+    if expected.shape != wanted:
+        if least:
+            raise InputError(f"the model gives {expected.shape} at {size[0]}x{size[1]}, not {wanted}", where=where)
+        return None
+    return fixed, lr, expected
+
+
+def check_strip(model: onnx.ModelProto, *, width: int, scale: int, soc: int | str, where: object) -> Check:
     """See `run_strip`; `CheckFailed` when a column is wrong."""
-    strip = run_strip(model, width=width, scale=scale, soc=soc, where=where, height=height)
+    strip = run_strip(model, width=width, scale=scale, soc=soc, where=where)
     if not strip.passed:
         raise CheckFailed(
             f"Qualcomm's compiler computes wrong columns at width {width}: column {strip.column} is off by "

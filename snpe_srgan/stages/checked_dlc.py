@@ -38,7 +38,6 @@ def write_checked_dlc(
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
     from snpe_srgan.onnx_graphs.model import fix_size
-    from snpe_srgan.onnx_graphs.run import free_size
     from snpe_srgan.runtimes.strip import check_strip
     from snpe_srgan.toolchains import qnn
 
@@ -57,7 +56,7 @@ def write_checked_dlc(
             against=against,
             where=path,
         )
-        strip = check_strip(free_size(model), width=input_size[1], scale=scale, soc=soc, where=path)
+        strip = check_strip(model, width=input_size[1], scale=scale, soc=soc, where=path)
         compiled: tuple[Check, ...] = ()
         if caches:
             from snpe_srgan.toolchains.qnn_caches import add_caches
