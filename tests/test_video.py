@@ -200,14 +200,17 @@ def test_a_damaged_segment_is_made_again(clip, tmp_path, damage):
 def test_two_runs_at_one_output(clip, tmp_path):
     target = tmp_path / "large.mp4"
 
+    refused = []
+
     class Second(Nearest):
-        def run(self, lr):
+        def _infer(self, lr):
             if self.calls == 3:
                 with pytest.raises(InputError, match="another run"):
                     enlarged(clip, target)
-            return super().run(lr)
+                refused.append(True)
+            return super()._infer(lr)
 
-    assert enlarged(clip, target, Second()).frames == 23
+    assert enlarged(clip, target, Second()).frames == 23 and refused == [True]
 
 
 @pytest.mark.parametrize(

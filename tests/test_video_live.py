@@ -67,9 +67,9 @@ def test_a_budget_is_held_by_a_smaller_network_or_missed(tmp_path):
             super().__init__()
             self.seconds = seconds
 
-        def run(self, lr):
+        def _infer(self, lr):
             now[0] += self.seconds
-            return super().run(lr)
+            return super()._infer(lr)
 
     warnings: list[str] = []
     small = Network("small", Timed(0.01))
