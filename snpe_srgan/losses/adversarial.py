@@ -1,4 +1,4 @@
-"""Equations 1 to 3 of the SRGAN paper (Ledig et al., 2017), and ESRGAN's relativistic average pair, on logits.
+"""Equations 1 and 2 of the SRGAN paper (Ledig et al., 2017), and ESRGAN's relativistic average pair, on logits.
 
 D(x) = sigmoid(logit). Working on logits keeps the logarithms finite: -log sigmoid(z) = softplus(-z).
 """
@@ -33,8 +33,3 @@ def generator_relativistic(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf
     exchanged, so that both real and made-up pictures give a gradient. Both (n, 1)."""
     real, fake = relative_logits(real_logits, fake_logits)
     return discriminator_loss(fake, real)
-
-
-def perceptual(content: tf.Tensor, adversarial: tf.Tensor, *, adversarial_weight: float = 1e-3) -> tf.Tensor:
-    """content + 1e-3 * adversarial: equation 3."""
-    return content + adversarial_weight * adversarial

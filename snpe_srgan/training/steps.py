@@ -6,48 +6,28 @@ and the number of the first step that was not finite is kept in another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from snpe_srgan.config import StageConfig
-from snpe_srgan.losses.adversarial import (
-    discriminator_loss,
-    generator_adversarial,
-    generator_relativistic,
-    perceptual,
-    relative_logits,
-)
-from snpe_srgan.losses.distillation import attention_transfer
+from snpe_srgan.losses.adversarial import discriminator_loss, relative_logits
 from snpe_srgan.losses.feature_networks import FeatureNetwork
-from snpe_srgan.losses.frequency import spectral_l1
-from snpe_srgan.losses.perceptual import FEATURE_DISTANCES
-from snpe_srgan.losses.phases import phase_loss
-from snpe_srgan.losses.pixel import pixel_loss
-from snpe_srgan.models.activations import activations
 from snpe_srgan.products import Precision, precision
 from snpe_srgan.training.adam import clip_by_global_norm
 from snpe_srgan.training.engine import Distribution, mean_over_replicas
 from snpe_srgan.training.networks import Teacher
 from snpe_srgan.training.state import StageState
+from snpe_srgan.training.terms import Batch, Parts, terms
 
-PIXEL_METRICS = ("loss", "gradient_norm", "pixel")
-ADVERSARIAL_METRICS = ("adversarial", "d_loss", "d_real", "d_fake", "d_gradient_norm")
+DISCRIMINATOR_METRICS = ("d_loss", "d_real", "d_fake", "d_gradient_norm")
 
 
 def metric_names(stage: StageConfig) -> tuple[str, ...]:
     """What a step of this stage adds up, in order."""
-    loss, names = stage.loss, PIXEL_METRICS
-    for name, weight in (
-        ("frequency", loss.frequency_weight),
-        ("phase", loss.phase_weight),
-        ("feature", loss.feature_weight),
-        ("distill", loss.distill.weight),
-        ("distill_feature", loss.distill.feature_weight),
-    ):
-        names += (name,) if weight else ()
-    return names + (ADVERSARIAL_METRICS if stage.loss.adversarial_weight else ())
+    of_discriminator = DISCRIMINATOR_METRICS if stage.loss.adversarial_weight else ()
+    return ("loss", "gradient_norm", *(term.name for term in terms(stage)), *of_discriminator)
 
 
 @dataclass(frozen=True)
@@ -98,85 +78,16 @@ def make_step(
 
     `multiply_in` is the precision of the convolutions and matrix products, forward and backward (products.py).
     """
-    weights, distill = stage.loss, stage.loss.distill
-    relativistic = weights.adversarial == "relativistic"
-
-    def distill_features(lr, taps: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        own, taught = zip(*distill.layers, strict=True)
-        of_teacher = activations(teacher.graph, teacher.weights, lr, taught)
-        return attention_transfer(of_teacher, [taps[name] for name in own])
-
-    def update_discriminator(hr, sr, numbers: Numbers) -> list[tf.Tensor]:
-        discriminator, adam = state.discriminator, state.discriminator_adam
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(adam.variables)
-            real, fake = discriminator(hr, is_train=True), discriminator(sr, is_train=True)
-            if relativistic:
-                real, fake = relative_logits(real, fake)
-            loss = discriminator_loss(real, fake)
-        gradients = mean_over_replicas(tape.gradient(loss, adam.variables))
-        gradients, norm = clip_by_global_norm(gradients, gradient_clip)
-        adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
-        return [loss, tf.reduce_mean(tf.sigmoid(real)), tf.reduce_mean(tf.sigmoid(fake)), norm]
-
-    def against_discriminator(hr, sr) -> tf.Tensor:
-        if not relativistic:
-            return generator_adversarial(state.discriminator(sr, is_train=True))
-        real = state.discriminator(hr, is_train=True)  # again: the discriminator has changed since
-        return generator_relativistic(real, state.discriminator(sr, is_train=True))
+    parts = Parts(stage, state.graph.scale, features, teacher, state.discriminator)
+    names = metric_names(stage)
 
     def on_replica(pixels, vector, number):
         with precision(multiply_in):  # here: each replica is traced in a thread of its own
-            return train_once(pixels, vector, number)
-
-    def train_once(pixels, vector, number):
-        numbers = Numbers(*tf.unstack(vector))
-        lr, hr = to_lr(pixels[0]), to_hr(pixels[1])
-        adam = state.generator_adam
-        with tf.GradientTape(watch_accessed_variables=False) as through_generator:
-            through_generator.watch(adam.variables)
-            sr, taps = state.generate(lr)
-        # The discriminator first; the generator then answers to the updated one (Goodfellow et al., algorithm 1).
-        # Both use the same sr, so the generator runs once.
-        moved = shift(number, weights.shift)
-        d_metrics = update_discriminator(moved(hr), moved(sr), numbers) if weights.adversarial_weight else []
-        with tf.GradientTape(watch_accessed_variables=False) as at_sr:
-            at_sr.watch([sr, taps])
-            pixel = pixel_loss(weights.pixel, luma_weight=weights.luma_weight)(hr, sr)
-            content, metrics = weights.pixel_weight * pixel, [pixel]
-            if weights.frequency_weight:
-                frequency = spectral_l1(hr, sr)
-                content += weights.frequency_weight * frequency
-                metrics.append(frequency)
-            if weights.phase_weight:
-                phase = phase_loss(hr, sr, scale=state.graph.scale)
-                content += weights.phase_weight * phase
-                metrics.append(phase)
-            if features is not None:
-                feature = FEATURE_DISTANCES[weights.features.distance](features(moved(hr)), features(moved(sr)))
-                content += weights.feature_weight * feature
-                metrics.append(feature)
-            if distill.weight:
-                taught = pixel_loss(distill.loss, luma_weight=weights.luma_weight)(to_hr(pixels[2]), sr)
-                content += distill.weight * taught
-                metrics.append(taught)
-            if distill.feature_weight:
-                attention = distill_features(lr, taps)
-                content += distill.feature_weight * attention
-                metrics.append(attention)
-            loss = content
-            if weights.adversarial_weight:
-                adversarial = against_discriminator(moved(hr), moved(sr))
-                loss = perceptual(content, adversarial, adversarial_weight=weights.adversarial_weight)
-                metrics.append(adversarial)
-        ends = [sr, *taps.values()]
-        gradients = through_generator.gradient(ends, adam.variables, output_gradients=at_sr.gradient(loss, ends))
-        gradients, norm = clip_by_global_norm(mean_over_replicas(gradients), gradient_clip)
-        adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
-
-        (values,) = mean_over_replicas([tf.stack([loss, norm, *metrics, *d_metrics])])
-        _guard(state, values, number)
-        return values
+            found = _train_once(state, parts, pixels, vector, number, gradient_clip=gradient_clip)
+            if set(found) != set(names):
+                raise ValueError(f"a step measures {sorted(found)}, and the log shows {sorted(names)}")
+            (values,) = mean_over_replicas([tf.stack([found[name] for name in names])])
+            _guard(state, values, number)
 
     @tf.function(reduce_retracing=True)
     def step(pixels, vector, number):
@@ -184,6 +95,56 @@ def make_step(
         state.move_average(vector[3])
 
     return step
+
+
+def _train_once(
+    state: StageState, parts: Parts, pixels, vector: tf.Tensor, number: tf.Tensor, *, gradient_clip: float
+) -> dict[str, tf.Tensor]:
+    """One step of both networks; what was measured, by its name in the log."""
+    numbers, weights = Numbers(*tf.unstack(vector)), parts.stage.loss
+    lr, hr = to_lr(pixels[0]), to_hr(pixels[1])
+    adam = state.generator_adam
+    with tf.GradientTape(watch_accessed_variables=False) as through_generator:
+        through_generator.watch(adam.variables)
+        sr, taps = state.generate(lr)
+    taught = to_hr(pixels[2]) if weights.distill.weight else None
+    batch = Batch(lr, hr, sr, taps, taught, shift(number, weights.shift))
+    found: dict[str, tf.Tensor] = {}
+    # The discriminator first; the generator then answers to the updated one (Goodfellow et al., algorithm 1).
+    # Both use the same sr, so the generator runs once.
+    if weights.adversarial_weight:
+        found |= _update_discriminator(state, parts, batch, numbers, gradient_clip=gradient_clip)
+    with tf.GradientTape(watch_accessed_variables=False) as at_sr:
+        at_sr.watch([sr, taps])
+        first, *others = terms(parts.stage)
+        found[first.name] = first.value(parts, batch)
+        loss = first.weight * found[first.name]
+        for term in others:
+            found[term.name] = term.value(parts, batch)
+            loss += term.weight * found[term.name]
+    ends = [sr, *taps.values()]
+    gradients = through_generator.gradient(ends, adam.variables, output_gradients=at_sr.gradient(loss, ends))
+    gradients, norm = clip_by_global_norm(mean_over_replicas(gradients), gradient_clip)
+    adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
+    return {"loss": loss, "gradient_norm": norm, **found}
+
+
+def _update_discriminator(
+    state: StageState, parts: Parts, batch: Batch, numbers: Numbers, *, gradient_clip: float
+) -> dict[str, tf.Tensor]:
+    discriminator, adam = state.discriminator, state.discriminator_adam
+    hr, sr = batch.moved(batch.hr), batch.moved(batch.sr)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(adam.variables)
+        real, fake = discriminator(hr, is_train=True), discriminator(sr, is_train=True)
+        if parts.stage.loss.adversarial == "relativistic":
+            real, fake = relative_logits(real, fake)
+        loss = discriminator_loss(real, fake)
+    gradients = mean_over_replicas(tape.gradient(loss, adam.variables))
+    gradients, norm = clip_by_global_norm(gradients, gradient_clip)
+    adam.apply(gradients, numbers.learning_rate, numbers.beta1_power, numbers.beta2_power)
+    measured = (loss, tf.reduce_mean(tf.sigmoid(real)), tf.reduce_mean(tf.sigmoid(fake)), norm)
+    return dict(zip(DISCRIMINATOR_METRICS, measured, strict=True))
 
 
 def _guard(state: StageState, values: tf.Tensor, number: tf.Tensor) -> None:
