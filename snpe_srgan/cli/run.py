@@ -99,29 +99,33 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
         engine_name = session.description.computed_by
         scale = session.scale
         times, no_times = session.times, session.no_times
-    failed = [*jobs.failed, *failed]
+    head = {
+        "model": file.path if detail is None else file.origin, "network": network,
+        "engine": engine_name, "scale": scale, "seconds": time.perf_counter() - start,
+    }  # fmt: skip
+    no_times = f"no times were read: {no_times}" if no_times and times is None else None
+    _finish(output, head, jobs, done, [*jobs.failed, *failed], remarks=(_damaged(done, file), no_times), times=times,
+            passed_over=passed_over)  # fmt: skip
+
+
+def _finish(output, head, jobs, done, failed, *, remarks, times, passed_over) -> None:
+    """Says what was done: remarks on stderr, the result on stdout, then the errors; exit code 1 where there are any."""
     for item in done:
         for note in item.notes:
             output.warn(f"{item.target}: {note}")
-    if remark := _damaged(done, file):
+    for remark in filter(None, remarks):
         output.warn(remark)
-    seconds = time.perf_counter() - start
-    result = {
-        "model": file.path if detail is None else file.origin, "network": network,
-        "engine": engine_name, "scale": scale, "seconds": seconds,
-        "pictures": done, "failed": failed, "skipped": jobs.skipped, "passed_over": passed_over, "times": times,
-    }  # fmt: skip
     lines = [_line(item) for item in done]
     if len(jobs) > 1 or failed or not done:
         there = f" ({len(jobs.skipped)} were there already)" if jobs.skipped else ""
-        lines.append(f"{len(done)} of {len(jobs)} pictures{there}, x{scale} by {engine_name}, {seconds:.1f} s in all")
+        count = f"{len(done)} of {len(jobs)} pictures{there}, x{head['scale']}"
+        lines.append(f"{count} by {head['engine']}, {head['seconds']:.1f} s in all")
     else:
-        lines[-1] += f" by {engine_name}"
+        lines[-1] += f" by {head['engine']}"
     if times is not None:
         lines.append(f"  measured on the phone: {times.total_us / 1000:.2f} ms an inference, by SNPE's own log")
-    elif no_times:
-        output.warn(f"no times were read: {no_times}")
-    output.result(result, text=lines)
+    pictures = {"pictures": done, "failed": failed, "skipped": jobs.skipped, "passed_over": passed_over, "times": times}
+    output.result({**head, **pictures}, text=lines)
     if failed:
         for item in failed:
             output.error(item.error)
