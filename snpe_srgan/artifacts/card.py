@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.files import read_json, sha256, write_json
@@ -76,6 +77,12 @@ class Card:
     created: str = ""
     schema_version: int = 1
 
+    @property
+    def stages(self) -> Sequence[Mapping[str, Any]]:
+        """What each training stage was: its name, steps and losses, as `training` records them."""
+        stages = self.training.get("stages") or ()
+        return stages if isinstance(stages, (list, tuple)) else ()
+
 
 def card_path(artifact: str | os.PathLike) -> Path:
     artifact = Path(artifact)
@@ -115,8 +122,10 @@ def read_card(artifact: str | os.PathLike) -> Card | None:
 
 
 def _parsed(path: Path) -> Card:
-    data = read_json(path)
     try:
+        data = read_json(path)
+        if not isinstance(data, dict):
+            raise TypeError("it is not a JSON object")
         known = {f.name for f in fields(Card)}
         values = {k: v for k, v in data.items() if k in known}
         for key in ("input", "output"):
@@ -134,6 +143,10 @@ def _parsed(path: Path) -> Card:
         raise InputError(
             f"the card is damaged ({error})", where=path, hint="delete it, or make the artifact again"
         ) from error
+
+
+def _are_stages(value: object) -> bool:
+    return value is None or (isinstance(value, (list, tuple)) and all(isinstance(stage, Mapping) for stage in value))
 
 
 def _check_types(card: Card) -> None:
@@ -164,7 +177,7 @@ def _check_types(card: Card) -> None:
             name: isinstance(getattr(card, name), Mapping)
             for name in ("options", "training", "compression", "quantization", "source", "tools")
         },
-        "training.stages": all(isinstance(s, Mapping) for s in (card.training or {}).get("stages") or ()),
+        "training.stages": isinstance(card.training, Mapping) and _are_stages(card.training.get("stages")),
         **{
             name: port is None or (text(port.name) and text(port.layout) and all(map(whole, port.shape)))
             for name, port in (("input", card.input), ("output", card.output))

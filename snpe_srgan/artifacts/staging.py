@@ -77,7 +77,7 @@ class Scratch(tempfile.TemporaryDirectory):  # type: ignore[type-arg]
             self._handle = None
 
 
-def recover(folder: str | os.PathLike, *, again: bool = False) -> None:
+def recover(folder: str | os.PathLike[str], *, again: bool = False) -> None:
     """Finishes or undoes what killed runs left in `folder`; looks once a process, and once more with `again`."""
     try:
         status = os.stat(folder)
@@ -85,7 +85,7 @@ def recover(folder: str | os.PathLike, *, again: bool = False) -> None:
         if known in _recovered and not again:
             return
         _recovered.add(known)
-        with os.scandir(folder) as entries:
+        with os.scandir(os.fspath(folder)) as entries:
             left = [Path(e.path) for e in entries if e.name.startswith(PREFIX) and e.name.endswith(SUFFIX)]
         for path in left:
             _tidy(path, Path(folder))

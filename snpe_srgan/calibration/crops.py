@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def is_nothing(sources: Sequence[Pictures]) -> bool:
 
 
 def _alone(sources: Sequence[Pictures], word: str) -> bool:
-    named = any(str(s) == word and not Path(s).exists() for s in sources)
+    named = any(not isinstance(s, PicturePair) and str(s) == word and not Path(s).exists() for s in sources)
     if named and len(sources) > 1:
         raise UsageError(f"'{word}' and other calibration pictures exclude each other", where="--calibration")
     return named
@@ -121,7 +122,8 @@ def check_sources(sources: Sequence[Pictures]) -> None:
 def hr_pictures(sources: Sequence[Pictures], *, scale: int, most: int) -> list[np.ndarray]:
     """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
     with Scratch() as scratch:
-        paths = [s.path for source in sources for s in _find(source, scale, False, Path(scratch), [])]
+        found = [s for source in sources for s in _find(source, scale, False, Path(scratch), [])]
+        paths = [s.path for s in found if s.path is not None]
         step = max(1, -(-len(paths) // most))
         pictures = [read_picture(path).rgb for path in paths[::step]]
     return [p if p.dtype == np.uint8 else (p // 257).astype(np.uint8) for p in pictures]
@@ -144,10 +146,14 @@ def _find(source: Pictures, scale: int, lr: bool, scratch: Path, notes: list[str
     if lr:
         found = find_pictures(source, deep=True)
         notes += filter(None, [found.passed.line()])
-        return [_Source(str(p), lambda p=p: read_picture(p).rgb) for p in found.pictures]
+        return [_Source(str(p), partial(_rgb, p)) for p in found.pictures]
     data = find_set(source, scale=scale, splits=("train", "valid", "test"))
     notes += (f"{data.name}: {remark}" for remark in data.remarks)
     return [_of_pair(f.hr, f.lr, scale) for f in data.files]
+
+
+def _rgb(path: Path) -> np.ndarray:
+    return read_picture(path).rgb
 
 
 def _of_pair(hr: Path, lr: Path | None, scale: int) -> _Source:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ MAX_JSON = 1 << 26  # bytes
 Message = tuple[dict[str, Any], list[np.ndarray]]
 
 
-def send(stream: BinaryIO, message: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
+def send(stream: IO[bytes], message: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
     """Writes one message; the arrays' dtypes and shapes travel in the JSON."""
     arrays = [np.asarray(a, order="C") for a in arrays]
     head = json.dumps({**message, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}).encode()
@@ -30,7 +30,7 @@ def send(stream: BinaryIO, message: dict[str, Any], arrays: Sequence[np.ndarray]
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Message | None:
+def receive(stream: IO[bytes]) -> Message | None:
     """Reads one message; None when the other side has gone."""
     head = stream.read(HEAD.size)
     if len(head) < HEAD.size:

@@ -69,6 +69,8 @@ class Child:
         except OSError as error:
             self._log.close()
             raise SnpeSrganError(f"cannot start a process for the file: {error.strerror}", where=where) from error
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def call(
         self,
@@ -98,9 +100,9 @@ class Child:
         """
         try:
             with contextlib.suppress(BrokenPipeError):  # a dead child is diagnosed below
-                send(self._process.stdin, {"function": function, "arguments": arguments}, arrays)
+                send(self._stdin, {"function": function, "arguments": arguments}, arrays)
             self._wait(doing, seconds)
-            reply = receive(self._process.stdout)
+            reply = receive(self._stdout)
         except BaseException:  # Ctrl-C and SIGTERM among them
             self.close()
             raise
@@ -124,7 +126,7 @@ class Child:
     def _wait(self, doing: str, seconds: float | None) -> None:
         """Returns when there is an answer, or the child has ended."""
         began, computed, told = time.monotonic(), self._computed(), False
-        while not select.select([self._process.stdout], [], [], LOOK)[0]:
+        while not select.select([self._stdout], [], [], LOOK)[0]:
             waited = time.monotonic() - began
             if (
                 seconds is not None
@@ -184,7 +186,7 @@ class Child:
             self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
-        for stream in (self._process.stdin, self._process.stdout, self._log):
+        for stream in (self._stdin, self._stdout, self._log):
             with contextlib.suppress(OSError):
                 stream.close()
 

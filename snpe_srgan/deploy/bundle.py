@@ -40,6 +40,7 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
 from snpe_srgan.toolchains import litert, qnn
 from snpe_srgan.toolchains.litert_targets import Target
+from snpe_srgan.toolchains.socs import Soc
 from snpe_srgan.zoo.resolve import ModelFile
 
 PACK_MODEL = "{}_model"
@@ -117,7 +118,7 @@ class _Maker:
     def __init__(
         self, folder: Path, targets: Sequence[Target], input_size: tuple[int, int], say: Callable[[str], None]
     ):
-        self.folder, self.targets, self.size, self.say = folder, tuple(targets), tuple(input_size), say
+        self.folder, self.targets, self.size, self.say = folder, tuple(targets), input_size, say
         self.socs = tuple(t.soc for t in targets if t.soc is not None)
         self.artifacts: list[Artifact] = []
         self.jobs: list[Job] = []
@@ -207,8 +208,11 @@ class _Maker:
         name, folder = self.source.name, make_folder(self.folder / "tflite")
         written = make_tflite(self.source.fixed, metadata=self._metadata(), where=name)
         plain = folder / f"{name}.tflite"
-        for borders, path in (("uint8", plain), ("float32", folder / f"{name}_float32.tflite")):
-            path.write_bytes(written[borders])
+        for borders, data, path in (
+            ("uint8", written["uint8"], plain),
+            ("float32", written["float32"], folder / f"{name}_float32.tflite"),
+        ):
+            path.write_bytes(data)
             self._add(path, TFLITE, "LiteRT", borders)
             self.jobs.append(Job(path, None, "host"))
         npu = make_folder(folder / "npu")
@@ -255,7 +259,7 @@ class _Maker:
         plain = folder / f"{name}.onnx"
         plain.write_bytes(self.fixed_path.read_bytes())
         self._add(plain, ONNX, "ONNX Runtime", "onnx")
-        wanted = [((soc,), f"{name}_{soc.name}_ctx.onnx") for soc in self.socs]
+        wanted: list[tuple[tuple[Soc, ...], str]] = [((soc,), f"{name}_{soc.name}_ctx.onnx") for soc in self.socs]
         if len(self.socs) > 1:
             wanted.append((self.socs, f"{name}_several_ctx.onnx"))
         for socs, file_name in wanted:

@@ -58,8 +58,7 @@ def find_phone(name: str) -> Phone:
             names = {target.name, *([target.soc.name] if target.soc else [])}
             return Phone(frozenset(names), str(target), target.hexagon, known)
     chip = chips.find(name)
-    target = next((t for t in TARGETS if chip.soc is not None and t.soc == chip.soc), None)
-    names = {chip.part, *([target.name] if target else [])}
+    names = {chip.part, *[t.name for t in TARGETS if chip.soc is not None and t.soc == chip.soc][:1]}
     return Phone(frozenset(names), str(chip), chip.hexagon, chip)
 
 

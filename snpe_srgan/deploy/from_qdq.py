@@ -239,9 +239,9 @@ def _mul(reader: _Reader, node, attributes) -> Operator:
     factor = reader.constant(node, fixed[0])
     values = factor.integers
     if values.size > 1:
-        values = values.reshape(values.shape[-3:]).transpose(1, 2, 0) if values.ndim >= 3 else None
-        if values is None:
+        if values.ndim < 3:
             raise reader.fail("a factor that is neither a number nor one for each channel", node)
+        values = values.reshape(values.shape[-3:]).transpose(1, 2, 0)
     else:
         values = values.reshape(1)
     grid = Grid(float(factor.scale), int(factor.zero))

@@ -29,7 +29,7 @@ def write_proof(
     no_estimate: str | None, trace: OperatorTrace | None,
 ) -> None:  # fmt: skip
     """Writes both files into the bundle."""
-    facts = {
+    facts: dict[str, object] = {
         "origin": judge.origin,
         "reference": REFERENCE,
         "estimate": estimate,

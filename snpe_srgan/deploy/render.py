@@ -35,7 +35,7 @@ def environment() -> jinja2.Environment:
         raise MissingToolError("the bundle's pages need the package Jinja2", hint="pip install Jinja2") from error
     return jinja2.Environment(
         loader=jinja2.PackageLoader("snpe_srgan.deploy", "templates"), undefined=jinja2.StrictUndefined,
-        autoescape=lambda name: bool(name) and name.endswith(".html.j2"), trim_blocks=True, lstrip_blocks=True,
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"), trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
 

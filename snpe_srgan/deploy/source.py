@@ -96,6 +96,7 @@ def quantize(
         soc=caches[0].id if caches else None,
     )  # fmt: skip
     made = quantize_model(file, scratch, options, say=say)
+    assert made.dlc is not None  # only `onnx_only` leaves it out
     model = onnx.load(str(made.onnx))
     network = file.stem if file.card is None or file.origin else file.card.network
     return Quantized(

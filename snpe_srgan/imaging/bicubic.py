@@ -100,19 +100,19 @@ def bicubic_resize(
         raise InputError(f"a picture of shape (h, w) or (h, w, c) is needed, this one has {image.shape}")
     if image.dtype.kind not in "uf":
         raise InputError(f"pixels must be unsigned integers or floats, these are {image.dtype}")
-    if (scale is None) == (size is None):
-        raise InputError("bicubic_resize needs either scale or size")
-    if scale is not None:
+    if scale is not None and size is None:
         if scale <= 0:
             raise InputError(f"the scale must be above 0, not {scale}")
         exact = Fraction(scale).limit_denominator(1_000_000)  # 1/3 as a float must not make ceil() one too many
-        targets = tuple(math.ceil(exact * length) for length in image.shape[:2])
+        targets = (math.ceil(exact * image.shape[0]), math.ceil(exact * image.shape[1]))
         scales = (float(scale), float(scale))
-    else:
+    elif size is not None and scale is None:
         targets = (int(size[0]), int(size[1]))
         if min(targets) < 1:
             raise InputError(f"the size must be at least 1x1, not {size}")
         scales = (targets[0] / image.shape[0], targets[1] / image.shape[1])
+    else:
+        raise InputError("bicubic_resize needs either scale or size")
     for axis in sorted((0, 1), key=lambda axis: scales[axis]):
         if targets[axis] != image.shape[axis] or scales[axis] != 1.0:
             image = _resize_axis(image, axis, targets[axis], scales[axis])

@@ -72,7 +72,7 @@ def read_common(data: bytes, kind: Kind, accept: Accept) -> Decoded:
 def _open(data: bytes, kind: Kind) -> Image:
     from PIL import Image
 
-    formats = ("BMP", "DIB") if kind is BMP else (kind.pillow,)
+    formats = ["BMP", "DIB"] if kind is BMP else [str(kind.pillow)]
     with _PILLOW_LIMIT:  # our own limit is checked on the header, before a pixel is decoded
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -189,7 +189,8 @@ def _jpeg_12(data: bytes, accept: Accept, lost: list[str]) -> Decoded:
 def _avif(data: bytes) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
     """(bits, the colours as a PNG's cICP chunk) from the container's boxes."""
     head = data[: 1 << 16]
-    bits, colour = 8, ()
+    bits = 8
+    colour: tuple[tuple[bytes, bytes], ...] = ()
     at = head.find(b"av1C")
     if at >= 0 and at + 7 <= len(head) and head[at + 6] & 0x40:
         bits = 12 if head[at + 6] & 0x20 else 10

@@ -83,7 +83,8 @@ def set_name(name: str) -> str:
 
 def place_of(path: Path, root: Path) -> Place:
     """Reads the folders between `root` and the file."""
-    place, rest = Place(path, stem=path.stem.casefold()), []
+    place = Place(path, stem=path.stem.casefold())
+    rest: list[str] = []
     for name in path.relative_to(root).parts[:-1]:
         name = name.casefold()
         match, scale = _ROLE.fullmatch(name), _SCALE.fullmatch(name)

@@ -69,10 +69,12 @@ def _plain(data: bytes, position: int, count: int, *, bits: bool) -> tuple[np.nd
 
 def _raw(data: bytes, position: int, shape: tuple[int, int, int], white: int, *, bits: bool) -> tuple[np.ndarray, bool]:
     height, width, channels = shape
-    wide = np.dtype(">u2") if white > 255 else np.dtype(np.uint8)
-    row = (width + 7) // 8 if bits else width * channels * wide.itemsize
+    wide = 2 if white > 255 else 1
+    row = (width + 7) // 8 if bits else width * channels * wide
     if len(data) - position < row * height:
         raise Damaged("it ends before its pixels do")
-    raw = np.frombuffer(data, wide, row * height // wide.itemsize, position)
+    raw = np.frombuffer(data, np.uint8, row * height, position)
     more = len(data) - position - row * height > 2
-    return (np.unpackbits(raw.reshape(height, row), axis=1)[:, :width] if bits else raw), more
+    if bits:
+        return np.unpackbits(raw.reshape(height, row), axis=1)[:, :width], more
+    return raw.view(">u2") if wide == 2 else raw, more

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -188,9 +189,12 @@ def _partners(high: list[Place], low: list[Place]) -> dict[Path, Path]:
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
     """A name for each picture that no other has: `a`, where need be `a_png`, then with its folders, `sub_a_png`."""
-    ways = [lambda p: p.stem, lambda p: p.name.replace(".", "_")]
+    def with_folders(path: Path, *, folders: int) -> str:
+        return "_".join((*path.parts[-folders - 1 : -1], path.name.replace(".", "_")))
+
     deepest = max((len(p.parts) for p in paths), default=0)
-    ways += [lambda p, n=n: "_".join((*p.parts[-n - 1 : -1], p.name.replace(".", "_"))) for n in range(1, deepest)]
+    ways: list[Callable[[Path], str]] = [lambda p: p.stem]
+    ways += [partial(with_folders, folders=n) for n in range(max(1, deepest))]
     names = [ways[0](p) for p in paths]
     for way in ways[1:]:
         taken = collections.Counter(name.casefold() for name in names)

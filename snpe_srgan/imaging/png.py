@@ -42,8 +42,8 @@ def encode(
     step = max(1, _BAND // (1 + width * pixel))
 
     def pack(start: int) -> tuple[bytes, int, int]:
-        rows = slice(max(0, start - 1), start + step)
-        band = planes[rows] if alpha is None else np.concatenate([planes[rows], alpha[rows, :, None]], axis=2)
+        part = slice(max(0, start - 1), start + step)
+        band = planes[part] if alpha is None else np.concatenate([planes[part], alpha[part, :, None]], axis=2)
         band = _bytes(band)
         above, rows = (band[0], band[1:]) if start else (np.zeros_like(band[0]), band)
         data = filter_rows(rows, above, pixel)

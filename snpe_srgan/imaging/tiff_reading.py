@@ -199,7 +199,7 @@ def _colours(
     if page.photometric == _CMYK:
         shades = cmyk_to_rgb(shades, metadata.icc_profile)
         metadata = Metadata(exif=metadata.exif, resolution=metadata.resolution)
-    if see_through is None:
+    if alpha is None or see_through is None:
         return shades, metadata
     joined = np.concatenate([shades, see_through[..., None]], axis=2)
     return (without_alpha_multiplied(joined) if page.extrasamples[alpha] == _ASSOCIATED else joined), metadata

@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 
@@ -99,8 +99,9 @@ def _losses(kind: str, picture: Picture) -> list[str]:
             f"{kind} cannot say what {', '.join(metadata.unusual_colour)} said of the colours: they will look "
             "different; a .png keeps it"
         )
-    if kind == "JPEG" and len(metadata.icc_profile or b"") > 255 * _ICC_PART:
-        notes.append(f"a colour profile of {len(metadata.icc_profile)} bytes is too long for a JPEG and lost")
+    profile_bytes = len(metadata.icc_profile or b"")
+    if kind == "JPEG" and profile_bytes > 255 * _ICC_PART:
+        notes.append(f"a colour profile of {profile_bytes} bytes is too long for a JPEG and lost")
     if metadata.exif and kind in ("TIFF", "BMP"):
         notes.append(f"camera data (EXIF) are not kept in a {kind}")
     if metadata.exif and kind == "JPEG" and len(metadata.exif) > _MOST_EXIF_IN_JPEG:
@@ -188,11 +189,11 @@ def _channels(picture: Picture, kind: str) -> int:
 
 def _strips(picture: Picture, kind: str, rows: int) -> Iterator[np.ndarray]:
     """`(rows, w, 1..4)` from top to bottom, with the depth and the alpha that the format has."""
-    colours, with_alpha = _colours(picture), picture.alpha is not None and kind not in _OPAQUE
+    colours, alpha = _colours(picture), None if kind in _OPAQUE else picture.alpha
     for start in range(0, picture.height, rows):
         strip = colours[start : start + rows]
-        if with_alpha:
-            strip = np.concatenate([strip, picture.alpha[start : start + rows, :, None]], axis=2)
+        if alpha is not None:
+            strip = np.concatenate([strip, alpha[start : start + rows, :, None]], axis=2)
         yield np.ascontiguousarray(strip if kind in _DEEP else to_uint8(strip))
 
 
@@ -221,15 +222,18 @@ def _write_webp(file: _OnlyWritable, picture: Picture, quality: int | None) -> N
     whole = _joined(picture, "WEBP")
     image = Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
     del whole
-    metadata, options = picture.metadata, {}
+    metadata = picture.metadata
+    options: dict[str, bytes | int | bool] = {}
     if metadata.icc_profile and not _grey_profile_without_grey("WEBP", picture):
         options["icc_profile"] = metadata.icc_profile
     if metadata.exif:
         options["exif"] = b"Exif\0\0" + metadata.exif
     # exact: the colours under transparent pixels belong to the picture too
-    best = {"lossless": True, "exact": True, "method": 2, "quality": 50}  # here quality is effort, not loss
-    options |= best if quality is None else {"quality": quality}
-    image.save(file, format="WEBP", **options)
+    if quality is None:
+        options |= {"lossless": True, "exact": True, "method": 2, "quality": 50}  # here quality is effort, not loss
+    else:
+        options["quality"] = quality
+    image.save(cast("IO[bytes]", file), format="WEBP", **options)
 
 
 def _write_jpeg(file: BinaryIO, picture: Picture, quality: int | None) -> None:
@@ -272,7 +276,7 @@ def _write_tiff(file: BinaryIO, picture: Picture) -> None:
     def packed() -> Iterator[bytes]:
         for strip in _strips(picture, "TIFF", rows):
             # level 6 takes three times as long, to make the file an eighth smaller
-            yield imagecodecs.zlib_encode(imagecodecs.delta_encode(strip, axis=1), level=4)
+            yield bytes(imagecodecs.zlib_encode(imagecodecs.delta_encode(strip, axis=1).tobytes(), level=4))
 
     nbytes = picture.height * picture.width * channels * picture.rgb.itemsize
     tifffile.imwrite(

@@ -10,8 +10,8 @@ The `.pb` holds exactly one placeholder `lr`, [1, height, width, 3] float32 RGB 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def _clean(graph_def):
     return cleaned
 
 
-def read_graph_def(path: str | os.PathLike):
+def read_graph_def(path: str | Path):
     """The GraphDef in a `.pb`; `InputError` when the file is not a frozen graph."""
     from tensorflow.core.framework import graph_pb2
 

@@ -115,9 +115,10 @@ def _constant_problem(node: Node) -> str | None:
     tensor = None if value is None else next((v for n, k, v in fields(value) if (n, k) == (8, LENGTH_DELIMITED)), None)
     if not isinstance(tensor, memoryview):
         return "is a constant without a value"
-    kind, sizes, content, listed = 0, [], 0, 0
-    for number, wire, part in fields(tensor):
-        if (number, wire) == (1, VARINT):
+    kind, content, listed = 0, 0, 0
+    sizes: Sequence[int] = ()
+    for number, _, part in fields(tensor):
+        if number == 1 and isinstance(part, int):
             kind = part
         elif number == 2 and isinstance(part, memoryview):
             sizes = _dimensions(part)

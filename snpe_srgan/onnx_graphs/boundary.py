@@ -182,12 +182,11 @@ def _layout(model: onnx.ModelProto, where: object) -> str:
     first, last = dims[1], dims[3]
     readers = [node for node in model.graph.node if lr.name in node.input]
     turned = any(node.op_type == "Transpose" and _perm(node) == TO_NCHW for node in readers)
+    layout, channels = "NHWC", last
     if first == last:  # both free, or both 3
         layout, channels = "NHWC" if turned else "NCHW", 3 if first is None else first
     elif last is None or (first is not None and first in (3, 1) and last != 3):
         layout, channels = "NCHW", first
-    else:
-        layout, channels = "NHWC", last
     if channels == 1:
         raise InputError(
             f"the model's input '{lr.name}' is [{shown}]: a network of one channel (brightness) is not taken",

@@ -131,8 +131,12 @@ def ports(model: onnx.ModelProto, *, where: object):
 
 def input_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     """The fixed (height, width) of the model's input, or None where it is free."""
-    height, width = _dims(ports(model, where=None)[0])[1:3]
-    return None if height is None else (height, width)
+    return _fixed(ports(model, where=None)[0])
+
+
+def _fixed(lr) -> tuple[int, int] | None:
+    height, width = _dims(lr)[1:3]
+    return None if height is None or width is None else (height, width)
 
 
 def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = None) -> onnx.ModelProto:
@@ -161,8 +165,7 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
     lr, sr = ports(model, where=where)
     if is_compiled(model):
         return compiled_facts(model, lr=lr, sr=sr, where=where)
-    height, width = _dims(lr)[1:3]
-    fixed = None if height is None else (height, width)
+    fixed = _fixed(lr)
     size = fixed or PROBE
     inferred = fix_size(model, size, where=where)
     shapes = {v.name: _dims(v) for v in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]}
@@ -174,14 +177,15 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
             raise InputError(
                 f"tensor '{name}' would have {elements:.1e} values: not a network for pictures", where=where
             )
-    out = shapes.get(sr.name, [])
-    if out and len(out) != 4 and None not in out:
+    dims = shapes.get(sr.name, [])
+    out = [length for length in dims if length is not None]
+    if dims and len(dims) != 4 and len(out) == len(dims):
         raise InputError(f"the model's output '{sr.name}' is {out}, not one RGB picture", where=where)
-    if len(out) != 4 or None in out:
-        raise InputError("the size of the model's output cannot be told", where=where)
+    if len(out) != 4 or len(dims) != 4:
+        raise InputError("the model does not say the size of its output", where=where)
     steps = _steps(inferred.graph, shapes, lr.name)
     scale, overlap, memory, because, whole = walk(
-        steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=tuple(out[1:]), where=where
+        steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=(out[1], out[2], out[3]), where=where
     )
     return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole)
 

@@ -83,11 +83,11 @@ def _factors(net: Net, chain: list, node) -> np.ndarray | None:
     run = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
     answers = []
     for size in SIZES:
-        (made,) = run.run(None, {n.output[0]: np.array(size, np.int64) for n in shapes})
+        made = np.asarray(next(iter(run.run(None, {n.output[0]: np.array(size, np.int64) for n in shapes}))))
         if made.shape != (4,) or np.any(made % size):
             return None
         answers.append(made // size)
-    return answers[0].astype(np.float32) if np.array_equal(*answers) else None
+    return answers[0].astype(np.float32) if np.array_equal(answers[0], answers[1]) else None
 
 
 def fuse_pool(net: Net) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.staging import unfinished
-from snpe_srgan.calibration.crops import SAMPLE, check_sources
+from snpe_srgan.calibration.crops import SAMPLE, Pictures, check_sources
 from snpe_srgan.errors import UsageError
 from snpe_srgan.quantization.auto import Try, cheapest
 from snpe_srgan.quantization.judge.report import Report
@@ -80,7 +80,7 @@ class QuantizeOptions:
     recipe: str = DEFAULT
     max_drop: float | None = None
     minutes: float = 20.0
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,)
+    calibration: Sequence[Pictures] = (SAMPLE,)
     lr: bool = False
     count: int | None = None
     input_size: tuple[int, int] = (128, 128)

@@ -51,8 +51,8 @@ class Chip:
 
 
 def _old(name: str, part: str, hexagon: int | None, phones: str, *, aip: bool = False, table_1: bool = True) -> Chip:
-    phones = tuple(phone for phone in phones.split(", ") if phone)
-    return Chip(f"Snapdragon {name}", part, hexagon is not None, aip, hexagon, phones, table_1)
+    names = tuple(phone for phone in phones.split(", ") if phone)
+    return Chip(f"Snapdragon {name}", part, hexagon is not None, aip, hexagon, names, table_1)
 
 
 PHONES = {

@@ -56,8 +56,8 @@ def bits(summary: DlcSummary) -> tuple[int | None, int | None]:
 
 
 def _widest(dtypes: list[str]) -> int | None:
-    found = [FIXED_POINT.match(dtype) for dtype in dtypes]
-    return max((int(match[1]) for match in found), default=0) if all(found) else None
+    found = [int(match[1]) for match in map(FIXED_POINT.match, dtypes) if match]
+    return max(found, default=0) if len(found) == len(dtypes) else None
 
 
 def _refusal(summary: DlcSummary, chip: Chip, runtime: str) -> str | None:

@@ -125,8 +125,14 @@ def _replies(request: dict, timeout: float, subject: object):
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment,
             start_new_session=True,
         )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None  # both are pipes
         late = threading.Event()
-        timer = threading.Timer(timeout, lambda: (late.set(), _end(process)))
+
+        def give_up() -> None:
+            late.set()
+            _end(process)
+
+        timer = threading.Timer(timeout, give_up)
         timer.start()
         done = False
         try:

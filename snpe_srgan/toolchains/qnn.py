@@ -157,12 +157,14 @@ class EmulatorSession:
     ):
         require()
         options = {} if soc_model is None else {"soc_model": str(socs.find(soc_model).id)}
-        path = None if isinstance(model, bytes) else Path(model)
-        self._worker = Worker(subject=name or path, timeout=timeout)
+        subject = name or (None if isinstance(model, bytes) else Path(model))
+        self._worker = Worker(subject=subject, timeout=timeout)
         try:
-            if path is None:
+            if isinstance(model, bytes):
                 path = self._worker.folder / "model.onnx"
                 path.write_bytes(model)
+            else:
+                path = Path(model)
             check_static(path)
             ports = self._worker.open(path, options)
             self.inputs, self.outputs = _tensors(ports["inputs"]), _tensors(ports["outputs"])

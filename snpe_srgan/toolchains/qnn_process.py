@@ -77,12 +77,14 @@ class Worker:
             self._log.close()
             self._scratch.cleanup()
             raise SnpeSrganError(f"cannot start the QNN worker process: {error}") from error
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
         try:
-            while (message := receive(self._process.stdout)) is not None:
+            while (message := receive(self._stdout)) is not None:
                 self._answers.put(message)
         except (OSError, ValueError):
             pass  # the pipe broke: the same as its end
@@ -92,7 +94,7 @@ class Worker:
         """Sends a request and waits for its answer; every failure ends the child and raises SnpeSrganError."""
         try:
             with contextlib.suppress(BrokenPipeError, OSError):  # a dead child is diagnosed below
-                send(self._process.stdin, request, arrays)
+                send(self._stdin, request, arrays)
             answer = self._answers.get(timeout=self.timeout)
         except queue.Empty:
             raise self._failed(f"gave no answer within {self.timeout:g} s") from None
@@ -150,7 +152,7 @@ class Worker:
         """Ends the child and removes its scratch folder; harmless when repeated."""
         self._stop()
         self._reader.join(timeout=10)
-        for stream in (self._process.stdin, self._process.stdout, self._log):
+        for stream in (self._stdin, self._stdout, self._log):
             with contextlib.suppress(OSError):
                 stream.close()
         self._scratch.cleanup()

@@ -72,7 +72,7 @@ def _pair(model: str | os.PathLike[str]) -> tuple[str, ModelFile, ModelFile]:
             raise InputError(f"'{name}' has no adversarial twin", where="--detail", hint=_hint(named))
         return name, resolve(name), resolve(named[name])
     file = resolve(model, kinds=("npz",))
-    stages = [] if file.card is None else list(file.card.training.get("stages", ()))
+    stages = [] if file.card is None else file.card.stages
     if Path(model).is_dir() and file.card is not None:
         drawn = [stage["name"] for stage in stages if "adversarial" in stage["losses"]]
         plain = [stage["name"] for stage in stages if "adversarial" not in stage["losses"]]

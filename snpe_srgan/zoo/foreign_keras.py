@@ -54,7 +54,9 @@ def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
                 name = raw.decode() if isinstance(raw, bytes) else str(raw)
                 kind = next((kind for prefix, kind in KINDS.items() if name.startswith(prefix)), None)
                 weights = list(root[name].attrs["weight_names"])
-                if weights and kind is None:
+                if kind is None:
+                    if not weights:
+                        continue
                     raise InputError(f"layer '{name}' does not belong to an SRGAN generator", where=path)
                 arrays = {}
                 for raw_weight in weights:

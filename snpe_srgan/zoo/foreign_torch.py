@@ -67,7 +67,8 @@ class Weights:
     """Our arrays, filled from PyTorch's layouts."""
 
     def __init__(self, state: State):
-        self.state, self.arrays = state, {}
+        self.state = state
+        self.arrays: dict[str, np.ndarray] = {}
 
     def conv(self, ours: str, theirs: str, *, norm: str | None = None, shuffle: int = 1, picture: bool = False) -> None:
         """A convolution: OIHW to HWIO, and a bias of 0 where there is none.

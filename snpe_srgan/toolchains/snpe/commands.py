@@ -24,6 +24,9 @@ RAWS = ("float32", "uint8")
 PROFILING = "detailed"  # the level that knows the layers
 
 
+Pair = tuple[str | os.PathLike[str], ...]  # an option and its values
+
+
 @dataclass(frozen=True)
 class Command:
     """A tool's name and what stands behind it."""
@@ -49,12 +52,12 @@ class Wish:
     hta: bool = False
 
 
-def _command(release: Release, tool: str, pairs: Sequence[tuple[str, ...]], *, equals: bool = False) -> Command:
+def _command(release: Release, tool: str, pairs: Sequence[Pair], *, equals: bool = False) -> Command:
     """Options as (name, value...) under this release's spelling; `equals` joins one value with '='."""
     arguments: list[str] = []
-    for name, *values in pairs:
-        name = spelled(release, tool, name)
-        values = [os.fspath(value) for value in values]
+    for option, *parts in pairs:
+        name = spelled(release, tool, os.fspath(option))
+        values = [os.fspath(part) for part in parts]
         arguments += [f"{name}={values[0]}"] if equals and len(values) == 1 else [name, *values]
     return Command(tool, tuple(arguments))
 
@@ -83,7 +86,7 @@ def convert(
     """
     tool = converter(release, network)
     onnx = os.fspath(network).lower().endswith(".onnx")
-    pairs: list[tuple] = [("--input_network", network)]
+    pairs: list[Pair] = [("--input_network", network)]
     if tool != "snpe-onnx-to-dlc" or takes(release, tool, "--input_dim"):
         pairs.append(("--input_dim", name, f"1,{size[0]},{size[1]},3"))
     if onnx:  # pictures are NHWC at both ends of our graphs, and a converter takes four dimensions for NCHW
@@ -105,7 +108,7 @@ def quantize(
 ) -> Command:
     """A float .dlc into a quantized one. `htp_socs` adds caches for these chips in the same step (1.x only)."""
     tool = quantizer(release)
-    pairs: list[tuple] = [("--input_dlc", dlc), ("--input_list", input_list), ("--output_dlc", out)]
+    pairs: list[Pair] = [("--input_dlc", dlc), ("--input_list", input_list), ("--output_dlc", out)]
     if wish.weight_bits not in ((8, 16) if release.flavour == SNPE1 else (4, 8, 16)):
         raise UsageError(f"{tool} of {release} has no weights of {wish.weight_bits} bits", where="--recipe")
     if (wish.weight_bits, wish.activation_bits) != (8, 8) or takes(release, tool, "--weights_bitwidth"):
@@ -160,7 +163,7 @@ def net_run(
 ) -> Command:
     """One run over all lines of an input list. No runtime flag is the CPU; there is no fall-back to another."""
     tool = "snpe-net-run"
-    pairs: list[tuple] = [("--container", container), ("--input_list", input_list), ("--output_dir", output_dir)]
+    pairs: list[Pair] = [("--container", container), ("--input_list", input_list), ("--output_dir", output_dir)]
     if _known(runtime) != "cpu":
         pairs.append((f"--use_{runtime}",))
     if raw == "uint8":
@@ -178,7 +181,7 @@ def throughput(
     release: Release, *, container: Path, seconds: int, runtime: str = "cpu", perf_profile: str | None = None
 ) -> Command:
     """Inferences a second over some seconds, on random input of the tool's own."""
-    pairs: list[tuple] = [("--container", container), ("--duration", str(seconds)), (f"--use_{_known(runtime)}",)]
+    pairs: list[Pair] = [("--container", container), ("--duration", str(seconds)), (f"--use_{_known(runtime)}",)]
     if perf_profile is not None:
         pairs.append(("--perf_profile", check_profile(release, perf_profile)))
     return _command(release, "snpe-throughput-net-run", pairs)

@@ -211,11 +211,12 @@ def runtime_files(sdk: Sdk, runtime: str, *, hexagon: int | None = None) -> dict
         raise MissingToolError(f"{sdk.release} holds no snpe-net-run for Android", where=programs)
     dsp = runtime in ("dsp", "aip")
     if sdk.release.flavour == SNPE1:
-        chosen, skeletons = libraries.glob("*.so"), (sdk.root / "lib" / "dsp").glob("*.so") if dsp else ()
+        chosen = list(libraries.glob("*.so"))
+        skeletons = list((sdk.root / "lib" / "dsp").glob("*.so")) if dsp else []
     else:
         names = ["libSNPE.so", "libc++_shared.so", *(["libSnpe*.so", "libSnpeHta*.so", "libhta*.so"] if dsp else [])]
         chosen = [path for name in names for path in libraries.glob(name)]
-        skeletons = (sdk.root / "lib").glob("hexagon-v*/unsigned/libSnpe*.so") if dsp else ()
+        skeletons = list((sdk.root / "lib").glob("hexagon-v*/unsigned/libSnpe*.so")) if dsp else []
     files |= {f"lib/{path.name}": path for path in sorted(chosen) if _fits(path.name, hexagon)}
     files |= {f"dsp/{path.name}": path for path in sorted(skeletons) if _fits(path.name, hexagon)}
     if "lib/libSNPE.so" not in files:
