@@ -55,13 +55,21 @@ def upscale(session: Session, picture: Picture, *, tile: tuple[int, int] | None 
         picture: of `read_picture`, or `Picture(rgb)` of a uint8 or uint16 array (h, w, 3).
         tile: (height, width) of tiles in LR pixels; None decides by the model and the free memory.
 
+    Returns:
+        The picture; its `remarks` say so where tiles make it near the whole picture's result and not equal to it.
+
     Raises:
         InputError: there is too little memory for the result.
         SnpeSrganError: a tile failed, or gave numbers that are not finite.
     """
+    from dataclasses import replace
+
     from snpe_srgan.runtimes.upscale import upscale_picture
 
-    return upscale_picture(session, picture, tile=tile)
+    enlarged, plan = upscale_picture(session, picture, tile=tile)
+    if plan.reason is None:
+        return enlarged
+    return replace(enlarged, remarks=(*enlarged.remarks, f"near the whole picture's result, not equal: {plan.reason}"))
 
 
 def read_picture(path: PathLike) -> Picture:

@@ -123,7 +123,7 @@ def shown(value: object) -> str:
     """A wrong value as an error repeats it: short, however large it is.
 
     Args:
-        value: what somebody wrote, e.g. in a config; of a section or list only the length is told.
+        value: what somebody wrote, e.g. in a config; of a section or list only the length is shown.
     """
     if isinstance(value, (dict, list, tuple, set)):
         return f"a {'section' if isinstance(value, dict) else 'list'} of {len(value)}"

@@ -14,10 +14,10 @@ from helpers_training import pictures
 
 from snpe_srgan.artifacts.card import read_card, write_card
 from snpe_srgan.artifacts.files import sha256
+from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.artifacts.run_files import Files
 from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
-from snpe_srgan.compression.measure import measured_from
 from snpe_srgan.compression.pictures import find_crops
 from snpe_srgan.compression.request import Request
 from snpe_srgan.compression.result import Row, Tried
@@ -67,7 +67,7 @@ def test_the_target_is_met_and_the_card_tells_how(folder, made):
 
 def test_the_report_holds_both_networks_figures(made):
     report = json.loads(made.report.read_text())
-    assert measured_from(report["measured"]) == measured_from(json.loads(json.dumps(report["measured"])))
+    assert report["measured"] == json.loads(json.dumps(to_plain(made.measured)))
     before, after = report["measured"]["before"], report["measured"]["after"]
     assert after["parameters"] < before["parameters"] and after["npz_bytes"] == made.network.stat().st_size
     assert set(before["host_seconds"]) == set(after["host_seconds"]) == set(made.measured.speedups)

@@ -78,10 +78,8 @@ def test_luma_is_skimages():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_survive_the_networks_ranges(dtype):
     pixels = np.arange(0, np.iinfo(dtype).max + 1, dtype=dtype)
-    assert np.array_equal(colour.sr_to_pixels(colour.pixels_to_hr(pixels), dtype), pixels)
     assert np.array_equal(colour.sr_to_pixels(colour.pixels_to_lr(pixels) * 2 - 1, dtype), pixels)
     assert np.array_equal(colour.rgb_to_grey(colour.grey_to_rgb(pixels[None])), pixels[None])
-    assert colour.pixels_to_hr(pixels).min() == -1 and colour.pixels_to_hr(pixels).max() == 1
 
 
 def test_outputs_beyond_the_range_are_clipped():
@@ -90,7 +88,7 @@ def test_outputs_beyond_the_range_are_clipped():
 
 def test_depths_convert_back_and_forth():
     every = np.arange(256, dtype=np.uint8)
-    assert np.array_equal(colour.to_uint8(colour.to_uint16(every)), every)
+    assert np.array_equal(colour.to_uint8(every.astype(np.uint16) * 257), every)
     fine = np.arange(65536, dtype=np.uint16)
     assert np.array_equal(colour.to_uint8(fine), np.floor(fine / 257 + 0.5))
 

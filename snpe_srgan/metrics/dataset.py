@@ -2,7 +2,7 @@
 
     for pair in find_evaluation_set("Set5", scale=4): pair.hr, pair.lr
 
-Which folders are LR is told in imaging/layout.py. A set is either read or made as a whole: one missing LR picture is an
+imaging/layout.py decides which folders are LR. A set is either read or made as a whole: one missing LR picture is an
 error, never quietly replaced.
 """
 

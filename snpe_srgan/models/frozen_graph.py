@@ -136,7 +136,7 @@ def _constant_problem(node: Node) -> str | None:
     if content and content != count * SIZES[kind]:
         return f"is a constant of {content} bytes, where its shape asks for {count * SIZES[kind]}"
     if not content and (count > 1 << 24 or (count and not listed)):
-        # One listed number may stand for the whole; a tensor of gigabytes made of four bytes is no weight.
+        # One listed number may fill the whole tensor; a tensor of gigabytes made of four bytes is no weight.
         return f"is a constant of {count} numbers that are not in the file"
     return None
 

@@ -3,7 +3,7 @@
     found = find_boundary(model, where=path)           # layout from the graph, numbers from a picture
     ours = in_our_form(model, found.boundary)          # NHWC RGB float32, [0, 1] in and [-1, 1] out
 
-Ours take NHWC RGB in [0, 1] and give [-1, 1] (`OURS`). A network of others takes what it was trained on, and its file
+Ours take NHWC RGB in [0, 1] and give [-1, 1] (`OURS`). A foreign network takes what it was trained on, and its file
 does not say which numbers those are: they are found by giving it a picture in each of the usual ranges; its enlargement
 must resemble the picture. The graph is rewritten once, by operators that everything else knows (Transpose, 1x1
 convolutions, folded into the convolution at the end where that is exact), so that every command takes the result as one

@@ -1,4 +1,4 @@
-"""What a pipeline will need and can be looked at beforehand: told in the first second, not after the training."""
+"""Checks what a pipeline will need before it starts, so that what is missing is reported before training."""
 
 from __future__ import annotations
 

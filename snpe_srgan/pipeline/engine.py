@@ -36,7 +36,7 @@ class Stage:
         settings: plain data or dataclasses that its outcome depends on.
         inputs / outputs: files it reads and makes.
         make: does the work; gets True when an interrupted attempt with the same fingerprint can be continued.
-        costly: hours may stand in its outputs: replacing them needs the user's word.
+        costly: its outputs may have taken hours, so they are replaced only when the user asks for it.
         always: it looks at things no fingerprint holds (pictures on disk): run every time, it must be quick when
             nothing changed. What depends on it is redone only when its outputs' contents changed.
     """

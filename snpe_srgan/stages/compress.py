@@ -83,7 +83,7 @@ class CompressOptions:
         finetune: a train config (file, or loaded) with `overrides` and `minutes` applied; its network is left to us.
         run_dir: of the fine-tuning.
         resume: goes on with a fine-tuning that was interrupted; the search is not done again.
-        input_size: LR size of the `.dlc` whose bytes are told, and of the estimate for `chip`.
+        input_size: LR size of the `.dlc` whose bytes are reported, and of the estimate for `chip`.
         runs: timed turns on the host.
     """
 
@@ -141,7 +141,7 @@ def compress_model(
     Args:
         model: a path, a shipped network's name, or a resolved file with layers (`.npz`).
         out_dir: where everything is written.
-        output: is told what is being done.
+        output: where progress is written.
 
     Raises:
         UsageError, InputError: before the first second of work, for everything that can be checked by then.

@@ -37,7 +37,7 @@ class Port:
 class LayerRow:
     """One layer or operator. `detail`: kernel, block, or shape and number format of its output.
 
-    `attributes`, `inputs` and `outputs` are told for a `.dlc` only, in the file's own words.
+    `attributes`, `inputs` and `outputs` are given for a `.dlc` only, in the file's own words.
     """
 
     name: str
@@ -51,7 +51,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Inspection:
-    """`macs_per_lr_pixel`, `scale` and `receptive_radius` are None where they cannot be told; `remark` says why."""
+    """`macs_per_lr_pixel`, `scale` and `receptive_radius` are None where they are not known; `remark` says why."""
 
     path: Path
     kind: str

@@ -113,7 +113,7 @@ def quantize_model(
     Args:
         model: a path, a shipped network's name, or a resolved file; float.
         out_dir: where everything is written.
-        say: is told what is being done.
+        say: called with a line on what is being done.
 
     Raises:
         UsageError, InputError: before the first second of work, for everything that can be checked by then.

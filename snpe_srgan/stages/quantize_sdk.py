@@ -161,7 +161,7 @@ def quantize_with_sdk(
     wish, folder = replace(wish, hta=options.hta), Path(out_dir)
     dlc = refuse_overwrite(folder / f"{file.stem.removesuffix(ENDING)}_{options.name}.dlc", options.overwrite)
     raws = folder / "".join("_" if c.isspace() else c for c in f"{file.stem}_raws")
-    input_list((), prefix=os.fspath(raws.resolve()))  # a folder that no list can name is told now, not after minutes
+    input_list((), prefix=os.fspath(raws.resolve()))  # fails now, not after minutes, for a folder that no list can name
     if not options.dry_run:
         check_sources(options.calibration)
 

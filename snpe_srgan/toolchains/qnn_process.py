@@ -1,4 +1,4 @@
-"""The parent side of `qnn_worker`: starts it, talks to it, and turns whatever befalls it into one plain error."""
+"""The parent side of `qnn_worker`: starts it, talks to it, and reports every failure as one plain error."""
 
 from __future__ import annotations
 

@@ -86,13 +86,13 @@ def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:
 
 
 def _is_torch(file: BinaryIO, path: Path) -> bool:
-    """PyTorch's ZIP archive, its older pickles, or safetensors: told by content, else by the name's ending."""
+    """PyTorch's ZIP archive, its older pickles, or safetensors: recognized by content, else by the name's ending."""
     start = file.read(16)
     file.seek(0)
     if start[:4] == b"PK\x03\x04":
         try:
             names = zipfile.ZipFile(file).namelist()
-        except Exception:  # a damaged one is told by its reader
+        except Exception:  # its reader reports a damaged one
             return path.suffix.lower() in SUFFIXES
         return any(name == "data.pkl" or name.endswith("/data.pkl") for name in names)
     return path.suffix.lower() in SUFFIXES
@@ -102,7 +102,7 @@ def _is_keras(file: BinaryIO) -> bool:
     file.seek(0)
     try:
         return "model.weights.h5" in zipfile.ZipFile(file).namelist()
-    except Exception:  # a damaged one is told by the reader of arrays
+    except Exception:  # the reader of arrays reports a damaged one
         return False
 
 

@@ -1,4 +1,4 @@
-"""Networks of others that come as a graph, `.onnx` or `.dlc`, brought into our form with the evidence on the card.
+"""Foreign networks that come as a graph, `.onnx` or `.dlc`, brought into our form with the evidence on the card.
 
     card = import_graph("their.onnx", "theirs_ours.onnx")     # then run, evaluate, quantize, convert as one of ours
 """

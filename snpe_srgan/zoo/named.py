@@ -50,7 +50,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_names() -> list[str]:
-    """Every name that may stand for a model, the default first."""
+    """Every name of a model, the default first."""
     return sorted({*shipped_models(), *PRETRAINED}, key=lambda name: (name != DEFAULT, name in PRETRAINED, name))
 
 

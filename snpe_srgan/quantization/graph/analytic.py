@@ -73,7 +73,7 @@ def batch_norm_statistics(graph: Graph, weights: Mapping[str, np.ndarray]) -> di
             known[name] = Moments(beta, np.abs(gamma) * np.sqrt(variance / (variance + layer.attributes["epsilon"])))
     if not known:
         raise InputError(
-            "there is no batch norm whose statistics could stand in for pictures",
+            "there is no batch norm whose statistics could replace pictures",
             where=graph.network,
             hint="quantize on calibration pictures, or on synthetic ones",
         )

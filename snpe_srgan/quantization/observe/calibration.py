@@ -25,7 +25,7 @@ SEED = 0
 @dataclass(frozen=True)
 class Statistics:
     """One tensor over all crops. Arrays with `crops` rows hold a row a crop: a picture on which a network runs into the
-    hundreds must be told apart from the many on which it does not.
+    hundreds must be distinguished from the many on which it does not.
 
     Attributes:
         lows, highs: (crops, channels) extremes.

@@ -8,7 +8,7 @@ The teacher is the float network (distillation, Hinton et al. 2015, arXiv:1503.0
 keep their look, which a distance to ground truth would smooth away. For a network that was trained on pixels the
 ground truth may take part: squared errors to two pictures have the same gradient as the squared error to their mixture.
 
-What is trained and how gradients pass the rounding is told in `tf_network`. The teacher draws a fixed set of crops
+What is trained and how gradients pass the rounding is described in `tf_network`. The teacher draws a fixed set of crops
 before the first step, so that a step costs only the student; Adam's learning rate falls as a cosine of the time spent;
 weights are averaged over the last steps, and the average that did best on crops kept aside is the result, the start
 included: the result is never worse than the plan on those.

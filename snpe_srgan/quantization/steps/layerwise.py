@@ -130,7 +130,8 @@ class Walk:
     def mean_error(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """float - quantized, the mean over each crop, the median over crops: of each output channel (channels,).
 
-        Where a range clips, or a network explodes, a crop's mean error is its own affair; the median is what all share.
+        Where a range clips, or a network explodes, the mean error differs from crop to crop; the median is what all
+        crops have in common.
         """
         values = self._run(node, self._read(node), {1: kernel.astype(np.float32), 2: bias.astype(np.float32)})
         exact = self.exact[node.output]

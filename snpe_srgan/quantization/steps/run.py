@@ -75,7 +75,7 @@ def make_plan(
         crops: calibration crops; None when there are no pictures at all: ranges then come from `moments`.
         moments: of the tensors behind batch norms (`analytic.batch_norm_statistics`), which `absorb` and `abc` need.
         finetune: does the step `qat`.
-        say: is told what is being done.
+        say: called with a line on what is being done.
 
     Raises:
         UsageError: the recipe has a step that needs pictures or statistics that are not there.

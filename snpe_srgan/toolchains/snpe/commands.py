@@ -41,7 +41,7 @@ class Command:
 @dataclass(frozen=True)
 class Wish:
     """What a quantizer is asked for. `overrides`: the .dlc carries encodings of ours, which are to be used; `hta`: the
-    parts that the AIP wants are added (1.x)."""
+    parts that the AIP needs are added (1.x)."""
 
     weight_bits: int = 8
     activation_bits: int = 8

@@ -161,7 +161,7 @@ class Device:
         return DeviceRun(output, ran.output, times, reason)
 
     def throughput(self, dlc: Path, *, seconds: int, perf_profile: str | None) -> Throughput:
-        """Inferences a second; the tool is known to crash at its very end, after it has told the result."""
+        """Inferences a second; the tool is known to crash at its very end, after it has printed the result."""
         self.install()
         model = self.push_model(dlc)
         command = commands.throughput(

@@ -73,7 +73,7 @@ def parse_diagview(text: str) -> Times:
             values[value[1].strip()] = int(value[2])
     if "Total Inference Time" not in values:
         raise SnpeSrganError(
-            "snpe-diagview told no total inference time",
+            "snpe-diagview reported no total inference time",
             hint="the log is empty, or was made with the profiling level off",
         )
     return Times(
@@ -92,7 +92,7 @@ def parse_throughput(text: str) -> Throughput:
     """The words of `snpe-throughput-net-run` on one thread."""
     total = re.search(r"Total throughput:\s*([\d.]+)\s*infs/sec", text)
     if not total:
-        raise SnpeSrganError("snpe-throughput-net-run told no throughput")
+        raise SnpeSrganError("snpe-throughput-net-run reported no throughput")
 
     def number(label: str) -> int:
         found = re.search(label + r":?\s*(\d+)", text)

@@ -1,4 +1,4 @@
-"""Starts one of the SDK's tools and turns whatever befalls it into one plain error.
+"""Starts one of the SDK's tools and reports every failure as one plain error.
 
     ran = run_tool(sdk, commands.dlc_info(sdk.release, dlc="gan.dlc"))
     ran.output
