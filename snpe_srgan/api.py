@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from snpe_srgan.artifacts.card import Card
     from snpe_srgan.config import Config
-    from snpe_srgan.imaging.pictures import Picture
+    from snpe_srgan.imaging.picture import Picture
     from snpe_srgan.metrics.evaluate import Evaluation
     from snpe_srgan.runtimes.session import Session
     from snpe_srgan.stages.compress import CompressOptions, CompressResult
