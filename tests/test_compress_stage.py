@@ -26,11 +26,14 @@ from snpe_srgan.compression.tuning import _require_lasting
 from snpe_srgan.config import parse_config
 from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError, InputError, UsageError
+from snpe_srgan.metrics.evaluate import Evaluation, PictureScore
+from snpe_srgan.metrics.protocol import Score
 from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.npz import load_npz, save_npz
 from snpe_srgan.models.registry import describe
 from snpe_srgan.pipeline.stages import make_stages
-from snpe_srgan.report.run import compression
+from snpe_srgan.report.results import read_scores
+from snpe_srgan.report.run import compression_tables
 from snpe_srgan.stages.compress import CompressOptions, _earlier, compress_model
 from snpe_srgan.toolchains import qnn
 from snpe_srgan.zoo.model_card import model_card
@@ -178,11 +181,16 @@ def test_the_runs_report_puts_the_pictures_beside_the_costs(made, tmp_path):
     files = Files(tmp_path, "w8a8", "macs50")
     files.compression.write_text(made.report.read_text())
     for path, psnr in ((files.full_scores, 30.0), (files.float_scores, 29.5)):
-        pictures = [{"name": "a", "score": {"psnr": psnr, "ssim": 0.9}}]
-        path.write_text(json.dumps({"datasets": [{"dataset": "Set5", "pictures": pictures}]}))
-    (title, header, rows, notes), (_, _, units, _) = compression(files)
-    assert "macs=0.5" in title and rows[0][1:4] == ["30.00 / 0.9000", "29.50 / 0.9000", "-0.50 dB"]
-    assert all(len(row) == len(header) for row in rows) and notes[-1] == made.recommendation[-1] and units
+        score = Score(psnr, 0.9)
+        data = Evaluation(
+            dataset="Set5", engine="onnxruntime", protocol="y", origin="", scale=4, mean=score, bicubic=score,
+            pictures=(PictureScore("a", score, score, 1.0),),
+        )  # fmt: skip
+        path.write_text(json.dumps(to_plain({"datasets": [data]})))
+    table, units = compression_tables(files, read_scores(files.float_scores))
+    assert "macs=0.5" in table.heading and list(table.rows[0][1:4]) == ["30.00 / 0.9000", "29.50 / 0.9000", "-0.50 dB"]
+    assert all(len(row) == len(table.header) for row in table.rows) and units.rows
+    assert table.notes[-1] == made.recommendation[-1]
 
 
 ROWS = (Row("head", "ssvd", 9, 3, 30.0, 100), Row("block1", "channels", 64, 64, None, 0))
