@@ -75,7 +75,7 @@ def read_graph_def(path: str | Path):
     """The GraphDef in a `.pb`; `InputError` when the file is not a frozen graph."""
     from tensorflow.core.framework import graph_pb2
 
-    data = check_frozen_graph(path)
+    data = check_frozen_graph(Path(path))
     graph_def = graph_pb2.GraphDef()
     try:
         graph_def.ParseFromString(data)

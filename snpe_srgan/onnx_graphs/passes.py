@@ -8,7 +8,7 @@ operators in place of one cost accuracy at 8 bits and time everywhere. Every pas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -232,6 +232,7 @@ def plain_names(net: Net) -> None:
         "Clip": {1: "low", 2: "high"},
         "Mul": {1: "factor"},
     }
+    _own_constants(net, roles)
     for node in net.nodes:
         label = renamed.get(node.output[0], node.output[0])
         for i, role in roles.get(node.op_type, {}).items():
@@ -243,3 +244,13 @@ def plain_names(net: Net) -> None:
                 names[i] = renamed.get(name, name)
         node.name = node.output[0]
     net.constants = {renamed.get(name, name): value for name, value in net.constants.items()}
+
+
+def _own_constants(net: Net, roles: Mapping[str, Mapping[int, str]]) -> None:
+    """TensorFlow keeps equal numbers once; each node that reads such a single number gets its own."""
+    for node in net.nodes:
+        for i in roles.get(node.op_type, {}):
+            name = node.input[i] if i < len(node.input) else ""
+            if name in net.constants and net.constants[name].size == 1 and len(net.readers(name)) > 1:
+                node.input[i] = f"{node.output[0]}/own{i}"
+                net.constants[node.input[i]] = net.constants[name]
