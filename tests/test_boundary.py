@@ -133,3 +133,19 @@ def test_import_takes_a_graph_and_every_verb_takes_the_result(rng, tmp_path):
     assert snpe_srgan("inspect", out).code == 0
     assert_error(snpe_srgan("import", source, "-o", tmp_path / "x.npz"), 2, ".onnx")
     assert_error(snpe_srgan("import", source, "-o", source, "--overwrite"), 1, "theirs.onnx")
+
+
+@pytest.mark.parametrize("takes, gives, layout", [("0..255", "0..255", "NHWC"), ("0..1", "0..1", "NCHW")])
+def test_a_graph_of_other_numbers_is_neither_scored_nor_quantized_as_one_of_ours(rng, tmp_path, takes, gives, layout):
+    from snpe_srgan.imaging.picture import Picture
+    from snpe_srgan.imaging.pictures import write_picture
+
+    onnx.save(foreign(rng, layout, takes, gives), tmp_path / "theirs.onnx")
+    (tmp_path / "HR").mkdir()
+    write_picture(tmp_path / "HR" / "a.png", Picture(rng.integers(0, 256, (64, 64, 3), np.uint8)))
+    for verb in (
+        ("evaluate", tmp_path / "theirs.onnx", tmp_path / "HR"),
+        ("quantize", tmp_path / "theirs.onnx", "--calibration", tmp_path / "HR", "-o", tmp_path / "q", "--onnx-only"),
+        ("convert", tmp_path / "theirs.onnx", "-o", tmp_path / "c"),
+    ):
+        assert_error(snpe_srgan(*verb), 1, f"takes {takes}", "snpe-srgan import theirs.onnx")

@@ -86,7 +86,7 @@ def command(
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
-            file = find_model(model, detail, runs=True)
+            file = _model(model, detail)
             session = stack.enter_context(open_model(file, **where, say=output.note))
             scale = session.scale
             for remark in session.description.remarks:
@@ -130,7 +130,7 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
     with contextlib.ExitStack() as stack:
         session = None
         if model != "bicubic":
-            session = stack.enter_context(open_model(find_model(model, detail, runs=True), **where, say=output.note))
+            session = stack.enter_context(open_model(_model(model, detail), **where, say=output.note))
             scale = session.scale
             for remark in session.description.remarks:
                 output.warn(remark)
@@ -151,11 +151,20 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
     output.result({"model": model, "datasets": results}, text=[*lines, results[0].protocol])
 
 
+def _model(model: str, detail):
+    """MODEL as typed; a graph that clearly takes other numbers than ours would be scored wrongly."""
+    from snpe_srgan.zoo.foreign_graph import refuse_other_numbers
+
+    file = find_model(model, detail, runs=True)
+    refuse_other_numbers(file)
+    return file
+
+
 def _session_for(model: str, detail, where: dict, output):
     """The model's session with its remarks said; for bicubic a context that holds None."""
     if model == "bicubic":
         return contextlib.nullcontext()
-    session = open_model(find_model(model, detail, runs=True), **where, say=output.note)
+    session = open_model(_model(model, detail), **where, say=output.note)
     for remark in session.description.remarks:
         output.warn(remark)
     return session

@@ -119,7 +119,7 @@ def ports(model: onnx.ModelProto, *, where: object):
     if len(dims) != 4 or dims[0] not in (None, 1) or dims[3] != 3:
         hint = "an input of [1, height, width, 3] (NHWC) in [0, 1] is needed"
         if len(dims) == 4 and dims[1] == 3:
-            hint += "; this one is NCHW: put a Transpose at each end of the graph"
+            hint += "; this one is NCHW: snpe-srgan import FILE -o ours.onnx brings it into this form"
         shape = ", ".join("?" if d is None else str(d) for d in dims)
         raise InputError(f"the model's input '{lr.name}' is [{shape}], not one RGB picture", where=where, hint=hint)
     if (dims[1] is None) != (dims[2] is None):

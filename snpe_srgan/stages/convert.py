@@ -22,6 +22,7 @@ from snpe_srgan.quiet import import_tensorflow
 from snpe_srgan.stages.checked_dlc import write_checked_dlc
 from snpe_srgan.stages.compare import check_equal, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
+from snpe_srgan.zoo.foreign_graph import refuse_other_numbers
 from snpe_srgan.zoo.model_card import model_card, ports
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
@@ -173,6 +174,7 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
         )
         return model, model_card(graph, kind="onnx", training=training), (check,)
     if file.kind == "onnx":
+        refuse_other_numbers(file)
         model = read_onnx(file.path, confine=not file.ours)
         return model, _card_of(file, model, onnx_facts(model, where=file.path)), ()
 

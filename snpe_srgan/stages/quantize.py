@@ -23,6 +23,7 @@ from snpe_srgan.quantization.session import Source
 from snpe_srgan.quantization.steps.run import Made
 from snpe_srgan.stages.checked_dlc import write_checked_dlc
 from snpe_srgan.toolchains.socs import Soc
+from snpe_srgan.zoo.foreign_graph import refuse_other_numbers
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
 SUFFIXES = {
@@ -181,6 +182,7 @@ def _check(file: ModelFile, out_dir: str | os.PathLike, options: QuantizeOptions
     from snpe_srgan.toolchains import qnn
 
     _check_options(options.auto, options.max_drop, options.evaluate, options.onnx_only, options.judge)
+    refuse_other_numbers(file)
     recipes = options.recipes
     if not options.onnx_only:
         qnn.require()

@@ -19,6 +19,7 @@ from snpe_srgan.onnx_graphs.boundary import OURS, Boundary, Found, find_boundary
 from snpe_srgan.onnx_graphs.cost import onnx_cost
 from snpe_srgan.onnx_graphs.model import onnx_facts, read_onnx
 from snpe_srgan.zoo.model_card import ports
+from snpe_srgan.zoo.resolve import ModelFile
 
 if TYPE_CHECKING:
     import onnx
@@ -112,3 +113,28 @@ def import_graph(
     with unfinished(target.parent):
         write_bytes(target, model.SerializeToString(), overwrite=overwrite)
         return write_card(target, card, tools=("onnx", "onnxruntime")), found
+
+
+def refuse_other_numbers(file: ModelFile) -> None:
+    """`InputError` for a graph without a card that clearly takes or gives other numbers than ours.
+
+    Scored or calibrated on our numbers it would draw nonsense, and nothing would say so. One whose ends cannot be told
+    passes: there is nothing to hold against it.
+    """
+    if file.kind not in ("onnx", "dlc") or file.card is not None:
+        return
+    model = read_graph(file.path)
+    if is_ours(model):
+        return
+    try:
+        found = find_boundary(model, where=file.path)
+    except InputError:
+        raise
+    except Exception:  # an operator that ONNX Runtime does not have: the engine says so in its own words
+        return
+    ours = (OURS.layout, OURS.takes, OURS.gives)
+    if found.certain and (found.boundary.layout, found.boundary.takes, found.boundary.gives) != ours:
+        raise InputError(
+            f"this network is {found.boundary.describe()}; ours is {OURS.describe()}", where=file.path,
+            hint=f"snpe-srgan import {file.path.name} -o {file.stem}_ours.onnx, and use that",
+        )  # fmt: skip
