@@ -110,7 +110,7 @@ def test_other_files_are_refused(tmp_path, content):
 
 def test_missing_file_folder_and_record(tmp_path):
     assert "No such file" in refused(tmp_path / "absent.dlc")
-    assert "directory" in refused(tmp_path)
+    assert "folder" in refused(tmp_path)
     assert "mandatory record" in refused(repack(TINY, tmp_path / "a.dlc", {"model": None}))
 
 

@@ -100,7 +100,7 @@ def test_files_of_something_else_are_refused(tmp_path, files):
     (tmp_path / "text.npz").write_text("no archive")
     for backbone, heads, said in (
         (files[0], "heads.npz", "not the heads"), (files[0], "absent.npz", "absent.npz"),
-        (files[0], "text.npz", "not a .npz"), (files[1], files[1], r"features\.0 is missing"),
+        (files[0], "text.npz", "not a readable .npz"), (files[1], files[1], r"features\.0 is missing"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=said):
             load_distance("lpips", weights=backbone, heads=tmp_path / heads)

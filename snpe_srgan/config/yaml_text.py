@@ -76,9 +76,15 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what any reader, of YAML 1.1 or ours, would take for something else than text."""
+    """Quotes what any reader, of YAML 1.1 or ours, would take for something else than text; line ends of Unicode, which
+    a reader folds into spaces, are escaped."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = '"' if any(end in text for end in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
+_Dumper.add_representer(str, _Dumper.represent_text)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"^{_FLOAT.pattern}$"), list("-+.0123456789"))
 
 

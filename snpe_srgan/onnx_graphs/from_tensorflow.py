@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 NO_RESULT = ("Const", "NoOp", "Assert", "Placeholder")
 
+# tf2onnx's optimizer walks sets of nodes in the order of their addresses: now and then it leaves operators that only
+# change a shape, which another go removes.
+LEFT_OVER, AGAIN = {"Reshape", "Squeeze", "Unsqueeze"}, 2
+
 
 def find_ports(
     graph_def, *, input_name: str | None = None, output_name: str | None = None, where: object = None
@@ -59,9 +63,20 @@ def find_ports(
 
 def graph_def_to_onnx(graph_def, *, input_name: str, output_name: str, input_size=None, where: object = None):
     """The converted, cleaned model; `where` is what errors call the graph."""
+    graph_def = _with_input_shape(graph_def, input_name, input_size, where=where)
+    model = _finish(_converted(graph_def, input_name, output_name, where))
+    for _ in range(AGAIN):
+        if not LEFT_OVER.intersection(node.op_type for node in model.graph.node):
+            break
+        again = _finish(_converted(graph_def, input_name, output_name, where))
+        model = min(model, again, key=lambda made: len(made.graph.node))
+    return model
+
+
+def _converted(graph_def, input_name: str, output_name: str, where: object):
+    """What tf2onnx makes of it."""
     import tf2onnx
 
-    graph_def = _with_input_shape(graph_def, input_name, input_size, where=where)
     lr, sr = f"{input_name}:0", f"{output_name}:0"
     try:
         with _quiet():
@@ -78,7 +93,7 @@ def graph_def_to_onnx(graph_def, *, input_name: str, output_name: str, input_siz
     unknown = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
     if unknown:
         raise InputError(f"operators without an ONNX form: {', '.join(unknown[:5])}", where=where)
-    return _finish(model)
+    return model
 
 
 def _with_input_shape(graph_def, input_name: str, input_size: tuple[int, int] | None, *, where: object):
