@@ -149,3 +149,36 @@ def test_a_graph_of_other_numbers_is_neither_scored_nor_quantized_as_one_of_ours
         ("convert", tmp_path / "theirs.onnx", "-o", tmp_path / "c"),
     ):
         assert_error(snpe_srgan(*verb), 1, f"takes {takes}", "snpe-srgan import theirs.onnx")
+
+
+def test_a_size_that_is_no_multiple_is_continued_and_cut(rng, tmp_path):
+    from snpe_srgan.imaging.picture import Picture
+    from snpe_srgan.imaging.pictures import read_picture, write_picture
+
+    kernel = np.zeros((48, 12, 3, 3), np.float32)  # of an unshuffled picture: each pixel twice as high and wide
+    for i in range(4):
+        for j in range(4):
+            for c in range(3):
+                kernel[(i * 4 + j) * 3 + c, ((i // 2) * 2 + j // 2) * 3 + c, 1, 1] = 1
+    kernel += rng.normal(0, 0.01, kernel.shape).astype(np.float32)
+    nodes = [
+        helper.make_node("SpaceToDepth", ["in"], ["small"], blocksize=2),
+        helper.make_node("Conv", ["small", "k"], ["y"], kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("DepthToSpace", ["y"], ["out"], blocksize=4, mode="DCR"),
+    ]
+    shapes = (1, 3, "h", "w"), (1, 3, "H", "W")
+    graph = helper.make_graph(
+        nodes, "unshuffle", [helper.make_tensor_value_info("in", TensorProto.FLOAT, shapes[0])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, shapes[1])], [numpy_helper.from_array(kernel, "k")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "x2plus.onnx")
+    pixels = rng.integers(0, 256, (13, 11, 3), np.uint8)
+    write_picture(tmp_path / "p.png", Picture(pixels))
+    assert snpe_srgan("import", tmp_path / "x2plus.onnx", "-o", tmp_path / "ours.onnx", "--takes", "0..1").code == 0
+    done = snpe_srgan("run", tmp_path / "ours.onnx", tmp_path / "p.png", "-o", tmp_path / "big.png")
+    assert done.code == 0, done
+    padded = np.pad(pixels, ((0, 1), (0, 1), (0, 0)), mode="symmetric")
+    whole = run_onnx(model, (padded / 255.0)[None].transpose(0, 3, 1, 2).astype(np.float32))[0].transpose(1, 2, 0)
+    expected = np.clip(whole[:26, :22] * 255, 0, 255)
+    assert np.abs(read_picture(tmp_path / "big.png").rgb - expected).max() < 1

@@ -10,7 +10,7 @@ A model from a stranger may be wrong, but must not read other files (external da
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,11 +183,19 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
         raise InputError(f"the model's output '{sr.name}' is {out}, not one RGB picture", where=where)
     if len(out) != 4 or len(dims) != 4:
         raise InputError("the model does not say the size of its output", where=where)
-    steps = _steps(inferred.graph, shapes, lr.name)
+    steps = list(_steps(inferred.graph, shapes, lr.name))
     scale, overlap, memory, because, whole = walk(
         steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=(out[1], out[2], out[3]), where=where
     )
-    return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole)
+    multiple = 1 if fixed else _multiple(steps, size)
+    return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole, multiple)
+
+
+def _multiple(steps: Sequence[Step], size: tuple[int, int]) -> int:
+    """What a free size must be a multiple of: by how much the smallest picture inside is smaller than the input."""
+    sides = [step.size[0] for step in steps if not step.whole and 1 < step.size[0] < size[0]]
+    small = min(sides, default=size[0])
+    return size[0] // small if size[0] % small == 0 else 1
 
 
 def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:

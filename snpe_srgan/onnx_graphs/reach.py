@@ -54,7 +54,8 @@ class Facts:
 
     `overlap` is None when an operator (`because`) makes the receptive radius unknown, so that only whole pictures
     can be run; `bytes_per_pixel` estimates the memory that one LR pixel takes. `whole` names an operator that reads the
-    whole picture (a channel attention's mean): `overlap` is then what the other operators see.
+    whole picture (a channel attention's mean): `overlap` is then what the other operators see. Height and width of the
+    input must be whole multiples of `multiple` (a pixel unshuffle or a strided convolution makes small ones of it).
     """
 
     input_name: str
@@ -65,6 +66,7 @@ class Facts:
     bytes_per_pixel: int
     because: str | None = None
     whole: str | None = None
+    multiple: int = 1
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ def description_of(
         version=version,
         scale=facts.scale,
         input_size=facts.input_size,
+        multiple=facts.multiple,
         radius=facts.overlap,
         tiling=tiling,
         reason=reason,
