@@ -92,6 +92,9 @@ def _data(config: Config, files: Files, output: Output, resumed: bool) -> None:
 
 
 def _train(config: Config, files: Files, output: Output, resumed: bool) -> None:
+    from snpe_srgan.quiet import import_tensorflow
+
+    import_tensorflow()
     from snpe_srgan.training.run import train
 
     train(config, files.folder, resume=resumed, overwrite=not resumed, output=output, locked=True)
