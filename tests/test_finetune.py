@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import helpers_onnx as nets
 import numpy as np
 import pytest
@@ -76,15 +74,13 @@ def test_fine_tuning_comes_nearer_to_the_float_network(monkeypatch):
     monkeypatch.setattr(finetune_module, "POOL", 32)
     model = free_size(nets.srgan(seed=3, blocks=0, width=4))
     plan = planned(model, weight_bits=4)
-    steps = itertools.count()
     tuned = finetune(
         plan,
         reference_model=model,
         pictures=[np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8) for i in range(2)],
-        minutes=10,
+        steps=80,
         crop=32,
         learning_rate=0.05,
-        stop=lambda: next(steps) == 80,
     )
     lr = nets.lr_batch(seed=9)
     assert error(tuned, model, lr) < 0.8 * error(plan, model, lr)

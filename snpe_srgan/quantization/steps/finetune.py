@@ -9,9 +9,9 @@ keep their look, which a distance to ground truth would smooth away. For a netwo
 ground truth may take part: squared errors to two pictures have the same gradient as the squared error to their mixture.
 
 What is trained and how gradients pass the rounding is described in `tf_network`. The teacher draws a fixed set of crops
-before the first step, so that a step costs only the student; Adam's learning rate falls as a cosine of the time spent;
-weights are averaged over the last steps, and the average that did best on crops kept aside is the result, the start
-included: the result is never worse than the plan on those.
+before the first step, so that a step costs only the student; Adam's learning rate falls as a cosine of the time or the
+steps spent; weights are averaged over the last steps, and the average that did best on crops kept aside is the result,
+the start included: the result is never worse than the plan on those.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def finetune(
     learning_rate: float = LEARNING_RATE,
     ground_truth: float = 0.0,
     seed: int = 0,
-    stop: Callable[[], bool] | None = None,
+    steps: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Plan:
     """The plan with weights, biases, slopes and ranges that were trained for `minutes`, everything included.
@@ -111,7 +111,7 @@ def finetune(
         learning_rate: in steps of each grid, for all variables.
         ground_truth: how much of the target is the HR picture, 0..1, the rest being the teacher's. Keep 0 for weights
             trained with an adversary.
-        stop: asked between steps; when it answers True the best state so far is the result.
+        steps: train for so many steps instead of `minutes`: the same schedule on a fast machine and on a slow one.
     """
     from snpe_srgan.quiet import import_tensorflow
 
@@ -120,17 +120,18 @@ def finetune(
 
     start = time.monotonic()
     limit = 60 * minutes
-    teacher = tf.function(FloatNetwork(reference_model))
+    teacher = tf.function(FloatNetwork(reference_model), autograph=False)
     sampler = pictures
     if not hasattr(pictures, "batch"):
         scale = _scale_of(teacher)
         sampler = HrPictures(pictures, scale=scale, crop=crop, batch_size=batch, seed=seed)
-    judges, pool = _draw(teacher, sampler, ground_truth, deadline=start + POOL_SHARE * limit)
+    drawing = POOL_SHARE * limit if steps is None else math.inf
+    judges, pool = _draw(teacher, sampler, ground_truth, deadline=start + drawing)
     say(f"the float network drew {len(pool.lr)} crops to learn from and {len(judges.lr)} to judge by")
 
     student = FakeQuantized(plan)
     loop = _Loop(student, len(pool.lr[0]))
-    clock = _Clock(start, limit, stop)
+    clock = _Clock(start, limit, steps)
     best = _trained(loop, judges, pool, clock, batch=batch, learning_rate=learning_rate, seed=seed, say=say)
     if best is None:
         return plan
@@ -140,21 +141,19 @@ def finetune(
 
 @dataclass(frozen=True)
 class _Clock:
-    """How much of the time is gone; `stop` ends it early."""
+    """How much of the budget is gone: of the steps where they are given, else of the time."""
 
     start: float
     limit: float
-    stop: Callable[[], bool] | None
+    steps: int | None
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.start
 
-    @property
-    def progress(self) -> float:
+    def progress(self, step: int) -> float:
         """0 at the start, 1 when it is over."""
-        ended = self.stop is not None and self.stop()
-        return 1.0 if ended else min(self.seconds / self.limit, 1.0)
+        return min(step / self.steps if self.steps is not None else self.seconds / self.limit, 1.0)
 
 
 def _trained(loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch, learning_rate, seed, say):
@@ -166,7 +165,7 @@ def _trained(loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch,
     looks, step, losses = 0, 0, []
     traced = None
     while True:
-        progress = clock.progress
+        progress = clock.progress(step)
         if progress >= 1 or (traced is not None and progress > traced + (looks + 1) * (1 - traced) / LOOKS):
             looks += 1
             error = loop.judge(judges)
@@ -193,7 +192,7 @@ def _trained(loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch,
         losses.append(loss)
         step += 1
         if traced is None:
-            traced = clock.seconds / clock.limit
+            traced = clock.progress(step)
 
 
 def _scale_of(teacher) -> int:
@@ -234,7 +233,7 @@ class _Loop:
             squared = tf.reduce_mean(tf.square(student(lr / 255.0) - target), axis=[1, 2, 3]) * WHITE**2
             return tf.reduce_mean(tf.math.log(squared + FLOOR)) * (10 / math.log(10))
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)  # no control flow in it to be rewritten
         def train(lr, target, numbers):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(student.variables)
@@ -247,7 +246,7 @@ class _Loop:
                 average.assign_add((1 - decay) * (variable - average))
             return loss
 
-        self._train, self._lost = train, tf.function(lost, reduce_retracing=True)
+        self._train, self._lost = train, tf.function(lost, reduce_retracing=True, autograph=False)
 
     def step(self, lr: np.ndarray, target: np.ndarray, rate: float, step: int) -> float:
         decay = min(AVERAGING, (1 + step) / (10 + step))
