@@ -20,6 +20,7 @@ import numpy as np
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.decibel import decibel
+from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends, inputs_of
 
 if TYPE_CHECKING:
     import onnx
@@ -81,9 +82,8 @@ class Found:
 
 def is_ours(model: onnx.ModelProto) -> bool:
     """Whether a graph is in our form: written by us, or brought into it."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    ends = [v.name for v in (*model.graph.input, *model.graph.output) if v.name not in constants]
-    return any(p.key == MARK for p in model.metadata_props) or ends == ["lr", "sr"]
+    names = [v.name for v in (*inputs_of(model.graph), *model.graph.output)]
+    return any(p.key == MARK for p in model.metadata_props) or names == ["lr", "sr"]
 
 
 def find_boundary(
@@ -156,26 +156,10 @@ def _run(model: onnx.ModelProto, picture: np.ndarray) -> np.ndarray:
 # ---- facts of the ends ----
 
 
-def _ports(model: onnx.ModelProto, where: object):
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1 or len(model.graph.output) != 1:
-        raise InputError(
-            f"not a super-resolution model: it has {len(inputs)} inputs and {len(model.graph.output)} outputs, not 1 "
-            "and 1",
-            where=where,
-        )
-    return inputs[0], model.graph.output[0]
-
-
-def _dims(value) -> list[int | None]:
-    return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
-
-
 def _layout(model: onnx.ModelProto, where: object) -> str:
     """From the input's shape, or, where that leaves a choice, from who reads it."""
-    lr, _ = _ports(model, where)
-    dims = _dims(lr)
+    lr, _ = ends(model, where=where)
+    dims = dims_of(lr)
     shown = ", ".join("?" if d is None else str(d) for d in dims)
     if len(dims) != 4 or dims[0] not in (None, 1):
         raise InputError(f"the model's input '{lr.name}' is [{shown}], not one picture", where=where)
@@ -200,15 +184,15 @@ def _layout(model: onnx.ModelProto, where: object) -> str:
 def _dtypes(model: onnx.ModelProto, where: object) -> tuple[str, str]:
     from onnx import TensorProto
 
-    names = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
-    kinds = [names.get(value.type.tensor_type.elem_type) for value in _ports(model, where)]
+    names: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
+    kinds = [names.get(value.type.tensor_type.elem_type) for value in ends(model, where=where)]
     if kinds[0] is None or kinds[1] is None:
         raise InputError("the model's input and output must be float32, float16 or uint8", where=where)
     return kinds[0], kinds[1]
 
 
 def _size(model: onnx.ModelProto, layout: str) -> tuple[int, int] | None:
-    dims = _dims(_ports(model, None)[0])
+    dims = dims_of(ends(model, where=None)[0])
     height, width = (dims[1], dims[2]) if layout == "NHWC" else (dims[2], dims[3])
     return None if height is None or width is None else (height, width)
 
@@ -227,10 +211,9 @@ def in_our_form(model: onnx.ModelProto, boundary: Boundary) -> onnx.ModelProto:
     """
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    lr, sr = _ports(copy, None)
-    size, scaled = _size(copy, boundary.layout), _dims(sr)
+    copy = copied(model)
+    lr, sr = ends(copy, where=None)
+    size, scaled = _size(copy, boundary.layout), dims_of(sr)
     high, wide = scaled[1:3] if boundary.layout == "NHWC" else scaled[2:4]
     if "float16" in boundary.dtypes or any(t.data_type == onnx.TensorProto.FLOAT16 for t in copy.graph.initializer):
         _to_float32(copy)

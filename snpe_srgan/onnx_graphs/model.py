@@ -19,8 +19,10 @@ from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import InputError
 from snpe_srgan.onnx_graphs.checks import refuse
 from snpe_srgan.onnx_graphs.compiled import compiled_facts, is_compiled, refuse_outside
+from snpe_srgan.onnx_graphs.graph import attributes_of, copied, dims_of, ends, shapes_of
 from snpe_srgan.onnx_graphs.operators import LOCAL
 from snpe_srgan.onnx_graphs.reach import REPEATS, Facts, Step, walk
+from snpe_srgan.onnx_graphs.run import open_on_host
 from snpe_srgan.opener import read_regular
 
 if TYPE_CHECKING:
@@ -77,17 +79,14 @@ def probe(path: str | Path) -> None:
 def probe_here(state: dict, *, path: str) -> tuple[dict, list]:
     """In the child: see `probe`."""
     import numpy as np
-    import onnxruntime
 
     model = read_onnx(path)
     try:
         facts = onnx_facts(model, where=path)
     except InputError:
         return {}, []
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     with contextlib.suppress(Exception):
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_on_host(model.SerializeToString())
         session.run(None, {facts.input_name: np.zeros((1, *(facts.input_size or PROBE), 3), np.float32)})
     return {}, []
 
@@ -96,26 +95,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _dims(value) -> list[int | None]:
-    return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
-
-
 def ports(model: onnx.ModelProto, *, where: object):
     """The model's one input and one output; `InputError` unless they are float NHWC pictures."""
     from onnx import TensorProto
 
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1 or len(model.graph.output) != 1:
-        raise InputError(
-            f"not a super-resolution model: it has {len(inputs)} inputs and {len(model.graph.output)} outputs, not 1 "
-            "and 1",
-            where=where,
-        )
-    lr, sr = inputs[0], model.graph.output[0]
+    lr, sr = ends(model, where=where)
     if lr.type.tensor_type.elem_type != TensorProto.FLOAT or sr.type.tensor_type.elem_type != TensorProto.FLOAT:
         raise InputError("the model's input and output must be float32", where=where)
-    dims = _dims(lr)
+    dims = dims_of(lr)
     if len(dims) != 4 or dims[0] not in (None, 1) or dims[3] != 3:
         hint = "an input of [1, height, width, 3] (NHWC) in [0, 1] is needed"
         if len(dims) == 4 and dims[1] == 3:
@@ -135,7 +122,7 @@ def input_size(model: onnx.ModelProto) -> tuple[int, int] | None:
 
 
 def _fixed(lr) -> tuple[int, int] | None:
-    height, width = _dims(lr)[1:3]
+    height, width = dims_of(lr)[1:3]
     return None if height is None or width is None else (height, width)
 
 
@@ -143,8 +130,7 @@ def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = N
     """A copy whose input is [1, *size, 3] and whose other shapes follow from it."""
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     lr, sr = ports(copy, where=where)
     del copy.graph.value_info[:]
     for value, shape in ((lr, (1, *size, 3)), (sr, ())):
@@ -168,7 +154,7 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
     fixed = _fixed(lr)
     size = fixed or PROBE
     inferred = fix_size(model, size, where=where)
-    shapes = {v.name: _dims(v) for v in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]}
+    shapes = shapes_of(inferred.graph)
     for name, shape in shapes.items():
         elements = 1
         for length in shape:
@@ -205,7 +191,7 @@ def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
         shape = shapes.get(node.output[0])
         if node.op_type in SHAPES:
             continue
-        turned = list(_attribute(node, "perm", ())) if node.op_type == "Transpose" else None
+        turned = list(attributes_of(node).get("perm", ())) if node.op_type == "Transpose" else None
         flat = turned == [0, 2, 3, 1] or (turned is None and any(name in nhwc for name in node.input))
         if flat:
             nhwc.update(node.output)
@@ -227,44 +213,37 @@ def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int
     if node.op_type == "Conv":
         return _conv_window(node), 1
     if node.op_type == "DepthToSpace":
-        return (0, 0, 0, 0), int(_attribute(node, "blocksize", 1))
+        return (0, 0, 0, 0), int(attributes_of(node).get("blocksize", 1))
     if node.op_type.startswith("Reduce"):  # over channels: the size is kept
         before, after = (shapes.get(name) or [] for name in (node.input[0], node.output[0]))
         return ((0, 0, 0, 0) if before[2:] == after[2:] else None), 1
     return _resize(node, shapes) if node.op_type == "Resize" else (None, 1)
 
 
-def _attribute(node, name: str, default):
-    from onnx import helper
-
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return helper.get_attribute_value(attribute)
-    return default
-
-
 def _conv_window(node) -> tuple[int, int, int, int] | None:
-    kernel = list(_attribute(node, "kernel_shape", ()))
-    if list(_attribute(node, "strides", (1, 1))) != [1, 1] or len(kernel) != 2:
+    own = attributes_of(node)
+    kernel = list(own.get("kernel_shape", ()))
+    if list(own.get("strides", (1, 1))) != [1, 1] or len(kernel) != 2:
         return None
-    dilations = list(_attribute(node, "dilations", (1, 1)))
+    dilations = list(own.get("dilations", (1, 1)))
     reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
-    auto = _attribute(node, "auto_pad", b"NOTSET")
+    auto = own.get("auto_pad", b"NOTSET")
     if auto in (b"SAME_UPPER", b"SAME_LOWER"):
         low = [r // 2 if auto == b"SAME_UPPER" else (r + 1) // 2 for r in reach]
     else:
-        low = list(_attribute(node, "pads", (0, 0, 0, 0)))[:2]
+        low = list(own.get("pads", (0, 0, 0, 0)))[:2]
     return low[0], reach[0] - low[0], low[1], reach[1] - low[1]
 
 
 def _resize(node, shapes: dict) -> tuple[tuple[int, int, int, int] | None, int]:
     before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
-    mode = _attribute(node, "mode", b"nearest")
+    own = attributes_of(node)
+    mode = own.get("mode", b"nearest")
     reach = {b"nearest": 1, b"linear": 1, b"cubic": 2}.get(mode)
     if before is None or after is None or None in [*before, *after] or reach is None:
         return None, 1
-    place = _attribute(node, "coordinate_transformation_mode", b"half_pixel").decode()
-    rounding = _attribute(node, "nearest_mode", b"round_prefer_floor").decode()
+    place = own.get("coordinate_transformation_mode", b"half_pixel").decode()
+    rounding = own.get("nearest_mode", b"round_prefer_floor").decode()
     if mode == b"nearest" and (place, rounding) in REPEATS:
         reach = 1 if any(a % b for a, b in zip(after, before, strict=True)) else 0  # pixels are only repeated
     return (reach,) * 4, max(after[2] // before[2], 1)
