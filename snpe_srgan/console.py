@@ -10,6 +10,7 @@ All text may hold what came from outside (names of files, words of a card): it i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 
 from snpe_srgan.artifacts.plain import to_plain
+from snpe_srgan.progress import Telling
 from snpe_srgan.streams import Lines, printable
 
 SCHEMA_VERSION = 1
@@ -30,14 +32,18 @@ class Output:
     verbose: bool = False
     quiet: bool = False
 
+    @functools.cached_property
+    def say(self) -> Telling:
+        """What functions say their remarks by, and show by how far they are (`progress.track`)."""
+        return Telling(say, quiet=self.quiet, terminal=sys.stderr.isatty())
+
     def note(self, text: str) -> None:
-        """Progress and remarks, on stderr."""
-        if not self.quiet:
-            say(text)
+        """A remark, on stderr."""
+        self.say(text)
 
     def warn(self, text: str) -> None:
         """A remark that `-q` does not silence."""
-        say(f"warning: {text}")
+        self.say.loud(f"warning: {text}")
 
     def error(self, lines: Sequence[str]) -> None:
         """An error beside a result that is still printed (one picture of many); the caller exits with its code."""
@@ -56,11 +62,6 @@ class Output:
         else:
             lines = [text] if isinstance(text, str) else text
             print(Lines.of(lines), flush=True)
-
-    @property
-    def progress(self) -> bool:
-        """Whether a progress bar may be drawn: only for a person at a terminal."""
-        return not self.quiet and sys.stderr.isatty()
 
 
 def say(text: str) -> None:

@@ -59,7 +59,7 @@ def command(
         engines=None if engines is None else [name.strip() for name in engines.split(",") if name.strip()],
         threads=threads,
         chip=None if chip.lower() == "none" else chip,
-        say=output.note,
+        say=output.say,
     )
     output.result(result, text=benchmark_text(result))
 
@@ -122,7 +122,7 @@ def _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile,
         runtimes=[name.strip().lower() for name in runtimes.split(",") if name.strip()],
         perf_profile=perf_profile or PROFILE,
         runs=runs,
-        say=output.note,
+        say=output.say,
     )
     output.result(result, text=device_text(result, layers))
 

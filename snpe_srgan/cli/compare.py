@@ -112,7 +112,7 @@ def _models(typed, shown_as, lr, hr, output: Output) -> list[Compared]:
     low, high = _found(lr, output), _found(hr, output)
     pairs = _together([low, high] if high else [low], output) if low else {key: [path] for key, path in high.items()}
     with contextlib.ExitStack() as stack:
-        sessions = [stack.enter_context(open_session(file, say=output.note)) for file in files]
+        sessions = [stack.enter_context(open_session(file, say=output.say)) for file in files]
         scales = sorted({session.scale for session in sessions})
         if len(scales) > 1:
             raise UsageError(f"the models enlarge by different factors: {', '.join(map(str, scales))}")

@@ -77,7 +77,7 @@ def command(
     targets = Targets(chips, onnx_only=options["onnx_only"])
     quantized = None
     with unfinished(folder) if quantize else contextlib.nullcontext():
-        result = convert_model(file, folder, say=output.note, **targets.options(floats=True), **options)
+        result = convert_model(file, folder, say=output.say, **targets.options(floats=True), **options)
         if quantize:
             wanted = QuantizeOptions(
                 recipe=recipe,
@@ -85,7 +85,7 @@ def command(
                 **targets.options(floats=False),
                 **{key: options[key] for key in ("input_size", "onnx_only", "overwrite")},
             )
-            quantized = quantize_model(result.onnx or file, folder, wanted, say=output.note)
+            quantized = quantize_model(result.onnx or file, folder, wanted, say=output.say)
     lines = []
     if result.onnx:
         size = "input {}x{}".format(*result.onnx_size) if result.onnx_size else "any input size"
@@ -146,7 +146,7 @@ def _with_sdk(
         recipe=recipe, calibration=calibration, operator_check=operator_check, overwrite=overwrite, dry_run=dry_run,
         **options,
     )  # fmt: skip
-    result = quantize_with_sdk(file, folder, wanted, sdk=common["sdk"], say=output.note)
+    result = quantize_with_sdk(file, folder, wanted, sdk=common["sdk"], say=output.say)
     lines, fits = quantized_text(result), []
     if not dry_run:
         fits = targets.fits(result.dlc)

@@ -72,8 +72,7 @@ def download(output, split, scales, mirror, keep_archives, out, overwrite):
         mirror=mirror,
         keep_archives=keep_archives,
         overwrite=overwrite,
-        progress=output.progress,
-        say=output.note,
+        say=output.say,
     )
     lines = [
         f"{f.folder}: {f.pictures} pictures, " + (f"verified by {f.verified}" if f.downloaded else "there already")
@@ -101,7 +100,7 @@ def prepare(output, sources, split, scale, crop, root, out):
     pairs = find_pictures(list(sources), root=root, split=split, scale=int(scale), say=said.append)
     for line in said:
         output.note(line)
-    cache = prepare_cache(pairs, out, scale=int(scale), min_size=crop, progress=output.progress)
+    cache = prepare_cache(pairs, out, scale=int(scale), min_size=crop, say=output.say)
     result = {"folder": cache.folder, "pictures": len(cache), "scale": cache.scale, "hr_pixels": cache.pixels,
               "lr_from_files": sum(pair.lr is not None for pair in pairs), "remarks": said}  # fmt: skip
     text = f"{cache.folder}: {len(cache)} pictures, {cache.pixels / 1e6:.1f} megapixels, x{cache.scale}"

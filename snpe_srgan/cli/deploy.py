@@ -63,7 +63,7 @@ def command(
     targets = find_targets(names, everything=everything)
     result = deploy_model(
         resolve(model), out, targets=targets, recipe=recipe, calibration=calibration,
-        input_size=input_size, proof=not no_proof, overwrite=overwrite, say=output.note,
+        input_size=input_size, proof=not no_proof, overwrite=overwrite, say=output.say,
     )  # fmt: skip
     for name, why in result.manifest.failed.items():
         output.warn(f"{name}: the compiler made nothing: {why}")

@@ -15,6 +15,7 @@ import click
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import Size, common, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
+from snpe_srgan.progress import track
 
 
 @click.command()
@@ -87,7 +88,7 @@ def command(
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
             file = _model(model, detail)
-            session = stack.enter_context(open_model(file, **where, say=output.note))
+            session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
                 output.warn(remark)
@@ -99,12 +100,13 @@ def command(
         for data, saver in zip(sets, savers, strict=True):
             for line in (data.describe(), *data.remarks):
                 output.note(line)
-            results.append(
-                evaluate(
-                    session, data, protocol=chosen, limit=limit, tile=tile, perceptual=distance, save=saver,
-                    progress=lambda i, n, name: output.note(f"({i + 1}/{n}) {name}") if output.progress else None,
-                )
-            )  # fmt: skip
+            with track(output.say, f"evaluating {data.name}", unit="picture") as progress:
+                results.append(
+                    evaluate(
+                        session, data, protocol=chosen, limit=limit, tile=tile, perceptual=distance, save=saver,
+                        progress=progress.to,
+                    )
+                )  # fmt: skip
     for r in results:
         if r.remark:
             output.warn(f"{r.dataset}: {r.remark}")
@@ -130,17 +132,17 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
     with contextlib.ExitStack() as stack:
         session = None
         if model != "bicubic":
-            session = stack.enter_context(open_model(_model(model, detail), **where, say=output.note))
+            session = stack.enter_context(open_model(_model(model, detail), **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
                 output.warn(remark)
         for folder in folders:
-            results.append(
-                evaluate_without_reference(
-                    session, folder, scale=scale, limit=limit, tile=tile,
-                    progress=lambda i, n, name: output.note(f"({i + 1}/{n}) {name}") if output.progress else None,
+            with track(output.say, f"evaluating {folder}", unit="picture") as progress:
+                results.append(
+                    evaluate_without_reference(
+                        session, folder, scale=scale, limit=limit, tile=tile, progress=progress.to
+                    )
                 )
-            )  # fmt: skip
             if results[-1].passed_over:
                 output.note(results[-1].passed_over)
     lines = []
@@ -164,7 +166,7 @@ def _session_for(model: str, detail, where: dict, output):
     """The model's session with its remarks said; for bicubic a context that holds None."""
     if model == "bicubic":
         return contextlib.nullcontext()
-    session = open_model(_model(model, detail), **where, say=output.note)
+    session = open_model(_model(model, detail), **where, say=output.say)
     for remark in session.description.remarks:
         output.warn(remark)
     return session

@@ -26,7 +26,7 @@ def command(model, out, input_size, overwrite, output):
 
     file = resolve(model, kinds=("npz",))
     path = out or file.folder / f"{file.stem}.pb"
-    card = freeze_model(file, path, input_size=input_size, overwrite=overwrite, say=output.note)
+    card = freeze_model(file, path, input_size=input_size, overwrite=overwrite, say=output.say)
     check = card.checks[0]
     output.result(
         {"path": str(path), "card": card},

@@ -93,7 +93,7 @@ def command(
         return
     refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
     wanted = QuantizeOptions(evaluate=evaluate, **options)
-    result = quantize_model(file, out or file.folder, wanted, say=output.note)
+    result = quantize_model(file, out or file.folder, wanted, say=output.say)
     output.result(result, text=_text(result))
 
 
@@ -110,7 +110,7 @@ def _with_sdk(file, folder, sdk_folder, overrides, htp_socs, dry_run, operator_c
         overrides=overrides, htp_socs=chips, dry_run=dry_run, operator_check=operator_check,
         **{name: options[name] for name in names},
     )  # fmt: skip
-    return quantize_with_sdk(file, folder, wanted, sdk=find_sdk(sdk_folder), say=output.note)
+    return quantize_with_sdk(file, folder, wanted, sdk=find_sdk(sdk_folder), say=output.say)
 
 
 def _recipes() -> dict:

@@ -16,6 +16,7 @@ from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
 from snpe_srgan.cli.video import video_options
+from snpe_srgan.progress import track
 
 
 @click.command()
@@ -75,7 +76,7 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
     if passed_over:
         output.note(passed_over)
     network = _network(file, default=model is None)
-    with open_model(file, **where, say=output.note) as session:
+    with open_model(file, **where, say=output.say) as session:
         if dry_run:
             plan = session.commands()
             output.result({"dry_run": True, "commands": plan}, text=plan)
@@ -143,7 +144,7 @@ def _run_videos(file, sources, network, out, tile, values, video, overwrite, out
     if others:
         raise UsageError(f"videos and pictures go in commands of their own: {others[0]} is no video")
     require_av()
-    with open_model(file, **where, say=output.note) as session:
+    with open_model(file, **where, say=output.say) as session:
         for remark in session.description.remarks:
             output.warn(remark)
         output.note(_sentence(network))
@@ -154,7 +155,7 @@ def _run_videos(file, sources, network, out, tile, values, video, overwrite, out
         if video["to_stdout"]:
 
             def open_named(name: str):
-                opened = open_model(find_model(name, None), **where, say=output.note)
+                opened = open_model(find_model(name, None), **where, say=output.say)
                 return click.get_current_context().with_resource(opened)
 
             run_to_stdout(
@@ -238,27 +239,33 @@ def _line(item) -> str:
 
 
 class Watch:
-    """Progress on stderr: a line a picture where there are several, a bar for pictures of many tiles at a terminal."""
+    """Progress on stderr: over the pictures where there are several, over the tiles of one."""
 
     def __init__(self, output, jobs):
-        self.output, self.jobs, self.count, self.bar = output, jobs, 0, None
+        self.output, self.count, self.name, self.tiles, self.pictures = output, 0, "", None, None
+        if len(jobs) > 1:
+            self.pictures = track(output.say, "enlarging", total=len(jobs), unit="picture")
 
     def started(self, job) -> None:
-        self.close()
+        self._end_tiles()
+        self.name = str(job.source)
+        if self.pictures is not None:
+            self.pictures.to(self.count, note=self.name)
         self.count += 1
-        if len(self.jobs) > 1:
-            self.output.note(f"({self.count}/{len(self.jobs)}) {job.source}")
 
     def tiles_done(self, done: int, total: int) -> None:
-        if total < 2 or not self.output.progress:
+        if total < 2:
             return
-        if self.bar is None:
-            from tqdm import tqdm
+        if self.tiles is None:
+            self.tiles = track(self.output.say, self.name, total=total, unit="tile")
+        self.tiles.to(done)
 
-            self.bar = tqdm(total=total, unit="tile", leave=False)
-        self.bar.update(done - self.bar.n)
+    def _end_tiles(self) -> None:
+        if self.tiles is not None:
+            self.tiles.close()
+        self.tiles = None
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        self.bar = None
+        self._end_tiles()
+        if self.pictures is not None:
+            self.pictures.close()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from snpe_srgan.progress import track
+
 OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart", "to_stdout", "fps")
 
 
@@ -99,10 +101,10 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
     )  # fmt: skip
     done, errors = [], []
     for source, target in zip(sources, plan_targets(sources, out, session.scale), strict=True):
-        watch = FrameBar(output, str(source), several=len(sources) > 1)
+        watch = track(output.say, str(source), unit="frame")
         try:
             item = enlarge_video(
-                session, source, target, options, identity=identity, say=output.note, progress=watch.frame
+                session, source, target, options, identity=identity, say=output.say, progress=watch.to
             )
         except (MissingToolError, UsageError):
             raise
@@ -178,7 +180,7 @@ def run_to_stdout(session, sources, *, name: str, open_named, parameters, out, t
     with open(sys.stdout.fileno(), "wb", closefd=False) as pipe:
         done = run_live(
             Network(name, session), str(sources[0]), pipe, selection=selection_of(video), tile=tile,
-            budget=video["fps"], smaller=smaller, say=output.note, warn=output.warn,
+            budget=video["fps"], smaller=smaller, say=output.say, warn=output.warn,
         )  # fmt: skip
     for note in done.notes:
         output.warn(note)
@@ -196,33 +198,3 @@ def line_of(item) -> str:
         f"{item.target}  {lh}x{lw} -> {sh}x{sw}  {item.frames} frames{resumed}  {item.seconds:.1f} s, "
         f"{item.frame_rate:.2f} frames/s  {item.encoding}{copied}"
     )
-
-
-class FrameBar:
-    """Frames done: a bar at a terminal, else a line every ten seconds."""
-
-    def __init__(self, output, name: str, *, several: bool):
-        self.output, self.bar, self.said = output, None, None
-        if several:
-            output.note(name)
-
-    def frame(self, done: int, total: int) -> None:
-        import time
-
-        if self.output.progress:
-            if self.bar is None:
-                from tqdm import tqdm
-
-                self.bar = tqdm(total=total or None, unit="frame", leave=False, initial=done - 1)
-            self.bar.update(done - self.bar.n)
-            return
-        now = time.monotonic()
-        if self.said is None or now - self.said >= 10:
-            if self.said is not None:
-                self.output.note(f"{done}{f' of {total}' if total else ''} frames")
-            self.said = now
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        self.bar = None

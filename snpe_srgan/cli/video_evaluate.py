@@ -19,8 +19,8 @@ def evaluate_videos(
     from pathlib import Path
 
     from snpe_srgan.artifacts.files import refuse_overwrite
-    from snpe_srgan.cli.video import FrameBar
     from snpe_srgan.errors import CheckFailed, UsageError
+    from snpe_srgan.progress import track
     from snpe_srgan.video.judge import evaluate_video
     from snpe_srgan.video.kinds import STDIN, is_video, require_av
     from snpe_srgan.video.plot import plot_scores
@@ -41,11 +41,11 @@ def evaluate_videos(
     with contextlib.ExitStack() as stack:
         session = stack.enter_context(session_for())
         for path in videos:
-            bar = FrameBar(output, str(path), several=len(videos) > 1)
+            bar = track(output.say, str(path), unit="frame")
             try:
                 results.append(
                     evaluate_video(
-                        session, path, scale=scale, protocol=protocol, limit=limit, tile=tile, progress=bar.frame
+                        session, path, scale=scale, protocol=protocol, limit=limit, tile=tile, progress=bar.to
                     )
                 )
             finally:

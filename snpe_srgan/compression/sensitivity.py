@@ -15,6 +15,7 @@ from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.run import runner
+from snpe_srgan.progress import track
 
 Errors = Mapping[str, Mapping[int, float]]
 
@@ -42,11 +43,13 @@ def measure(
 ) -> dict[str, dict[int, float]]:
     """unit -> level -> mean squared error of the picture, that unit alone made smaller and fitted."""
     errors: dict[str, dict[int, float]] = {}
-    for i, unit in enumerate(units):
-        errors[unit.name] = {}
-        for level in unit.levels:
-            built = full.build({unit.name: level})
-            errors[unit.name][level] = judge.error(built.graph, built.weights)
-        lowest = min(errors[unit.name])
-        say(f"{i + 1}/{len(units)} {unit.name}: {unit.full} -> {lowest} gives {psnr(errors[unit.name][lowest]):.1f} dB")
+    with track(say, "measuring", total=len(units), unit="unit") as progress:
+        for unit in units:
+            errors[unit.name] = {}
+            for level in unit.levels:
+                built = full.build({unit.name: level})
+                errors[unit.name][level] = judge.error(built.graph, built.weights)
+            lowest = min(errors[unit.name])
+            say(f"{unit.name}: {unit.full} -> {lowest} gives {psnr(errors[unit.name][lowest]):.1f} dB")
+            progress.advance()
     return errors

@@ -27,7 +27,6 @@ import numpy as np
 
 from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json
 from snpe_srgan.data.headers import read_header
-from snpe_srgan.data.progress import bar
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.data.stored import (
     HR,
@@ -42,6 +41,7 @@ from snpe_srgan.data.stored import (
     require_size,
 )
 from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.progress import SILENT, Say, track
 
 JOURNAL = "journal.txt"
 __all__ = ["Cache", "CachedPicture", "find_cache", "open_cache", "prepare", "require_size"]
@@ -54,7 +54,7 @@ def prepare(
     scale: int,
     min_size: int = 0,
     workers: int | None = None,
-    progress: bool = False,
+    say: Say = SILENT,
 ) -> Cache:
     """Decodes `pairs` into `cache_folder`, unless that has been done; returns the cache.
 
@@ -73,7 +73,7 @@ def prepare(
         with contextlib.suppress(OSError):
             (folder / JOURNAL).unlink(missing_ok=True)  # of a run that was killed with the cache in place
     if cache is None:
-        cache = _build(pairs, folder, key, scale, min_size, workers or os.cpu_count() or 1, progress)
+        cache = _build(pairs, folder, key, scale, min_size, workers or os.cpu_count() or 1, say)
     require_size(cache.pictures, min_size)
     return cache
 
@@ -89,7 +89,7 @@ def _open_if_whole(folder: Path) -> Cache | None:
     return None
 
 
-def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: int, progress: bool) -> Cache:
+def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: int, say: Say) -> Cache:
     pictures = read_headers(pairs, scale)
     require_size(pictures, min_size)
     part = make_folder(folder.with_name(folder.name + ".part"))
@@ -99,7 +99,7 @@ def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: in
         for name, size in zip((HR, LR), sizes, strict=True):
             with open(part / name, "ab") as file:  # keeps what an earlier run has written
                 file.truncate(size)
-        pictures = _decode_all(pairs, pictures, part, scale, workers, progress)
+        pictures = _decode_all(pairs, pictures, part, scale, workers, say)
         rows = [[p.name, p.height, p.width, p.crc] for p in pictures]
         write_json(part / INDEX, {"version": VERSION, "key": key, "scale": scale, "pictures": rows}, overwrite=True)
         if folder.exists() and _open_if_whole(folder) is None:
@@ -117,7 +117,7 @@ def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: in
     return open_cache(folder)
 
 
-def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, progress: bool) -> list[CachedPicture]:
+def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, say: Say) -> list[CachedPicture]:
     """Fills the two files, in parallel; a journal line records each picture that is in place."""
     starts = np.cumsum([0] + [p.height * p.width * 3 for p in pictures])
     hr_bytes, lr_bytes = (np.memmap(part / name, np.uint8, "r") for name in (HR, LR))
@@ -142,7 +142,7 @@ def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, progress:
     try:
         with (
             open(part / JOURNAL, "a", encoding="ascii") as journal,
-            bar(total=len(pairs), initial=len(done), what="decoding", unit="picture", show=progress) as shown,
+            track(say, "decoding", total=len(pairs), done=len(done), unit="picture") as progress,
         ):
             futures = {pool.submit(decode, i): i for i in range(len(pairs)) if i not in done}
             for future in concurrent.futures.as_completed(futures):
@@ -154,7 +154,7 @@ def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, progress:
                     continue
                 journal.write(f"{i} {done[i].height} {done[i].width} {done[i].crc}\n")
                 journal.flush()
-                shown.update()
+                progress.advance()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     _refuse(bad, len(pairs))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import make_folder, os_error, sha256
@@ -17,6 +17,7 @@ from snpe_srgan.data.catalogue import BASE_URL, Archive
 from snpe_srgan.data.download import download, require_space
 from snpe_srgan.data.extract import extract
 from snpe_srgan.errors import InputError
+from snpe_srgan.progress import SILENT, Say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,7 @@ def fetch(
     mirror: str = BASE_URL,
     keep_archives: bool = False,
     overwrite: bool = False,
-    progress: bool = False,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = SILENT,
 ) -> list[Fetched]:
     """Downloads and unpacks `archives` below `root`; `overwrite` replaces incomplete picture folders."""
     root = make_folder(root)
@@ -47,7 +47,7 @@ def fetch(
     for archive, complete in todo:
         verified = "all its pictures are there"
         if not complete:
-            verified = _fetch_one(archive, root, mirror, overwrite, progress, say)
+            verified = _fetch_one(archive, root, mirror, overwrite, say)
             if not keep_archives:
                 (root / archive.file).unlink()
         done.append(Fetched(archive.file, root / archive.folder, len(archive.pictures), not complete, verified))
@@ -69,7 +69,7 @@ def _is_complete(archive: Archive, root: Path, overwrite: bool) -> bool:
     return len(there) == len(archive.pictures)
 
 
-def _fetch_one(archive: Archive, root: Path, mirror: str, overwrite: bool, progress: bool, say) -> str:
+def _fetch_one(archive: Archive, root: Path, mirror: str, overwrite: bool, say: Say) -> str:
     """Downloads (or takes a zip file that is there), checks and unpacks; returns what the check was."""
     path = root / archive.file
     try:
@@ -82,10 +82,10 @@ def _fetch_one(archive: Archive, root: Path, mirror: str, overwrite: bool, progr
             require_space(root, 2 * size - (part.stat().st_size if part.exists() else 0))  # the zip and its pictures
             say(f"{archive.file}: {size / 1e6:,.0f} MB from {mirror}")
             url = f"{mirror.rstrip('/')}/{archive.file}"
-            download(url, path, size=archive.size, sha256=archive.sha256, progress=progress, say=say)
+            download(url, path, size=archive.size, sha256=archive.sha256, say=say)
     except OSError as error:
         raise os_error(error, path, "store the archive") from error
-    extract(path, root / archive.folder, archive.pictures, overwrite=overwrite, progress=progress)
+    extract(path, root / archive.folder, archive.pictures, overwrite=overwrite, say=say)
     return "SHA-256" if archive.sha256 else "size and zip CRC-32 (no checksum is published)"
 
 

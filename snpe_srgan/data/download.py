@@ -1,6 +1,6 @@
 """Fetch one file by HTTP: resumed after a break, retried with back-off, checked, and in place only when it is whole.
 
-    download("https://host/file.zip", "file.zip", size=..., sha256=..., progress=True)
+    download("https://host/file.zip", "file.zip", size=..., sha256=..., say=print)
 
 Bytes go to `file.zip.part`; beside it `file.zip.part.json` keeps the server's validator (ETag or date), so that a later
 run asks for the rest only *if* the file is still the same one (RFC 9110: Range with If-Range). A server that knows no
@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snpe_srgan.artifacts.files import make_folder, os_error, write_json
-from snpe_srgan.data.progress import bar
 from snpe_srgan.errors import InputError, UsageError, shown
 from snpe_srgan.opener import read_text
+from snpe_srgan.progress import SILENT, Progress, Say, track
 
 BLOCK = 1 << 18
 LARGEST_NOTE = 1 << 16  # bytes
@@ -67,8 +67,7 @@ def download(
     sha256: str | None = None,
     retries: int = 5,
     timeout: float = 30,
-    progress: bool = False,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = SILENT,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Download:
     """Downloads `url` to `path` (which must not exist), going on where an earlier call was cut off.
@@ -87,7 +86,7 @@ def download(
     make_folder(path.parent)
     job = _Job(url, path, size, sha256, timeout)
     try:
-        return job.run(retries, progress, say, sleep)
+        return job.run(retries, say, sleep)
     except OSError as error:
         raise os_error(error, job.part, "write the download") from error
     finally:
@@ -104,10 +103,10 @@ class _Job:
         self.validator = self._read_validator()
         self.digest, self.received, self.resumed_from, self.expected = hashlib.sha256(), 0, 0, size
 
-    def run(self, retries: int, progress: bool, say, sleep) -> Download:
+    def run(self, retries: int, say: Say, sleep) -> Download:
         with (
             _open_part(self.part) as file,
-            bar(total=self.size, what=self.path.name, unit="B", show=progress, count_bytes=True) as shown,
+            track(say, self.path.name, total=self.size, unit="B", scaled=True) as progress,
         ):
             self._rehash(file)
             self.resumed_from, failures, restarts = self.received, 0, 0
@@ -115,7 +114,7 @@ class _Job:
                 before = self.received
                 try:
                     if self.size is None or self.received != self.size:
-                        self._fetch(file, shown)
+                        self._fetch(file, progress)
                     digest = self._check()
                     break
                 except _StartOver as reason:
@@ -136,7 +135,7 @@ class _Job:
         os.replace(self.part, self.path)
         return Download(self.path, self.received, digest, self.resumed_from)
 
-    def _fetch(self, file, shown) -> None:
+    def _fetch(self, file, progress: Progress) -> None:
         """One connection: asks for what is missing and appends what comes."""
         if self.received and not self._resumable():
             self._truncate(file)
@@ -145,14 +144,14 @@ class _Job:
             return
         with response:
             self._begin(response, file)
-            shown.total, shown.n = self.expected, self.received
+            progress.to(self.received, self.expected)
             while block := _read(response):
                 if self.expected is not None and self.received + len(block) > self.expected:
                     raise _StartOver(f"more than the {self.expected:,} bytes that belong here arrived")
                 file.write(block)
                 self.digest.update(block)
                 self.received += len(block)
-                shown.update(len(block))
+                progress.to(self.received)
         if self.expected is not None and self.received < self.expected:
             raise _Broken(f"the connection ended after {self.received:,} of {self.expected:,} bytes")
 

@@ -18,18 +18,16 @@ from typing import IO
 
 from snpe_srgan.artifacts.files import atomic_folder, os_error
 from snpe_srgan.data.download import require_space
-from snpe_srgan.data.progress import bar
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import open_regular
+from snpe_srgan.progress import SILENT, Say, track
 
 EXPANSION = 4  # PNG files do not shrink in a zip: an honest archive unpacks to about its own size
 _DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, ValueError)
 ALLOWANCE = 1 << 20  # bytes, for tiny archives
 
 
-def extract(
-    archive: Path, target: Path, names: Sequence[str], *, overwrite: bool = False, progress: bool = False
-) -> None:
+def extract(archive: Path, target: Path, names: Sequence[str], *, overwrite: bool = False, say: Say = SILENT) -> None:
     """Writes the members called `names` (wherever they lie inside) to the folder `target`, all or none."""
     try:
         with open_regular(archive, doing="read the archive") as file, zipfile.ZipFile(file) as zipped:
@@ -40,14 +38,14 @@ def extract(
             require_space(target.parent if target.parent.exists() else archive.parent, _total(members.values()))
             with (
                 atomic_folder(target, overwrite=overwrite) as folder,
-                bar(total=len(names), what="unpacking", unit="picture", show=progress) as shown,
+                track(say, "unpacking", total=len(names), unit="picture") as progress,
             ):
                 for name in names:
                     # zipfile reads at most the declared size and checks the CRC-32 at the end
                     with zipped.open(members[name]) as source, open(folder / name, "wb") as copy:
                         for block in _blocks(source, archive):
                             copy.write(block)
-                    shown.update()
+                    progress.advance()
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
         raise _bad(archive, str(error) or "it ends too early") from error
     except OSError as error:

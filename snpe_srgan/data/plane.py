@@ -1,6 +1,6 @@
 """A teacher's pictures of a training set, made once: a third plane beside the cache's HR and LR.
 
-    plane = find_plane(cache, key) or build_plane(cache, key, enlarge, progress=True)
+    plane = find_plane(cache, key) or build_plane(cache, key, enlarge, say=print)
     plane.sr(0)                          # uint8 (h, w, 3), the size of cache.hr(0)
 
 A step of a small student costs a tenth of its teacher's forward pass, and a training sees every picture many times: so
@@ -25,9 +25,9 @@ import numpy as np
 
 from snpe_srgan.artifacts.files import make_folder, os_error, read_json, remove, write_json
 from snpe_srgan.data.cache import JOURNAL, read_journal, require_space
-from snpe_srgan.data.progress import bar
 from snpe_srgan.data.stored import INDEX, Cache
 from snpe_srgan.errors import InputError
+from snpe_srgan.progress import SILENT, Say, track
 
 SR, VERSION = "sr.bin", 1
 Enlarge = Callable[[np.ndarray], np.ndarray]  # uint8 (h, w, 3) -> (h * scale, w * scale, 3)
@@ -60,7 +60,7 @@ def find_plane(cache: Cache, key: str) -> Plane | None:
     return None
 
 
-def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, progress: bool = False) -> Plane:
+def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, say: Say = SILENT) -> Plane:
     """Enlarges the cache's LR pictures one after another (the engine has its own threads) and keeps the results."""
     folder = _folder(cache, key)
     part = make_folder(folder.with_name(folder.name + ".part"))
@@ -68,7 +68,7 @@ def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, progress: bool = Fa
         require_space(part, cache.pixels * 3)
         with open(part / SR, "ab") as file:  # keeps what an earlier run has written
             file.truncate(cache.pixels * 3)
-        _enlarge_all(cache, part, enlarge, progress)
+        _enlarge_all(cache, part, enlarge, say)
         write_json(part / INDEX, _index(cache, key), overwrite=True)
         if folder.exists() and find_plane(cache, key) is None:
             remove(folder)  # damaged
@@ -81,7 +81,7 @@ def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, progress: bool = Fa
     return Plane(folder, cache)
 
 
-def _enlarge_all(cache: Cache, part: Path, enlarge: Enlarge, progress: bool) -> None:
+def _enlarge_all(cache: Cache, part: Path, enlarge: Enlarge, say: Say) -> None:
     """Fills the file; a journal line (number, height, width, CRC-32) records each picture that is in place."""
     places, pictures = _ranges(cache), cache.pictures
     there = np.memmap(part / SR, np.uint8, "r")
@@ -95,7 +95,7 @@ def _enlarge_all(cache: Cache, part: Path, enlarge: Enlarge, progress: bool) -> 
     with (
         open(part / JOURNAL, "a", encoding="ascii") as journal,
         open(part / SR, "r+b") as file,
-        bar(total=len(pictures), initial=len(done), what="teacher", unit="picture", show=progress) as shown,
+        track(say, "teacher", total=len(pictures), done=len(done), unit="picture") as progress,
     ):
         for i in (i for i in range(len(pictures)) if i not in done):
             picture, sr = pictures[i], np.ascontiguousarray(enlarge(cache.lr(i)))
@@ -106,7 +106,7 @@ def _enlarge_all(cache: Cache, part: Path, enlarge: Enlarge, progress: bool) -> 
             file.flush()
             journal.write(f"{i} {picture.height} {picture.width} {zlib.crc32(sr)}\n")
             journal.flush()
-            shown.update()
+            progress.advance()
 
 
 def _folder(cache: Cache, key: str) -> Path:

@@ -19,6 +19,7 @@ from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
 from snpe_srgan.machine import usable_threads
 from snpe_srgan.metrics.psnr import psnr
+from snpe_srgan.progress import track
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.strip import Strip, compare
 from snpe_srgan.zoo.resolve import RUNNABLE, resolve
@@ -99,9 +100,13 @@ def prove(
         proof = _prove(job, judge, name, digests[name])
         quality = proof.unproven or f"{proof.psnr_to_float:.2f} dB to the float network's picture ({proof.engine})"
         say(f"{name}: {quality}")
+        progress.advance()
         return proof
 
-    with ThreadPoolExecutor(max(1, min(usable_threads(), len(jobs)))) as pool:
+    with (
+        track(say, "proving", total=len(jobs), unit="file") as progress,
+        ThreadPoolExecutor(max(1, min(usable_threads(), len(jobs)))) as pool,
+    ):
         return tuple(pool.map(one, jobs))
 
 

@@ -18,6 +18,7 @@ from snpe_srgan.artifacts.staging import recover
 from snpe_srgan.config import Config
 from snpe_srgan.pipeline.checks import check
 from snpe_srgan.pipeline.engine import Done, Stage, run_stages
+from snpe_srgan.progress import track
 from snpe_srgan.training.rundir import BUSY
 from snpe_srgan.zoo.resolve import resolve
 
@@ -146,14 +147,15 @@ def _scores(config: Config, files: Files, output: Output, session, kind: str, li
         def save(picture: str, rgb, grey: bool, folder=folder) -> None:
             write_picture(folder / f"{picture}.png", Picture(rgb, grey=grey), overwrite=True)
 
-        result = evaluate(
-            session,
-            data,
-            protocol=Protocol(config.evaluate.protocol),
-            limit=limit or None,
-            save=save,
-            progress=lambda done, total, picture: output.note(f"  {kind} {done + 1}/{total} {picture}"),
-        )
+        with track(output.say, f"  evaluating {kind} on {data.name}", unit="picture") as progress:
+            result = evaluate(
+                session,
+                data,
+                protocol=Protocol(config.evaluate.protocol),
+                limit=limit or None,
+                save=save,
+                progress=progress.to,
+            )
         output.note(f"  {data.name}: {result.mean.psnr:.2f} dB, bicubic {result.bicubic.psnr:.2f} dB ({result.engine})")
         results.append(result)
     return {"datasets": to_plain(results)}

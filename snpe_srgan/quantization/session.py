@@ -13,6 +13,7 @@ from pathlib import Path
 from snpe_srgan.calibration.crops import Crops, calibration_crops, hr_pictures, is_drawn, is_nothing
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.onnx_graphs.run import runner
+from snpe_srgan.progress import track
 from snpe_srgan.quantization.judge.report import Report, dataset_loss
 from snpe_srgan.quantization.recipe import Recipe, parse_recipe
 from snpe_srgan.quantization.steps.run import Made, make_plan
@@ -80,7 +81,10 @@ class Source:
 
         self.say("measuring what was lost, layer by layer")
         exact = None if recipe.has("qat") else made.exact  # fine-tuned weights are not a rounding of the old ones
-        analysis = analyse(made.plan, self.judged.arrays, reference=self.model, exact=exact)
+        with track(self.say, "measuring", unit="operator") as progress:
+            analysis = analyse(
+                made.plan, self.judged.arrays, reference=self.model, exact=exact, progress=progress.to
+            )
         report = make_report(
             made.plan, analysis, self.judged, recipe=recipe.name, reference=self.model,
             scale=self.facts.scale, overlap=self.overlap, evaluate=evaluate,

@@ -177,7 +177,7 @@ def compress_model(
             training = _tune(tuning, files.final, found, file, source, replaced, output)
         measured = measure(
             file.path, files.final, input_size=options.input_size, chip=options.chip, runs=options.runs,
-            say=output.note,
+            say=output.say,
         )  # fmt: skip
         result = _result(files, request, options, found, measured, training)
         write_json(files.report, to_plain({**_plain(result), "source": source}), overwrite=options.overwrite)
@@ -210,7 +210,7 @@ def _search(
         graph, weights, target=request.target, ssvd=options.ssvd, prune=options.prune, strategy=options.strategy,
         crops=pictures.calibration.arrays, validation=pictures.validation.arrays, multiple=options.multiple,
         price=pricing.Pricer(input_size=options.input_size, chip=options.chip) if priced else None,
-        say=output.note,
+        say=output.say,
     )  # fmt: skip
     return _Found(compression, _record(request, source, compression, pictures))
 

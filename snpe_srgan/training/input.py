@@ -35,7 +35,7 @@ def training_cache(config: Config, output: Output) -> Cache:
     _ensure_sample(data, data.train, scale)
     crop = max(stage.crop or data.crop for stage in config.training.stages)
     pairs = find_pictures(data.train, root=data.root, split="train", scale=scale, say=output.note)
-    return prepare(pairs, Path(data.root) / "cache", scale=scale, min_size=crop, progress=output.progress)
+    return prepare(pairs, Path(data.root) / "cache", scale=scale, min_size=crop, say=output.say)
 
 
 def validation_pairs(config: Config, output: Output) -> list[Pair]:
@@ -77,7 +77,7 @@ def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
 
         engine = session.description.engine
         output.note(f"teacher {teacher.file.path.name}: enlarging {len(cache)} training pictures with {engine}")
-        return build_plane(cache, key, enlarge, progress=output.progress)
+        return build_plane(cache, key, enlarge, say=output.say)
 
 
 def make_batches(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.files import make_folder, os_error
 from snpe_srgan.console import Output
+from snpe_srgan.progress import track
 from snpe_srgan.streams import printable
 
 
@@ -47,17 +48,13 @@ class RunLog:
         if self._text is None:
             return
         self._note(text)
-        if self._bar is not None:
-            self._bar.write(printable(text), file=self._bar.fp)
-        else:
-            self.output.note(text)
+        self.output.note(text)
 
     def warn(self, text: str) -> None:
         """A remark that stands out: stderr (also with -q) and log.txt."""
         if self._text is None:
             return
         self._note(f"warning: {text}")
-        self.close_bar()
         self.output.warn(text)
 
     def _note(self, text: str) -> None:
@@ -91,20 +88,17 @@ class RunLog:
     def bar(self, *, stage: str, total: int, done: int) -> None:
         """Starts a stage's bar, counted in pictures; nothing where no person watches."""
         self.close_bar()
-        if self._text is not None and self.output.progress:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, initial=done, desc=stage, unit="img", dynamic_ncols=True, smoothing=0.05)
+        if self._text is not None and self.output.say.terminal:  # elsewhere `progress` says more than plain lines would
+            self._bar = track(self.output.say, stage, total=total, unit="image", done=done)
 
     def advance(self, pictures: int) -> None:
         if self._bar is not None:
-            self._bar.update(pictures)
+            self._bar.advance(pictures)
 
     def retarget(self, total: int, text: str) -> None:
         """A corrected total (see plan.py) and what stands behind the bar."""
         if self._bar is not None:
-            self._bar.total = total
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.to(self._bar.done, total, note=text)
 
     def close_bar(self) -> None:
         if self._bar is not None:

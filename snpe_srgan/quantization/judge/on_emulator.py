@@ -21,6 +21,7 @@ from snpe_srgan.imaging.colour import sr_to_pixels
 from snpe_srgan.imaging.tiles import plan_tiles
 from snpe_srgan.metrics.psnr import psnr
 from snpe_srgan.onnx_graphs.run import free_size, runner
+from snpe_srgan.progress import track
 
 if TYPE_CHECKING:
     from snpe_srgan.runtimes.emulator import EmulatorEngineSession
@@ -192,7 +193,10 @@ def with_emulator(losses, paths, rebuilt, *, scale: int, overlap: int | None, so
         lrs = [pair.lr for pair in pairs]
         minutes = emulator_seconds(rebuilt, [lr.shape[:2] for lr in lrs], overlap=overlap) / 60
         say(f"emulating {loss.dataset}: {len(pairs)} picture(s), about {max(minutes, 0.1):.1f} minutes")
-        pictures = emulate(rebuilt, lrs, scale=scale, overlap=overlap, soc=soc)
+        with track(say, f"emulating {loss.dataset}", total=len(lrs), unit="picture") as progress:
+            pictures = emulate(
+                rebuilt, lrs, scale=scale, overlap=overlap, soc=soc, done=lambda index: progress.advance()
+            )
         scores = [
             score(sr, pair.hr, protocol=Protocol("y"), scale=scale, grey=pair.grey)
             for sr, pair in zip(pictures, pairs, strict=True)

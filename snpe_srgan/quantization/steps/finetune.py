@@ -26,6 +26,7 @@ import numpy as np
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
 from snpe_srgan.imaging.decibel import decibel
+from snpe_srgan.progress import Progress, Say, track
 from snpe_srgan.quantization.graph.plan import Plan
 
 BATCH = 4
@@ -132,7 +133,10 @@ def finetune(
     student = FakeQuantized(plan)
     loop = _Loop(student, len(pool.lr[0]))
     clock = _Clock(start, limit, steps)
-    best = _trained(loop, judges, pool, clock, batch=batch, learning_rate=learning_rate, seed=seed, say=say)
+    with track(say, "fine-tuning", total=steps) as shown:
+        best = _trained(
+            loop, judges, pool, clock, batch=batch, learning_rate=learning_rate, seed=seed, say=say, shown=shown
+        )
     if best is None:
         return plan
     loop.restore(best)
@@ -156,7 +160,9 @@ class _Clock:
         return min(step / self.steps if self.steps is not None else self.seconds / self.limit, 1.0)
 
 
-def _trained(loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch, learning_rate, seed, say):
+def _trained(
+    loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch, learning_rate, seed, say: Say, shown: Progress
+):
     """Trains until the clock ends; the averages that judged best, or None where none was better than the start."""
     best_error = first = loop.judge(judges)
     best = None
@@ -191,6 +197,7 @@ def _trained(loop: _Loop, judges: _Crops, pool: _Crops, clock: _Clock, *, batch,
             )
         losses.append(loss)
         step += 1
+        shown.advance()
         if traced is None:
             traced = clock.progress(step)
 

@@ -18,6 +18,7 @@ from snpe_srgan.calibration.crops import Crops
 from snpe_srgan.errors import UsageError
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import runner
+from snpe_srgan.progress import track
 from snpe_srgan.quantization.graph import analytic
 from snpe_srgan.quantization.graph.encodings import activation_encodings
 from snpe_srgan.quantization.graph.plan import Plan
@@ -198,7 +199,8 @@ def _check(recipe: Recipe, crops: Crops | None, moments) -> None:
 
 def _observe(model, scale: int, crops: Crops, say) -> Mapping[str, Statistics]:
     say(f"watching {len(crops.watched)} crops flow through the network")
-    return collect(model, crops.watched, scale=scale)
+    with track(say, "calibrating", unit="crop") as progress:
+        return collect(model, crops.watched, scale=scale, progress=progress.to)
 
 
 def _why_none(count: int) -> str:
