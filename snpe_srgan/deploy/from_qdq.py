@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of, shapes_of
 from snpe_srgan.tflite.graph import Grid, Network, Operator
 
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -43,26 +44,23 @@ def from_qdq(model, *, where: object = None) -> Network:
 
 class _Reader:
     def __init__(self, model, where: object):
-        from onnx import numpy_helper
-
-        self.graph, self.where = model.graph, where
-        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
-        self.dims = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+        self.graph, self.where = OnnxGraph(model), where
+        self.constants = self.graph.constants
+        self.dims = {name: tuple(d or 0 for d in dims) for name, dims in shapes_of(model.graph).items()}
         self.alias: dict[str, str] = {}  # a name in the ONNX graph -> the activation that it is
         self.stored: dict[str, _Constant] = {}
         self.grids: dict[str, Grid] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.operators: list[Operator] = []
         self.pending: dict[str, Operator] = {}  # float results that no QuantizeLinear has read yet
-        self.input = model.graph.input[0].name
+        self.input = self.graph.inputs[0]
         self.flat = {self.input}  # ONNX names of NHWC tensors; all others are NCHW
 
     def fail(self, what: str, node, hint: str | None = None) -> InputError:
         return InputError(what, where=f"{self.where}, operator '{node.name or node.output[0]}'", hint=hint)
 
     def network(self) -> Network:
-        for node in self.graph.node:
+        for node in self.graph.nodes:
             if node.op_type == "QuantizeLinear":
                 self._quantize(node)
             elif node.op_type == "DequantizeLinear":
@@ -74,7 +72,7 @@ class _Reader:
                     f"the .tflite writer does not know the operator '{node.op_type}'", node,
                     "known: " + ", ".join(sorted(RULES)),
                 )  # fmt: skip
-        output = self.alias.get(self.graph.output[0].name)
+        output = self.alias.get(self.graph.outputs[0])
         if output is None:
             raise InputError("the network's output is not quantized", where=self.where, hint="snpe-srgan quantize")
         return Network(self.operators, self.grids, self.shapes, self.alias[self.input], output)
@@ -131,9 +129,7 @@ class _Reader:
     # -- operators ----------------------------------------------------------------------------------------------
 
     def _operator(self, node) -> None:
-        from onnx import helper
-
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        attributes = attributes_of(node)
         if node.op_type != "Transpose" and any(name in self.flat for name in node.input):
             if node.op_type not in POINTWISE:
                 raise self.fail(f"a {node.op_type} that reads an NHWC tensor; ONNX computes it on NCHW", node)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.graph import attributes_of, dims_of
 from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.tflite.context import DOMAIN, OPERATOR, CodeFacts, facts
 
@@ -34,10 +35,8 @@ def is_compiled(model: onnx.ModelProto) -> bool:
 
 
 def _attributes(model: onnx.ModelProto) -> dict:
-    from onnx import helper
-
     node = _node(model)
-    return {} if node is None else {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {} if node is None else attributes_of(node)
 
 
 def refuse_outside(model: onnx.ModelProto, *, where: object) -> None:
@@ -72,7 +71,7 @@ def compiled_facts(model: onnx.ModelProto, *, lr, sr, where: object) -> Facts:
     Args:
         lr, sr: the model's input and output (`model.ports`).
     """
-    sizes = [[d.dim_value for d in value.type.tensor_type.shape.dim] for value in (lr, sr)]
+    sizes = [[length or 0 for length in dims_of(value)] for value in (lr, sr)]
     if any(len(size) != 4 or min(size) < 1 for size in sizes):
         raise InputError("the compiled model's sizes are not fixed", where=where)
     (_, height, width, _), (_, high, wide, channels) = sizes

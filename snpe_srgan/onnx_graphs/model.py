@@ -116,9 +116,9 @@ def ports(model: onnx.ModelProto, *, where: object):
     return lr, sr
 
 
-def input_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+def input_size(model: onnx.ModelProto, *, where: object = None) -> tuple[int, int] | None:
     """The fixed (height, width) of the model's input, or None where it is free."""
-    return _fixed(ports(model, where=None)[0])
+    return _fixed(ports(model, where=where)[0])
 
 
 def _fixed(lr) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ network.integer_tensors        # the tensors that get an encoding, in execution 
 from __future__ import annotations
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
 from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node, resize_factor
 
 
@@ -27,26 +28,23 @@ class Network:
     """
 
     def __init__(self, model):
-        from onnx import helper, numpy_helper
-
-        constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        inputs = [i.name for i in model.graph.input if i.name not in constants]
-        if len(inputs) != 1 or len(model.graph.output) != 1:
+        graph = OnnxGraph(model)
+        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise InputError("only networks with one input and one output can be quantized", where=model.graph.name)
-        self.input, self.output = inputs[0], model.graph.output[0].name
+        (self.input,), (self.output,) = graph.inputs, graph.outputs
         self.nodes: list[Node] = []
-        for n in model.graph.node:
+        for n in graph.nodes:
             if n.op_type in ("QuantizeLinear", "DequantizeLinear"):
                 raise InputError("the network is quantized already", where=n.name, hint="name the float model")
             if n.op_type not in OPERATORS:
                 known = ", ".join(sorted(OPERATORS))
                 raise InputError(f"cannot quantize the operator '{n.op_type}'", where=n.name, hint=f"known: {known}")
-            read = {i: constants[x] for i, x in enumerate(n.input) if x in constants}
+            read = {i: graph.constants[x] for i, x in enumerate(n.input) if x in graph.constants}
             if n.op_type == "Add" and read:
                 raise InputError("cannot quantize the addition of a constant", where=n.name)
             if n.op_type == "Conv" and 1 not in read:
                 raise InputError("cannot quantize a convolution whose weights are computed", where=n.name)
-            attributes = {a.name: helper.get_attribute_value(a) for a in n.attribute}
+            attributes = attributes_of(n)
             if n.op_type == "Resize" and resize_factor(attributes, read) is None:
                 raise InputError("cannot quantize an enlargement but nearest neighbour by a whole number", where=n.name)
             tensors = tuple(x for i, x in enumerate(n.input) if x and i not in read)
@@ -96,4 +94,3 @@ class Network:
         """The members that are computed (not moved): between them they hold all the group's values."""
         made = self.makers
         return [x for x in self.members(group) if x not in made or made[x].kind not in MOVES]
-

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.net import Net
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
 from snpe_srgan.onnx_graphs.size_passes import drop_reshapes, fuse_pool, fuse_resize
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ AFFINE = ("Mul", "Div", "Add", "Sub")
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """All passes; changes and returns `model`."""
-    net = Net(model)
+    net = OnnxGraph(model)
     passes = (drop_identities, cancel_transposes, explicit_attributes, fold_affine, fuse_prelu, fuse_clip)
     for step in (*passes, fuse_resize, fuse_pool, drop_reshapes):
         step(net)
@@ -33,13 +33,13 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     return net.model()
 
 
-def drop_identities(net: Net) -> None:
+def drop_identities(net: OnnxGraph) -> None:
     for node in list(net.nodes):
         if node.op_type == "Identity" and not (node.output[0] in net.outputs and node.input[0] in net.constants):
             net.remove(node, gives=node.input[0])
 
 
-def cancel_transposes(net: Net) -> None:
+def cancel_transposes(net: OnnxGraph) -> None:
     """Two transposes in a row that undo each other."""
     for second in list(net.nodes):
         first = next((n for n in net.nodes if second.op_type == "Transpose" and second.input[0] in n.output), None)
@@ -50,7 +50,7 @@ def cancel_transposes(net: Net) -> None:
             net.remove(second, gives=first.input[0])
 
 
-def explicit_attributes(net: Net) -> None:
+def explicit_attributes(net: OnnxGraph) -> None:
     """SAME padding as numbers, and every attribute written out: what reads the graph need not know the defaults."""
     from onnx import helper
 
@@ -60,7 +60,7 @@ def explicit_attributes(net: Net) -> None:
         if node.op_type != "Conv" or node.input[1] not in net.constants:
             continue
         kernel = list(net.constants[node.input[1]].shape[2:])
-        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        own = attributes_of(node)
         full = {"kernel_shape": kernel, "strides": [1, 1], "dilations": [1, 1], "group": 1, **own}
         auto = full.pop("auto_pad", b"NOTSET")
         if auto in (b"SAME_UPPER", b"SAME_LOWER"):
@@ -74,7 +74,7 @@ def explicit_attributes(net: Net) -> None:
         node.attribute.extend(helper.make_attribute(name, full[name]) for name in sorted(full))
 
 
-def fold_affine(net: Net) -> None:
+def fold_affine(net: OnnxGraph) -> None:
     """Conv followed by batch norm, or by a product / sum with one number a channel: into the convolution (exact)."""
     for conv in list(net.nodes):
         if conv.op_type != "Conv" or conv.input[1] not in net.constants:
@@ -95,7 +95,7 @@ def fold_affine(net: Net) -> None:
             net.nodes = [node for node in net.nodes if node is not after]
 
 
-def _affine(net: Net, node, source: str, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine(net: OnnxGraph, node, source: str, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
     """`node` as y = x * factor + shift, one factor and shift a channel, in float64; None when it is something else."""
     ones, zeros = np.ones(channels), np.zeros(channels)
     if node.op_type == "BatchNormalization" and node.input[0] == source and len(node.output) == 1:
@@ -131,7 +131,7 @@ def _per_channel(value: np.ndarray | None, channels: int | None = None) -> np.nd
     return value.reshape(-1).astype(np.float64)
 
 
-def fuse_prelu(net: Net) -> None:
+def fuse_prelu(net: OnnxGraph) -> None:
     """Any group of elementwise operators that makes x -> x for x > 0 and x -> slope * x below: one PRelu.
 
     Relu, Neg, Abs, products with a constant, sums and maxima of such are all positively homogeneous, so what a group
@@ -157,7 +157,7 @@ def fuse_prelu(net: Net) -> None:
         seen[out] = found
 
 
-def _homogeneous(net: Net, node, states) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+def _homogeneous(net: OnnxGraph, node, states) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     unary: dict[str, Callable] = {"Relu": lambda v: np.maximum(v, 0), "Neg": np.negative, "Abs": np.abs}
     pairs: dict[str, Callable] = {"Add": np.add, "Sub": np.subtract, "Max": np.maximum, "Min": np.minimum}
     if node.op_type in unary:
@@ -183,7 +183,7 @@ def _homogeneous(net: Net, node, states) -> Iterator[tuple[str, tuple[np.ndarray
             yield source, tuple(pairs[node.op_type](a, b) for a, b in zip(left, right, strict=True))
 
 
-def fuse_clip(net: Net) -> None:
+def fuse_clip(net: OnnxGraph) -> None:
     """Max(Min(x, high), low) or Min(Max(x, low), high) with single numbers: one Clip."""
     from onnx import helper
 
@@ -210,10 +210,10 @@ def fuse_clip(net: Net) -> None:
                 net.replace(outer, helper.make_node("Clip", [one[0], *limits], [name], name=outer.name))
 
 
-def plain_names(net: Net) -> None:
+def plain_names(net: OnnxGraph) -> None:
     """Names as `to_onnx` gives them: TensorFlow's `name:0` as `name`, a convolution's without the `_bn` or
     `_scale` of what it took in, nodes after what they give, constants after the node that reads them."""
-    given = net.inputs | net.outputs
+    given = {*net.inputs, *net.outputs}
     used = {name for node in net.nodes for name in [*node.input, *node.output]} | given
     renamed: dict[str, str] = {}
 
@@ -246,7 +246,7 @@ def plain_names(net: Net) -> None:
     net.constants = {renamed.get(name, name): value for name, value in net.constants.items()}
 
 
-def _own_constants(net: Net, roles: Mapping[str, Mapping[int, str]]) -> None:
+def _own_constants(net: OnnxGraph, roles: Mapping[str, Mapping[int, str]]) -> None:
     """TensorFlow keeps equal numbers once; each node that reads such a single number gets its own."""
     for node in net.nodes:
         for i in roles.get(node.op_type, {}):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snpe_srgan.onnx_graphs.graph import copied
+
 if TYPE_CHECKING:
     import onnxruntime as ort
 
@@ -58,8 +60,7 @@ def with_outputs(model, names: Sequence[str]):
     """A copy of the model whose outputs are the named tensors as well."""
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     ends = {v.name for v in (*copy.graph.input, *copy.graph.output)}
     copy.graph.output.extend(onnx.helper.make_empty_tensor_value_info(x) for x in names if x not in ends)
     return copy
@@ -67,10 +68,7 @@ def with_outputs(model, names: Sequence[str]):
 
 def free_size(model):
     """A copy that takes any LR height and width: the operators of super-resolution networks fit all sizes."""
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     del copy.graph.value_info[:]
     for value, labels in (
         (copy.graph.input[0], ("height", "width")),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from snpe_srgan.models.operators import NEAREST
-from snpe_srgan.onnx_graphs.net import Net
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
 from snpe_srgan.onnx_graphs.reach import REPEATS
 
 SIZES = ((1, 8, 6, 10), (1, 8, 35, 9))  # asked of; NCHW
@@ -20,12 +20,12 @@ IMAGES = ("Conv", "DepthToSpace", "GlobalAveragePool", "Resize")  # give four di
 POINTWISE = ("Add", "Clip", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Tanh")
 
 
-def fuse_resize(net: Net) -> None:
+def fuse_resize(net: OnnxGraph) -> None:
     """Resize to a computed size, nearest neighbour, by whole numbers: Resize by constant factors."""
     from onnx import helper
 
     for node in list(net.nodes):
-        own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        own = attributes_of(node)
         if node.op_type != "Resize" or len(node.input) < 4 or not node.input[3] or own.get("mode") != b"nearest":
             continue
         place = own.get("coordinate_transformation_mode", b"half_pixel").decode()
@@ -47,9 +47,9 @@ def fuse_resize(net: Net) -> None:
         net.replace(node, resize)
 
 
-def _chain(net: Net, tensor: str) -> list | None:
+def _chain(net: OnnxGraph, tensor: str) -> list | None:
     """The nodes that a tensor is computed by, first to last, back to where a shape is taken."""
-    makers = {x: node for node in net.nodes for x in node.output}
+    makers = net.makers()
     found, wanted = set(), [tensor]
     while wanted:
         x = wanted.pop()
@@ -63,7 +63,7 @@ def _chain(net: Net, tensor: str) -> list | None:
     return [node for node in net.nodes if found.intersection(node.output)]
 
 
-def _factors(net: Net, chain: list, node) -> np.ndarray | None:
+def _factors(net: OnnxGraph, chain: list, node) -> np.ndarray | None:
     """(4,) whole factors by which the computed size enlarges what `node` reads, if it does so at every size."""
     from onnx import TensorProto, helper, numpy_helper
     from onnx.reference import ReferenceEvaluator
@@ -90,7 +90,7 @@ def _factors(net: Net, chain: list, node) -> np.ndarray | None:
     return answers[0].astype(np.float32) if np.array_equal(answers[0], answers[1]) else None
 
 
-def fuse_pool(net: Net) -> None:
+def fuse_pool(net: OnnxGraph) -> None:
     """The mean over height and width: GlobalAveragePool."""
     from onnx import helper
 
@@ -101,7 +101,7 @@ def fuse_pool(net: Net) -> None:
             net.replace(node, helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]], name=node.name))
 
 
-def drop_reshapes(net: Net) -> None:
+def drop_reshapes(net: OnnxGraph) -> None:
     """tf2onnx says a change of layout as a Reshape where it moves nothing in memory: of one channel, of one pixel. For
     pictures that are NCHW already it is nothing at all."""
     images, pooled = set(), set()

@@ -101,14 +101,11 @@ def _psnr(card: Card | None) -> float | None:
 
 def _precisions(model: onnx.ModelProto) -> tuple[str, ...]:
     """All for a float graph; for a quantized one that of its activations."""
-    from onnx import TensorProto
+    from snpe_srgan.onnx_graphs.quantized import is_quantized, sixteen_bits
 
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    zeros = [n.input[2] for n in model.graph.node if n.op_type == "QuantizeLinear" and len(n.input) > 2]
-    if not zeros:
+    if not is_quantized(model):
         return PRECISIONS
-    wide = any(kinds.get(name) in (TensorProto.UINT16, TensorProto.INT16) for name in zeros)
-    return (W8A16,) if wide else (W8A8,)
+    return (W8A16,) if sixteen_bits(model) else (W8A8,)
 
 
 def remark_of(subject: Subject, precision: str) -> str | None:

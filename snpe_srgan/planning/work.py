@@ -10,6 +10,7 @@ which is a third of SRGAN's time. What is fused into the operator before it (ReL
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,19 +60,15 @@ def of_onnx(model: onnx.ModelProto, *, where: object = None) -> Work:
     Raises:
         InputError: the model takes and gives no pictures as this project has them.
     """
+    from snpe_srgan.onnx_graphs.graph import constant_dims, shapes_of
     from snpe_srgan.onnx_graphs.model import PROBE, fix_size, input_size
 
     size = input_size(model) or PROBE
     graph = fix_size(model, size, where=where).graph
-    shapes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*graph.value_info, *graph.input, *graph.output)
-    }
-    stored = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    shapes = {name: [length or 0 for length in dims] for name, dims in shapes_of(graph).items()}
+    stored = constant_dims(graph)
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            stored[node.output[0]] = list(node.attribute[0].t.dims)
-        elif node.op_type == "DequantizeLinear" and node.input[0] in stored:
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
             stored[node.output[0]] = stored[node.input[0]]
     lr = size[0] * size[1]
     macs = large = 0.0
@@ -90,10 +87,7 @@ def of_onnx(model: onnx.ModelProto, *, where: object = None) -> Work:
 def _products(kind: str, kernel: list[int]) -> int:
     """Multiply-accumulates of one position; kernels are (out, in, h, w), those of ConvTranspose (in, out, h, w)."""
     given, read = (kernel[0], kernel[1]) if kind == "Conv" else (kernel[1], kernel[0])
-    area = 1
-    for side in kernel[2:]:
-        area *= side
-    return blocks(given) * read * area
+    return blocks(given) * read * math.prod(kernel[2:])
 
 
 def _pixels(shape: list[int]) -> int:

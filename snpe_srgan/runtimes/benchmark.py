@@ -154,6 +154,7 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
     if file.kind == "pb":
         return None, "the cost model takes no .pb: see the row of the .onnx or .dlc"
     from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.onnx_graphs.quantized import sixteen_bits
     from snpe_srgan.runtimes.source import load_source
 
     source = load_source(file)
@@ -169,17 +170,8 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
         except errors.SnpeSrganError as error:
             return None, error.what
     remark = None
-    if _sixteen_bits(source.model):
+    if sixteen_bits(source.model):
         remark = published.sixteen_bit_remark()
     if cost.uncosted_operators:
         remark = "; ".join(filter(None, [remark, f"{cost.uncosted_operators} operators have no price in it"]))
     return Estimate(cost.source, size, cost.microseconds, cost.lower, cost.upper, remark), None
-
-
-def _sixteen_bits(model) -> bool:
-    """Whether activations are quantized to 16 bits: a zero point of a QuantizeLinear is a 16-bit integer."""
-    from onnx import TensorProto
-
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    zeros = [node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear" and len(node.input) > 2]
-    return any(kinds.get(name) in (TensorProto.UINT16, TensorProto.INT16) for name in zeros)

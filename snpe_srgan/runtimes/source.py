@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snpe_srgan.onnx_graphs.quantized import integer_sums
 from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.zoo.resolve import ModelFile
 
@@ -64,18 +65,3 @@ def load_source(file: ModelFile) -> Source:
     else:
         model = read_onnx(file.path, confine=not file.ours)
     return Source(file.path, file.kind, model, onnx_facts(model, where=file.path))
-
-
-def integer_sums(model: onnx.ModelProto) -> bool:
-    """Whether every convolution of a graph is between 8-bit integers (QDQ)."""
-    from onnx import TensorProto
-
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    wide = {TensorProto.UINT16, TensorProto.INT16}
-    made = {name: node for node in model.graph.node for name in node.output}
-    sums = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
-    for node in sums:
-        reads = [made.get(name) for name in node.input[:2]]
-        if any(n is None or n.op_type != "DequantizeLinear" or kinds.get(n.input[-1]) in wide for n in reads):
-            return False
-    return bool(sums)

@@ -38,12 +38,13 @@ def write_checked_dlc(
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
     from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.onnx_graphs.quantized import is_quantized
     from snpe_srgan.runtimes.strip import check_strip
     from snpe_srgan.toolchains import qnn
 
     fixed = fix_size(model, tuple(input_size), where=path)
     lr = probe_picture(*input_size)
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    quantized = is_quantized(model)
     with Scratch() as folder:
         onnx_path, dlc_path = Path(folder) / "fixed.onnx", Path(folder) / path.name
         onnx_path.write_bytes(fixed.SerializeToString())

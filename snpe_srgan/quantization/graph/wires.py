@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import OPERATORS, Node
 
@@ -136,11 +137,9 @@ def read_by(node: Node, channels: np.ndarray) -> np.ndarray:
 def with_convolutions(model, arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]):
     """A copy of the ONNX model with the (kernel, bias) of the named convolutions replaced; a bias is added where there
     was none and the new one is not 0. Other nodes that read the same initializers keep theirs."""
-    import onnx
     from onnx import numpy_helper
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     own = {}
     for node in copy.graph.node:
         key = node.name or node.output[0]

@@ -20,6 +20,7 @@ import numpy as np
 from snpe_srgan.imaging.colour import sr_to_pixels
 from snpe_srgan.imaging.tiles import plan_tiles
 from snpe_srgan.metrics.psnr import psnr
+from snpe_srgan.onnx_graphs.quantized import share_of_sixteen_bits
 from snpe_srgan.onnx_graphs.run import free_size, runner
 from snpe_srgan.progress import track
 
@@ -169,16 +170,7 @@ def emulator_seconds(model, pictures: Sequence[tuple[int, int]], *, overlap: int
 
 def _rate(model) -> float:
     """MACs a second and CPU: between the two measured ones, by how many convolutions read 16-bit activations."""
-    from onnx import TensorProto
-
-    zero_points = {t.name: t.data_type for t in model.graph.initializer}
-    wide = {
-        n.output[0]
-        for n in model.graph.node
-        if n.op_type == "DequantizeLinear" and len(n.input) > 2 and zero_points.get(n.input[2]) == TensorProto.UINT16
-    }
-    convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
-    share = sum(n.input[0] in wide for n in convolutions) / max(len(convolutions), 1)
+    share = share_of_sixteen_bits(model)
     return 1 / (share / RATE_16 + (1 - share) / RATE_8)
 
 

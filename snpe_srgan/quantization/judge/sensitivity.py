@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.imaging.decibel import decibel
+from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, Node
 from snpe_srgan.onnx_graphs.run import session, with_outputs
@@ -192,10 +193,8 @@ class _Walk:
 
 def _any_batch(model):
     """A copy whose ends say nothing of their shape: several crops go through it at once."""
-    import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     del copy.graph.value_info[:]
     for port in (*copy.graph.input, *copy.graph.output):
         port.type.tensor_type.ClearField("shape")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import OPERATORS, Node
 
@@ -23,7 +24,6 @@ SEED_INPUT = "gradient_seed"
 
 def gradient_model(model, tensors: list[str]):
     """The model extended by its backward pass. Outputs `tensors` and `gradient/` + each of them."""
-    import onnx
     from onnx import TensorProto, helper
 
     network = Network(model)
@@ -31,8 +31,7 @@ def gradient_model(model, tensors: list[str]):
     backward.add_to(network.output, SEED_INPUT)
     for node in reversed(network.nodes):
         backward.through(node)
-    extended = onnx.ModelProto()
-    extended.CopyFrom(model)
+    extended = copied(model)
     extended.graph.input.append(helper.make_tensor_value_info(SEED_INPUT, TensorProto.FLOAT, None))
     extended.graph.node.extend(backward.nodes)
     extended.graph.initializer.extend(backward.initializers)

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node, convolve, groups, hwio, oihw, prelu
 from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding
@@ -254,11 +255,9 @@ _LAYERS = {"Conv": _Convolution, "PRelu": _Slopes}
 
 def with_constants(model, constants):
     """A copy of the model with new constants: `constants` maps a node's output to {input position: array}."""
-    import onnx
     from onnx import numpy_helper
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     for node in copy.graph.node:
         for position, value in constants.get(node.output[0], {}).items():
             name = f"{node.output[0]}/tuned_{position}"
