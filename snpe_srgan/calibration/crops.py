@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.staging import Scratch
+from snpe_srgan.data.batches import cut
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
@@ -204,4 +205,4 @@ def _cut(found: list[_Source], count: int, size: int, origin: str) -> Crops:
 
 def _crop(pixels: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
     top, left = (int(random.integers(0, max(side - size, 0) + 1)) for side in pixels.shape[:2])
-    return pixels_to_lr(np.ascontiguousarray(pixels[top : top + size, left : left + size]))[None]
+    return pixels_to_lr(np.ascontiguousarray(cut(pixels, top, left, size)))[None]

@@ -21,14 +21,27 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from snpe_srgan.data.drawing import draw_pictures, place
 from snpe_srgan.data.plane import Plane
-from snpe_srgan.data.stored import Cache, require_size
+from snpe_srgan.data.stored import Pictures, require_size
 from snpe_srgan.errors import UsageError
 
 Batch = tuple[np.ndarray, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
+class Area:
+    """Where a sample may be cut: a part of one picture in LR pixels, and the degraded window that it is, if one."""
+
+    picture: int
+    top: int
+    left: int
+    height: int
+    width: int
+    window: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Crop:
     """One training sample: where it is cut (LR pixels of one picture), how it is turned (0..7), and of which degraded
     window, if of one (data/degraded.py)."""
@@ -41,7 +54,7 @@ class Crop:
 
 
 class Batches:
-    """A sampler over a cache.
+    """A sampler over a cache, or over decoded pictures (`stored.hold`).
 
     Args:
         batch_size: samples of one step, over all workers.
@@ -53,7 +66,7 @@ class Batches:
 
     def __init__(
         self,
-        cache: Cache,
+        cache: Pictures,
         *,
         batch_size: int,
         crop: int,
@@ -69,8 +82,6 @@ class Batches:
         self.cache, self.batch_size, self.crop, self.augment, self.seed = cache, batch_size, crop, augment, seed
         self.teacher = teacher
         self._rows = slice(None)
-        self._cumulative = np.cumsum([p.height * p.width for p in cache.pictures], dtype=np.float64)
-        self._cumulative /= self._cumulative[-1]
 
     def shard(self, index: int, count: int) -> Batches:
         """Worker `index` of `count`: its rows of the same batches, so the workers together see what one would."""
@@ -108,28 +119,24 @@ class Batches:
         Philox is a counter-based generator: keyed by (seed, step) it gives independent streams without any history
         (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
         """
-        rng = self._generator(step)
-        n = self.batch_size
-        # Stratified: one draw from each n-th of the data set's area, dealt in random order. Every pixel is as likely
-        # as with independent draws, and a batch spreads over the whole set.
-        area = (rng.permutation(n) + rng.random(n)) / n
-        pictures = np.minimum(np.searchsorted(self._cumulative, area, side="right"), len(self.cache) - 1)
-        positions = rng.random((n, 2))
-        turns = rng.integers(0, 8, n)
-        size = self.crop // self.cache.scale
-        crops = []
-        for i in range(n)[self._rows]:
-            height, width, _ = self.cache.lr(pictures[i]).shape
-            top, left = (positions[i] * (height - size + 1, width - size + 1)).astype(int).tolist()
-            kind = int(turns[i]) if self.augment else 0
-            crops.append(Crop(picture=int(pictures[i]), top=top, left=left, turn=kind))
-        return crops
-
-    def _generator(self, step: int) -> np.random.Generator:
-        """The random numbers of a step."""
         if step < 0:
             raise UsageError(f"the step must be at least 0, not {step}")
-        return np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, step], np.uint64)))
+        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, step], np.uint64)))
+        areas = self._areas(step, rng)
+        positions, turns = rng.random((self.batch_size, 2)), rng.integers(0, 8, self.batch_size)
+        size = self.crop // self.cache.scale
+        crops = []
+        for area, position, turned in list(zip(areas, positions, turns, strict=True))[self._rows]:
+            down, right = place(position, (area.height, area.width), (size, size))
+            kind = int(turned) if self.augment else 0
+            crops.append(Crop(area.picture, area.top + down, area.left + right, kind, area.window))
+        return crops
+
+    def _areas(self, step: int, rng: np.random.Generator) -> list[Area]:
+        """For each sample of a step the area that it is cut from: whole pictures."""
+        pictures, scale = self.cache.pictures, self.cache.scale
+        chosen = draw_pictures(pictures, self.batch_size, rng)
+        return [Area(i, 0, 0, pictures[i].height // scale, pictures[i].width // scale) for i in chosen]
 
 
 def turn(picture: np.ndarray, kind: int) -> np.ndarray:

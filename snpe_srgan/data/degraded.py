@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snpe_srgan.config import DegradationConfig
-from snpe_srgan.data.batches import Batches, Crop, cut
+from snpe_srgan.data.batches import Area, Batches, Crop, cut
 from snpe_srgan.data.degradation.pool import Pool
 from snpe_srgan.data.degradation.windows import SIDE
 from snpe_srgan.data.plane import Plane
@@ -38,28 +38,12 @@ class DegradedBatches(Batches):
         self._pool = Pool(cache, degradation, side=max(SIDE, crop // cache.scale), seed=seed)
         self._refresh = degradation.refresh
 
-    def crops(self, step: int) -> list[Crop]:
-        """What `batch(step)` cuts: each crop from another window, as long as there are enough."""
-        rng, n = self._generator(step), self.batch_size
-        windows = self._pool.windows(step // self._refresh)
-        chosen = np.concatenate([rng.permutation(len(windows)) for _ in range(-(-n // len(windows)))])[:n]
-        positions, turns = rng.random((n, 2)), rng.integers(0, 8, n)
-        size = self.crop // self.cache.scale
-        crops = []
-        for i in range(n)[self._rows]:
-            window = windows[chosen[i]]
-            room = (window.height - size + 1, window.width - size + 1)
-            down, right = (positions[i] * room).astype(int).tolist()
-            crops.append(
-                Crop(
-                    picture=window.picture,
-                    top=window.top + down,
-                    left=window.left + right,
-                    turn=int(turns[i]) if self.augment else 0,
-                    window=int(chosen[i]),
-                )
-            )
-        return crops
+    def _areas(self, step: int, rng: np.random.Generator) -> list[Area]:
+        """Each sample's window: another one for each, as long as there are enough."""
+        n, windows = self.batch_size, self._pool.windows(step // self._refresh)
+        chosen = np.concatenate([rng.permutation(len(windows)) for _ in range(-(-n // len(windows)))])[:n].tolist()
+        parts = [windows[i] for i in chosen]
+        return [Area(w.picture, w.top, w.left, w.height, w.width, i) for w, i in zip(parts, chosen, strict=True)]
 
     def low_resolution(self, step: int, crops: Sequence[Crop]) -> list[np.ndarray]:
         size, windows = self.crop // self.cache.scale, self._pool.windows(step // self._refresh)

@@ -14,11 +14,13 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from snpe_srgan.artifacts.files import read_json
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.bicubic import downscale, modcrop
 
 VERSION = 1
 INDEX, HR, LR = "index.json", "hr.bin", "lr.bin"
@@ -33,6 +35,22 @@ class CachedPicture:
     height: int
     width: int
     crc: int  # CRC-32 of the HR bytes followed by the LR bytes
+
+
+class Pictures(Protocol):
+    """What a sampler must know of its pictures: their sizes, and each of them in HR and LR."""
+
+    @property
+    def scale(self) -> int: ...
+
+    @property
+    def pictures(self) -> tuple[CachedPicture, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def hr(self, index: int) -> np.ndarray: ...
+
+    def lr(self, index: int) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +104,33 @@ def open_cache(folder: str | os.PathLike) -> Cache:
                 hint="delete the folder, it is made again",
             )
     return cache
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Held:
+    """Pictures in memory, to be sampled like a cache; see `hold`."""
+
+    scale: int
+    pictures: tuple[CachedPicture, ...]
+    planes: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def hr(self, index: int) -> np.ndarray:
+        """HR picture: uint8 (h, w, 3)."""
+        return self.planes[0][index]
+
+    def lr(self, index: int) -> np.ndarray:
+        """LR picture: uint8 (h / scale, w / scale, 3)."""
+        return self.planes[1][index]
+
+
+def hold(pictures: Sequence[np.ndarray], *, scale: int) -> Held:
+    """Decoded HR pictures, uint8 (h, w, 3), with LR made by bicubic."""
+    hr = tuple(modcrop(picture, scale) for picture in pictures)
+    sizes = tuple(CachedPicture(f"picture {i}", *picture.shape[:2], crc=0) for i, picture in enumerate(hr))
+    return Held(scale, sizes, (hr, tuple(downscale(picture, scale) for picture in hr)))
 
 
 def require_size(pictures: Sequence[CachedPicture], crop: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from snpe_srgan.config import DegradationConfig
 from snpe_srgan.data.degradation.recipe import degrade
+from snpe_srgan.data.drawing import draw_pictures, place
 from snpe_srgan.data.stored import Cache, CachedPicture
 
 SIDE = 64  # LR pixels of a window: JPEG, blur and sensor act on more than a crop
@@ -42,16 +43,14 @@ def draw_windows(
         side: LR pixels; smaller where the picture is.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, first_step, _WINDOWS]))
-    shares = np.cumsum([p.height * p.width for p in pictures], dtype=np.float64)
-    area = (rng.permutation(config.windows) + rng.random(config.windows)) / config.windows
-    chosen = np.minimum(np.searchsorted(shares / shares[-1], area, side="right"), len(pictures) - 1)
+    chosen = draw_pictures(pictures, config.windows, rng)
     places, clean = rng.random((config.windows, 2)), rng.random(config.windows) < config.clean
     windows = []
-    for number, index in enumerate(chosen.tolist()):
+    for number, index in enumerate(chosen):
         picture = pictures[index]
         height, width = picture.height // scale, picture.width // scale
         h, w = min(side, height), min(side, width)
-        top, left = (places[number] * (height - h + 1, width - w + 1)).astype(int).tolist()
+        top, left = place(places[number], (height, width), (h, w))
         windows.append(
             Window(
                 picture=index,

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from snpe_srgan.data.batches import Batches
+from snpe_srgan.data.stored import hold
 from snpe_srgan.errors import InputError, SnpeSrganError
-from snpe_srgan.imaging.bicubic import downscale, modcrop
 from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.progress import Progress, Say, track
 from snpe_srgan.quantization.graph.plan import Plan
@@ -42,37 +43,6 @@ LOOKS = 20  # times that the average is judged
 WHITE = 127.5  # half the range of a pixel: errors are counted in levels
 FLOOR = 1.0  # squared levels: a crop that is this near to its target is good enough
 STEEP = 1e3  # keeps the gradients far above Adam's epsilon
-
-
-class HrPictures:
-    """Random crops with flips and rotations of decoded HR pictures: `batch(step)` as of `data.batches.Batches`."""
-
-    def __init__(self, pictures: Sequence[np.ndarray], *, scale: int, crop: int, batch_size: int, seed: int):
-        self.hr = [modcrop(p, scale) for p in pictures if min(p.shape[:2]) >= crop]
-        if not self.hr:
-            raise InputError(f"no picture for fine-tuning is as large as a crop of {crop}x{crop}")
-        self.lr = [downscale(p, scale) for p in self.hr]
-        self.scale, self.side, self.batch_size, self.seed = scale, crop // scale, batch_size, seed
-        area = np.array([p.shape[0] * p.shape[1] for p in self.lr], np.float64)
-        self.share = area / area.sum()
-
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        from snpe_srgan.data.batches import turn
-
-        random = np.random.default_rng((self.seed, step))
-        pairs = []
-        for _ in range(self.batch_size):
-            i = int(random.choice(len(self.lr), p=self.share))
-            height, width = self.lr[i].shape[:2]
-            top, left = int(random.integers(height - self.side + 1)), int(random.integers(width - self.side + 1))
-            kind = int(random.integers(8))
-            pairs.append([turn(_cut(x, top * k, left * k, self.side * k), kind)
-                          for x, k in ((self.lr[i], 1), (self.hr[i], self.scale))])  # fmt: skip
-        return np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
-
-
-def _cut(x: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-    return x[top : top + side, left : left + side]
 
 
 @dataclass(frozen=True)
@@ -124,8 +94,10 @@ def finetune(
     teacher = tf.function(FloatNetwork(reference_model), autograph=False)
     sampler = pictures
     if not hasattr(pictures, "batch"):
-        scale = _scale_of(teacher)
-        sampler = HrPictures(pictures, scale=scale, crop=crop, batch_size=batch, seed=seed)
+        large = [picture for picture in pictures if min(picture.shape[:2]) >= crop]
+        if not large:
+            raise InputError(f"no picture for fine-tuning is as large as a crop of {crop}x{crop}")
+        sampler = Batches(hold(large, scale=_scale_of(teacher)), batch_size=batch, crop=crop, seed=seed)
     drawing = POOL_SHARE * limit if steps is None else math.inf
     judges, pool = _draw(teacher, sampler, ground_truth, deadline=start + drawing)
     say(f"the float network drew {len(pool.lr)} crops to learn from and {len(judges.lr)} to judge by")
