@@ -24,12 +24,14 @@ from snpe_srgan.imaging.pictures import Picture, read_picture
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One decoded pair, uint8: `hr` `(h * scale, w * scale, 3)`, `lr` `(h, w, 3)`; `grey` when HR is a grey picture."""
+    """One decoded pair, uint8: `hr` `(h * scale, w * scale, 3)`, `lr` `(h, w, 3)`; `grey` when HR is a grey picture,
+    `source` the file that LR comes from, for errors."""
 
     name: str
     hr: np.ndarray
     lr: np.ndarray
     grey: bool
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ class PairFiles:
         hr = _pixels(picture)
         if self.lr_path is None:
             hr = modcrop(hr, self.scale)
-            return Pair(self.name, hr, downscale(hr, self.scale), picture.grey)
+            return Pair(self.name, hr, downscale(hr, self.scale), picture.grey, self.hr_path)
         lr = _pixels(read_picture(self.lr_path))
         hr, lr = fit_pair(hr, lr, scale=self.scale, hr_path=self.hr_path, lr_path=self.lr_path)
-        return Pair(self.name, hr, lr, picture.grey)
+        return Pair(self.name, hr, lr, picture.grey, self.lr_path)
 
 
 @dataclass(frozen=True)

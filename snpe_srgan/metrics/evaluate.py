@@ -7,18 +7,18 @@ evaluation.mean.psnr, evaluation.bicubic.psnr
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from snpe_srgan.errors import InputError, SnpeSrganError
+from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import upscale as bicubic_upscale
 from snpe_srgan.imaging.colour import grey_to_rgb, rgb_to_grey
 from snpe_srgan.metrics.dataset import EvaluationSet, Pair
+from snpe_srgan.metrics.loop import Enlarger, Scored, named, score_pairs
 from snpe_srgan.metrics.perceptual import PerceptualDistance, WeightFile
-from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
+from snpe_srgan.metrics.protocol import Protocol, Score, mean_score
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 
@@ -98,32 +98,25 @@ def evaluate(
     if session is not None and session.scale != dataset.scale:
         raise InputError(f"a x{session.scale} model cannot be scored on x{dataset.scale} pairs", where=dataset.name)
     total = len(dataset) if limit is None else min(limit, len(dataset))
-    rows, inexact = [], []
-    for index, files in enumerate(dataset.files[:total]):
-        if progress is not None:
-            progress(index, total, files.name)
-        pair = files.load()
-        baseline = bicubic_upscale(pair.lr, dataset.scale)
-        start = time.perf_counter()
-        try:
-            sr = baseline
-            if session is not None:
-                done = upscale_pixels(session, pair.lr, tile=tile)
-                sr = done.pixels
-                inexact.append(done.plan.reason)
-            seconds = time.perf_counter() - start
-            distances = None if perceptual is None else _distances(perceptual, sr, baseline, pair)
-        except SnpeSrganError as error:
-            where = "; ".join(filter(None, (str(files.lr_path or files.hr_path), error.where)))
-            raise type(error)(error.what, where=where, hint=error.hint) from error
-        own, bicubic = (
-            score(picture, pair.hr, protocol=protocol, scale=dataset.scale, grey=pair.grey)
-            for picture in (sr, baseline)
-        )
-        rows.append(PictureScore(files.name, own, bicubic, seconds, distances))
+    rows: list[PictureScore] = []
+    inexact: list[str] = []
+
+    def pairs() -> Iterator[Pair]:
+        for index, files in enumerate(dataset.files[:total]):
+            if progress is not None:
+                progress(index, total, files.name)
+            yield files.load()
+
+    def bicubic(lr: np.ndarray) -> np.ndarray:
+        return bicubic_upscale(lr, dataset.scale)
+
+    enlargers = [bicubic] if session is None else [_network(session, tile, inexact), bicubic]
+    for found in score_pairs(pairs(), enlargers, protocol=protocol, scale=dataset.scale):
+        pair, sr = found.pair, found.pictures[0]
+        distances = None if perceptual is None else _distances(perceptual, found)
+        rows.append(PictureScore(pair.name, found.scores[0], found.scores[-1], found.seconds[0], distances))
         if save is not None:
-            save(files.name, grey_to_rgb(rgb_to_grey(sr)) if pair.grey else sr, pair.grey)
-    inexact = [why for why in inexact if why]
+            save(pair.name, grey_to_rgb(rgb_to_grey(sr)) if pair.grey else sr, pair.grey)
     return Evaluation(
         dataset=dataset.name,
         engine="bicubic" if session is None else session.description.engine,
@@ -139,11 +132,24 @@ def evaluate(
     )
 
 
-def _distances(perceptual: PerceptualDistance, sr: np.ndarray, baseline: np.ndarray, pair: Pair) -> Distances:
-    pictures = [sr] if sr is baseline else [sr, baseline]
-    if pair.grey:
+def _network(session: Session, tile: tuple[int, int] | None, inexact: list[str]) -> Enlarger:
+    """The session as an enlarger; why a picture was not run as a whole is added to `inexact`."""
+
+    def enlarge(lr: np.ndarray) -> np.ndarray:
+        done = upscale_pixels(session, lr, tile=tile)
+        if done.plan.reason:
+            inexact.append(done.plan.reason)
+        return done.pixels
+
+    return enlarge
+
+
+def _distances(perceptual: PerceptualDistance, found: Scored) -> Distances:
+    pictures = list(found.pictures)
+    if found.pair.grey:
         pictures = [grey_to_rgb(rgb_to_grey(picture)) for picture in pictures]
-    values = perceptual.distances(pair.hr, pictures)
+    with named(found.pair):
+        values = perceptual.distances(found.pair.hr, pictures)
     return Distances(values[0], values[-1])
 
 

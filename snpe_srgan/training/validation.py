@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from snpe_srgan.imaging.bicubic import upscale
 from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
 from snpe_srgan.imaging.pictures import Picture, write_picture
 from snpe_srgan.metrics.dataset import Pair
-from snpe_srgan.metrics.protocol import Protocol, Score, mean_score, score
+from snpe_srgan.metrics.loop import Enlarger, Scored, score_pairs
+from snpe_srgan.metrics.protocol import Protocol, Score, mean_score
 
 PROTOCOL = Protocol("y")
 Enlarge = Callable[[np.ndarray], np.ndarray]  # float32 (1, h, w, 3) in [0, 1] -> (1, h * s, w * s, 3) in [-1, 1]
@@ -39,34 +40,35 @@ class Validator:
 
     def __init__(self, pairs: Sequence[Pair], *, scale: int):
         self.pairs, self.scale = list(pairs), scale
-        self._bicubic = [upscale(pair.lr, scale) for pair in self.pairs]
 
     @cached_property
     def bicubic(self) -> Score:
         """The score of bicubic enlargement, to compare with."""
-        return self._score(self._bicubic)
+        return mean_score([found.scores[0] for found in self._scored(self._upscale)])
 
     def validate(self, enlarge: Enlarge, *, strips: Path, name: str) -> ValidationResult:
         """Scores all pictures, and writes `<strips>/<name>-<picture>.png`: LR (bicubic) | SR | HR."""
         start = time.perf_counter()
-        pictures = [sr_to_pixels(enlarge(pixels_to_lr(pair.lr)[None])[0]) for pair in self.pairs]
-        result = self._score(pictures)
         make_folder(strips)
-        for pair, bicubic, sr in list(zip(self.pairs, self._bicubic, pictures, strict=True))[:STRIPS]:
-            write_picture(strips / f"{name}-{pair.name}.png", Picture(strip([bicubic, sr, pair.hr])), overwrite=True)
+        scores = []
+        for found in self._scored(lambda lr: sr_to_pixels(enlarge(pixels_to_lr(lr)[None])[0])):
+            pair, (sr,) = found.pair, found.pictures
+            if len(scores) < STRIPS:
+                shown = Picture(strip([self._upscale(pair.lr), sr, pair.hr]))
+                write_picture(strips / f"{name}-{pair.name}.png", shown, overwrite=True)
+            scores += found.scores
+        result = mean_score(scores)
         return ValidationResult(result.psnr, result.ssim, time.perf_counter() - start)
 
     def far_below_bicubic(self, psnr: float) -> bool:
         """Whether a network of this score is of no use: worse by `FAR_BELOW` than enlarging without one."""
         return not math.isfinite(psnr) or psnr < self.bicubic.psnr - FAR_BELOW
 
-    def _score(self, pictures: Sequence[np.ndarray]) -> Score:
-        return mean_score(
-            [
-                score(sr, pair.hr, protocol=PROTOCOL, scale=self.scale, grey=pair.grey)
-                for sr, pair in zip(pictures, self.pairs, strict=True)
-            ]
-        )
+    def _upscale(self, lr: np.ndarray) -> np.ndarray:
+        return upscale(lr, self.scale)
+
+    def _scored(self, enlarge: Enlarger) -> Iterator[Scored]:
+        return score_pairs(self.pairs, [enlarge], protocol=PROTOCOL, scale=self.scale)
 
 
 def strip(pictures: Sequence[np.ndarray], *, side: int = STRIP_SIDE, gap: int = 4) -> np.ndarray:

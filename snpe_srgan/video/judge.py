@@ -10,8 +10,7 @@ the network is judged and not an encoder.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,9 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import downscale, upscale
 from snpe_srgan.imaging.colour import to_uint8
-from snpe_srgan.metrics.protocol import Protocol, score
+from snpe_srgan.metrics.dataset import Pair
+from snpe_srgan.metrics.loop import score_pairs
+from snpe_srgan.metrics.protocol import Protocol, Score
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.video.frames import frame_enlarger
 from snpe_srgan.video.source import open_source
@@ -93,28 +94,30 @@ def evaluate_video(
         height, width = (side - side % multiple for side in source.facts.size)
         if min(height, width) < 16 * scale:
             raise InputError(f"frames of {width}x{height} are too small to be judged at x{scale}", where=path)
-        enlarge, tiles = (upscale_by(scale), None)
+        enlargers, tiles = [upscale_by(scale)], None
         if session is not None:
             enlarge, tiles = frame_enlarger(session, (height // scale, width // scale), tile=tile)
-        rows: list[tuple[int, float, list, float]] = []
-        total = min(limit or source.facts.frames, source.facts.frames or (limit or 0))
-        with Vmaf(size=(height, width), rate=source.facts.rate, rivals=2, colour=source.facts.colour) as vmaf:
+            enlargers.insert(0, enlarge)
+        places: list[tuple[int, float]] = []  # numbers, seconds into the clip
+        rows: list[tuple[tuple[Score, ...], float]] = []
+
+        def pairs() -> Iterator[Pair]:
             for frame in source.frames(wanted=lambda number, _: None if limit and number >= limit else True):
                 hr = np.ascontiguousarray(to_uint8(frame.rgb)[:height, :width])
-                lr = downscale(hr, scale)
-                start = time.perf_counter()
-                sr = enlarge(lr)
-                seconds = time.perf_counter() - start
-                rivals = [sr, sr if session is None else upscale(lr, scale)]
-                vmaf.add(hr, rivals)
-                scores = [score(rival, hr, protocol=protocol, scale=scale) for rival in rivals]
-                rows.append((frame.number, float(frame.pts * source.facts.time_base), scores, seconds))
+                places.append((frame.number, float(frame.pts * source.facts.time_base)))
+                yield Pair(f"frame {frame.number}", hr, downscale(hr, scale), grey=False, source=Path(path))
+
+        total = min(limit or source.facts.frames, source.facts.frames or (limit or 0))
+        with Vmaf(size=(height, width), rate=source.facts.rate, rivals=2, colour=source.facts.colour) as vmaf:
+            for found in score_pairs(pairs(), enlargers, protocol=protocol, scale=scale):
+                vmaf.add(found.pair.hr, [found.pictures[0], found.pictures[-1]])
+                rows.append((found.scores, found.seconds[0]))
                 if progress is not None:
                     progress(len(rows), total)
             measured = vmaf.scores()
     frames = tuple(
-        JudgedFrame(number, at, _all(own, first), _all(bicubic, second), seconds)
-        for (number, at, (own, bicubic), seconds), first, second in zip(rows, *measured, strict=True)
+        JudgedFrame(number, at, _all(scores[0], first), _all(scores[-1], second), seconds)
+        for (number, at), (scores, seconds), first, second in zip(places, rows, *measured, strict=True)
     )
     return JudgedVideo(
         video=Path(path),
@@ -135,7 +138,7 @@ def upscale_by(scale: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda lr: upscale(lr, scale)
 
 
-def _all(score, vmaf: VmafScore) -> FrameScores:
+def _all(score: Score, vmaf: VmafScore) -> FrameScores:
     return FrameScores(score.psnr, score.ssim, vmaf.vmaf, vmaf.neg)
 
 

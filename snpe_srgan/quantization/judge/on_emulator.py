@@ -25,6 +25,7 @@ from snpe_srgan.onnx_graphs.run import free_size, runner
 from snpe_srgan.progress import track
 
 if TYPE_CHECKING:
+    from snpe_srgan.metrics.dataset import Pair
     from snpe_srgan.runtimes.emulator import EmulatorEngineSession
 
 JUDGED_CROPS = 3
@@ -177,7 +178,6 @@ def _rate(model) -> float:
 def with_emulator(losses, paths, rebuilt, *, scale: int, overlap: int | None, soc, say=lambda text: None) -> tuple:
     """The `DatasetLoss`es of the data sets at `paths`, with the emulator's mean PSNR of whole pictures added."""
     from snpe_srgan.metrics.dataset import find_evaluation_set
-    from snpe_srgan.metrics.protocol import Protocol, mean_score, score
 
     judged = []
     for loss, path in zip(losses, paths, strict=True):
@@ -186,12 +186,18 @@ def with_emulator(losses, paths, rebuilt, *, scale: int, overlap: int | None, so
         minutes = emulator_seconds(rebuilt, [lr.shape[:2] for lr in lrs], overlap=overlap) / 60
         say(f"emulating {loss.dataset}: {len(pairs)} picture(s), about {max(minutes, 0.1):.1f} minutes")
         with track(say, f"emulating {loss.dataset}", total=len(lrs), unit="picture") as progress:
-            pictures = emulate(
+            emulated = emulate(
                 rebuilt, lrs, scale=scale, overlap=overlap, soc=soc, done=lambda index: progress.advance()
             )
-        scores = [
-            score(sr, pair.hr, protocol=Protocol("y"), scale=scale, grey=pair.grey)
-            for sr, pair in zip(pictures, pairs, strict=True)
-        ]
-        judged.append(replace(loss, emulator_psnr=mean_score(scores).psnr))
+        judged.append(replace(loss, emulator_psnr=_mean_psnr(pairs, emulated, scale=scale)))
     return tuple(judged)
+
+
+def _mean_psnr(pairs: Sequence[Pair], pictures: Sequence[np.ndarray], *, scale: int) -> float:
+    """Of pictures that are there already: the emulator makes all of a set at once, on all CPUs."""
+    from snpe_srgan.metrics.loop import score_pairs
+    from snpe_srgan.metrics.protocol import Protocol, mean_score
+
+    made = iter(pictures)
+    rows = score_pairs(pairs, [lambda lr: next(made)], protocol=Protocol("y"), scale=scale)
+    return mean_score([found.scores[0] for found in rows]).psnr

@@ -6,7 +6,7 @@ report.worst.name, report.psnr_to_float
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -101,16 +101,21 @@ def dataset_loss(run_float, run_quantized, path, *, scale: int, overlap: int | N
     from snpe_srgan.imaging.colour import pixels_to_lr
     from snpe_srgan.imaging.tiles import upscale_tiled
     from snpe_srgan.metrics.dataset import find_evaluation_set
-    from snpe_srgan.metrics.protocol import Protocol, mean_score, score
+    from snpe_srgan.metrics.loop import score_pairs
+    from snpe_srgan.metrics.protocol import Protocol, mean_score
 
     dataset, protocol = find_evaluation_set(path, scale=scale), Protocol("y")
     tile = None if overlap is None else (TILE + 2 * overlap,) * 2
-    scores: tuple[list, list] = ([], [])
-    for pair in dataset:
-        for run, kept in zip((run_float, run_quantized), scores, strict=True):
-            sr = upscale_tiled(run, pixels_to_lr(pair.lr), scale=scale, tile=tile, overlap=overlap or 0)
-            kept.append(score(sr_to_pixels(sr), pair.hr, protocol=protocol, scale=scale, grey=pair.grey))
-    float_psnr, quantized_psnr = (mean_score(kept).psnr for kept in scores)
+
+    def enlarger(run) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda lr: sr_to_pixels(
+            upscale_tiled(run, pixels_to_lr(lr), scale=scale, tile=tile, overlap=overlap or 0)
+        )
+
+    rows = score_pairs(dataset, [enlarger(run_float), enlarger(run_quantized)], protocol=protocol, scale=scale)
+    float_psnr, quantized_psnr = (
+        mean_score(kept).psnr for kept in zip(*(found.scores for found in rows), strict=True)
+    )
     return DatasetLoss(
         dataset.name, f"{protocol.describe()}; {dataset.origin}", len(dataset), float_psnr, quantized_psnr
     )
