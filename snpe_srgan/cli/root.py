@@ -41,6 +41,7 @@ GROUPS = {
         "config": ("config", "Check a config and show all of it; the JSON Schema for editors."),
         "data": ("data", "Download DIV2K, decode pictures once, make the sample set."),
         "train": ("train", "Train a network: pixel stage, then adversarial stage."),
+        "watch": ("watch", "A training's curves and pictures in the browser while it runs."),
         "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
         "import": ("import_", "Foreign weight files into a .npz of ours."),
     },

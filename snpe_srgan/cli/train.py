@@ -51,6 +51,7 @@ def _text(result) -> list[str]:
         table(["stage", "steps", "minutes", "images/s", "PSNR", "SSIM"], rows),
         f"validation: {result.validation}; {result.protocol}",
         f"written: {result.generator}",
+        *(f"look at: {strip} (bicubic | the network | the true picture)" for strip in result.strips),
     ]
 
 

@@ -46,7 +46,11 @@ class StageResult:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What `train` returns; `protocol` says how PSNR and SSIM were measured, on which pictures."""
+    """What `train` returns; `protocol` says how PSNR and SSIM were measured, on which pictures.
+
+    Attributes:
+        strips: pictures of the last validation, each bicubic | the network | the true picture.
+    """
 
     run_dir: Path
     generator: Path
@@ -57,6 +61,7 @@ class TrainResult:
     protocol: str
     bicubic_psnr: float | None
     bicubic_ssim: float | None
+    strips: tuple[Path, ...] = ()
 
 
 def save_generator(

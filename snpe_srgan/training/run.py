@@ -29,6 +29,7 @@ from snpe_srgan.training.networks import read_networks
 from snpe_srgan.training.prepare import Run, prepare_run
 from snpe_srgan.training.result import StageResult, TrainResult
 from snpe_srgan.training.rundir import BUSY, check_claim, check_resume, claim, describe_run, relevant
+from snpe_srgan.training.validation import last_strips
 
 
 def train(
@@ -127,6 +128,7 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
         protocol=run.protocol,
         bicubic_psnr=bicubic.psnr if bicubic else None,
         bicubic_ssim=bicubic.ssim if bicubic else None,
+        strips=last_strips(run.folder / "samples"),
     )
 
 

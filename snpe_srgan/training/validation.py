@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ PROTOCOL = Protocol("y")
 Enlarge = Callable[[np.ndarray], np.ndarray]  # float32 (1, h, w, 3) in [0, 1] -> (1, h * s, w * s, 3) in [-1, 1]
 STRIPS = 4  # pictures shown in samples/
 FAR_BELOW = 3.0  # dB under bicubic; a network made for the eye may lose one or two
+STRIP = re.compile(r"(?P<moment>\d+-.+-\d{7})-(?P<picture>.+)\.png")  # 00-pixel-0000100-0801.png
 STRIP_SIDE = 256  # HR pixels of a picture that a strip shows, from its middle
 
 
@@ -80,3 +82,12 @@ def strip(pictures: Sequence[np.ndarray], *, side: int = STRIP_SIDE, gap: int = 
     for picture in pictures:
         parts += [picture[top : top + height, left : left + width], white]
     return np.concatenate(parts[:-1], axis=1)
+
+
+def last_strips(folder: Path) -> tuple[Path, ...]:
+    """The strips that the last validation wrote into `folder`, by name; none where there was no validation."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.png")) if folder.is_dir() else []:
+        if match := STRIP.fullmatch(path.name):
+            found.setdefault(match["moment"], []).append(path)
+    return tuple(found[max(found)]) if found else ()
