@@ -13,6 +13,9 @@ TINY = {  # a small one of every registered network
     "rcan": {"groups": 1, "blocks": 1, "width": 8, "reduction": 4},
     "srvgg": {"width": 8, "depth": 3},
     "span": {"width": 8},
+    "sesr": {"width": 8, "blocks": 2},
+    "disp": {"width": 8, "blocks": 1, "depth": 2},
+    "xlsr": {"width": 8, "beside": 4, "blocks": 1},
     "pff": {"blocks": 1, "width": 8, "paths": 2, "up_width": 4, "reduction": 4},
 }
 

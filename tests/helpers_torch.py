@@ -107,5 +107,12 @@ def shuffle(x: np.ndarray, factor: int) -> np.ndarray:
     return x.reshape(n, c // factor**2, h * factor, w * factor)
 
 
+def unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
+    """torch.nn.PixelUnshuffle."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // factor, factor, w // factor, factor).transpose(0, 1, 3, 5, 2, 4)
+    return x.reshape(n, c * factor**2, h // factor, w // factor)
+
+
 def nearest(x: np.ndarray, factor: int) -> np.ndarray:
     return x.repeat(factor, 2).repeat(factor, 3)

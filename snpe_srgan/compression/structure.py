@@ -71,6 +71,10 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
         if layer.kind == "depth_to_space":
             for phase in range(layer.attributes["block"] ** 2):
                 tie(layer.inputs[0], range(phase * layer.channels, (phase + 1) * layer.channels), layer.name, every)
+        elif layer.kind == "space_to_depth":
+            own = graph.layer(layer.inputs[0]).channels
+            for phase in range(layer.attributes["block"] ** 2):
+                tie(layer.inputs[0], range(own), layer.name, range(phase * own, (phase + 1) * own))
         elif layer.kind == "concat":
             first = 0
             for x in layer.inputs:

@@ -85,7 +85,7 @@ class Costs:
 
     def __init__(self, graph: Graph):
         groups = channel_groups(graph)
-        self.sizes = {group.name: group.size for group in groups}
+        self.sizes, self.area = {group.name: group.size for group in groups}, graph.unit**2
         self.branch_of = {layer: add for add, layers in branches(graph).items() for layer in layers}
         parts: dict[str, tuple] = {}
         for layer in graph.layers:
@@ -104,7 +104,7 @@ class Costs:
 
     def macs(self, plan: Plan) -> int:
         """Multiply-accumulates for one LR pixel."""
-        return sum(self._weights(name, conv, plan) * conv.pixels for name, conv in self.convs.items())
+        return sum(self._weights(name, conv, plan) * conv.pixels for name, conv in self.convs.items()) // self.area
 
     def parameters(self, plan: Plan) -> int:
         total = 0

@@ -47,11 +47,16 @@ def graph_cost(graph: Graph) -> Cost:
 def macs_per_lr_pixel(graph: Graph) -> int:
     """Multiply-accumulates of the convolutions for one LR pixel (a layer at x4 size works on 16 pixels for it; one
     behind a global pooling, once for the whole picture, is not counted)."""
-    return sum(layer_macs(graph, layer) for layer in graph.layers)
+    return sum(_unit_macs(graph, layer) for layer in graph.layers) // graph.unit**2
 
 
 def layer_macs(graph: Graph, layer: Layer) -> int:
     """A layer's share of `macs_per_lr_pixel`."""
+    return _unit_macs(graph, layer) // graph.unit**2
+
+
+def _unit_macs(graph: Graph, layer: Layer) -> int:
+    """For one pixel of the smallest grid."""
     if layer.kind != "conv":
         return 0
     h, w = layer.attributes["kernel"]
@@ -61,14 +66,14 @@ def layer_macs(graph: Graph, layer: Layer) -> int:
 def receptive_radius(graph: Graph) -> int:
     """The largest distance in LR pixels, up, down, left or right, from which an output pixel can be influenced. What
     comes through a global pooling comes from everywhere, and is left out: `onnx_graphs/reach.py` says so to tiling."""
-    return max(_radius(graph, axis) for axis in (0, 1))
+    return graph.unit * max(_radius(graph, axis) for axis in (0, 1))
 
 
 def _radius(graph: Graph, axis: int) -> int:
     reach: dict[str, Reach] = {}
     for layer in graph.layers:
         if layer.kind == "input":
-            reach[layer.name] = ((0, 0),)
+            reach[layer.name] = ((0, 0),) * graph.unit
             continue
         known = [reach[name] for name in layer.inputs if name in reach]
         own = OPERATORS[layer.kind].reach(layer, axis, widest(known)) if known else None

@@ -47,11 +47,11 @@ def _stays(graph: Graph, layer: Layer) -> bool:
 
 
 def _inner_tanh(graph: Graph, layer: Layer) -> bool:
-    return layer.kind == "tanh" and layer.upscale != graph.scale
+    return layer.kind == "tanh" and layer.upscale != graph.layers[-1].upscale
 
 
 def _large_and_thin(graph: Graph, layer: Layer) -> bool:
-    if layer.kind != "conv" or layer.upscale != graph.scale or max(layer.attributes["kernel"]) < LARGE:
+    if layer.kind != "conv" or layer.upscale != graph.layers[-1].upscale or max(layer.attributes["kernel"]) < LARGE:
         return False
     return min(layer.channels, graph.in_channels(layer)) < VECTOR
 
@@ -78,7 +78,7 @@ NOTES: Sequence[tuple[Callable[[Graph, Layer], bool], str]] = (
 
 def _share_at_full_size(graph: Graph) -> list[str]:
     """How much of the arithmetic is done on the enlarged picture, where it is most of it."""
-    large = sum(layer_macs(graph, layer) for layer in graph.layers if layer.upscale == graph.scale)
+    large = sum(layer_macs(graph, layer) for layer in graph.layers if layer.upscale == graph.layers[-1].upscale)
     share = large / max(macs_per_lr_pixel(graph), 1)
     if graph.scale == 1 or share < 0.5:
         return []

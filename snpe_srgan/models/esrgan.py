@@ -31,25 +31,30 @@ class Options:
     blocks: int = 23  # RRDBs, of three dense blocks each
     width: int = 64  # nf
     growth: int = 32  # gc: what each convolution of a dense block adds
+    unshuffle: int = 1  # a pixel unshuffle in front: 2 makes Real-ESRGAN's x2 of its x4, 4 its x1
 
 
 @register("esrgan", Options)
 def describe(options: Options, scale: int) -> Graph:
     """16,697,987 parameters at the defaults and scale 4, as in the authors' code. Dense blocks start small, as there (a
     tenth of He's); only the clip to the picture's range is added."""
-    if scale not in STAGES:
+    if options.unshuffle not in (1, 2, 4):
+        raise ConfigError("esrgan needs a pixel unshuffle by 1, 2 or 4", where="model.options.unshuffle")
+    stages = STAGES.get(scale * options.unshuffle)
+    if stages is None:
         raise ConfigError(f"esrgan has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
     if min(options.blocks, options.width, options.growth) < 1:
         raise ConfigError("esrgan needs at least one block and one channel", where="model.options")
-    net = Builder(scale=scale)
-    x = head = net.conv(net.lr, options.width, 3, name="head")
+    net = Builder(scale=scale, unit=options.unshuffle)
+    x = net.lr if options.unshuffle == 1 else net.space_to_depth(net.lr, options.unshuffle, name="unshuffle")
+    x = head = net.conv(x, options.width, 3, name="head")
     for i in range(1, options.blocks + 1):
         start = x
         for j in (1, 2, 3):
             x = dense_block(net, x, growth=options.growth, name=f"block{i}_dense{j}")
         x = net.add(start, net.scale(x, RESIDUAL, name=f"block{i}_scale"), name=f"block{i}_add")
     x = net.add(head, net.conv(x, options.width, 3, name="body"), name="body_add")
-    for i, factor in enumerate(STAGES[scale], 1):
+    for i, factor in enumerate(stages, 1):
         x = net.conv(net.resize(x, factor, name=f"up{i}_resize"), options.width, 3, name=f"up{i}", init="he")
         x = net.leaky_relu(x, name=f"up{i}_leaky", slope=SLOPE)
     x = net.leaky_relu(net.conv(x, options.width, 3, name="tail1", init="he"), name="tail1_leaky", slope=SLOPE)

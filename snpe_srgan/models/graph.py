@@ -36,7 +36,8 @@ OPTIONAL = ("init", "gamma", "decay")  # attributes that only a fresh training r
 @dataclass(frozen=True)
 class Layer:
     """One layer: what it is, what it reads, how many channels it gives and at which multiple of the LR size
-    (`POOLED`: one pixel, whatever that size)."""
+    (`POOLED`: one pixel, whatever that size). In a network that begins with a pixel unshuffle the multiples are those
+    of its smallest grid: the input is then a multiple itself (`Graph.unit`)."""
 
     name: str
     kind: str
@@ -109,15 +110,21 @@ class Graph:
         if not self.layers or self.layers[0].kind != "input":
             raise InputError("the first layer must be the input", where=self.network)
         last = self.layers[-1]
-        if last.channels != 3 or last.upscale != self.scale:
+        if last.channels != 3 or last.upscale != self.scale * self.unit:
             raise InputError(
-                f"the network gives {last.channels} channels at x{last.upscale}, not RGB at x{self.scale}",
+                f"the network gives {last.channels} channels at x{last.upscale / self.unit:g}, not RGB at "
+                f"x{self.scale}",
                 where=last.name,
             )
 
     @property
     def output(self) -> str:
         return self.layers[-1].name
+
+    @property
+    def unit(self) -> int:
+        """LR pixels a side of one pixel of the smallest grid: height and width must be multiples of it."""
+        return self.layers[0].upscale
 
     def layer(self, name: str) -> Layer:
         return next(layer for layer in self.layers if layer.name == name)
@@ -181,10 +188,11 @@ def _is_name(text: str) -> bool:
 class Builder:
     """Collects layers; each method adds one and returns its name, to be the input of the next."""
 
-    def __init__(self, *, scale: int):
+    def __init__(self, *, scale: int, unit: int = 1):
+        """`unit`: by how much the network's pixel unshuffles make its input smaller (see `Layer`)."""
         self._scale = scale
         self._layers: dict[str, Layer] = {}
-        self.lr = self._add("lr", "input", (), 3, 1)
+        self.lr = self._add("lr", "input", (), 3, unit)
 
     def _add(self, name: str, kind: str, inputs: tuple[str, ...], channels: int, upscale: int, **attributes) -> str:
         if name in self._layers:
@@ -243,6 +251,11 @@ class Builder:
         """TensorFlow's order (ONNX: DCR): out[h*b+i, w*b+j, c] = in[h, w, (i*b+j)*C + c]."""
         layer = self._layers[x]
         return self._add(name, "depth_to_space", (x,), layer.channels // block**2, layer.upscale * block, block=block)
+
+    def space_to_depth(self, x: str, block: int, *, name: str) -> str:
+        """TensorFlow's order: out[h, w, (i*b+j)*C + c] = in[h*b+i, w*b+j, c]. A pixel unshuffle."""
+        layer = self._layers[x]
+        return self._add(name, "space_to_depth", (x,), layer.channels * block**2, layer.upscale // block, block=block)
 
     def resize(self, x: str, factor: int, *, name: str) -> str:
         """Nearest neighbour: each pixel becomes factor x factor equal ones."""

@@ -101,6 +101,11 @@ def after_window(reach: Reach, before: int, after: int) -> Reach:
     return tuple(grown)
 
 
+def after_gathering(reach: Reach, block: int) -> Reach:
+    """After a downscaling by `block` in which each pixel depends on all that it was made of."""
+    return tuple(widest([(reach[i + j],) for j in range(block)])[0] for i in range(0, len(reach), block))
+
+
 def after_repeat(reach: Reach, block: int) -> Reach:
     """After an upscaling by `block` in which each pixel depends on the one it was."""
     return tuple(reach[phase // block] for phase in range(len(reach) * block))
@@ -118,6 +123,12 @@ def _shuffled(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
     block = layer.attributes["block"]
     channels, rest = divmod(read[0].channels, block**2)
     return None if rest or not read[0].upscale else (channels, read[0].upscale * block)
+
+
+def _gathered(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    block = layer.attributes["block"]
+    upscale, rest = divmod(read[0].upscale, block)
+    return None if rest or not upscale else (read[0].channels * block**2, upscale)
 
 
 def _enlarged(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
@@ -256,7 +267,10 @@ _LEAKY = "{count}x a leaky or parametric ReLU, an operator of its own; a ReLU wo
 
 OPERATORS: dict[str, Operator] = {
     "input": Operator(
-        onnx=_plain("Identity"), tensorflow=lambda layer, own, x, name: x[0], inputs=0, gives=lambda layer, read: (3, 1)
+        onnx=_plain("Identity"),
+        tensorflow=lambda layer, own, x, name: x[0],
+        inputs=0,
+        gives=lambda layer, read: (3, max(layer.upscale, 1)),
     ),
     "conv": Operator(
         onnx=_onnx_conv,
@@ -340,6 +354,14 @@ OPERATORS: dict[str, Operator] = {
         attributes={"block": _whole(1, LARGEST_BLOCK)},
         gives=_shuffled,
         reach=lambda layer, axis, reach: after_repeat(reach, layer.attributes["block"]),
+        homogeneous=True,
+    ),
+    "space_to_depth": Operator(
+        onnx=lambda layer, own: [OnnxNode("SpaceToDepth", {}, {"blocksize": int(layer.attributes["block"])})],
+        tensorflow=_tf(lambda tf, layer, x, name: tf.nn.space_to_depth(x[0], layer.attributes["block"], name=name)),
+        attributes={"block": _whole(1, LARGEST_BLOCK)},
+        gives=_gathered,
+        reach=lambda layer, axis, reach: after_gathering(reach, layer.attributes["block"]),
         homogeneous=True,
     ),
     "resize": Operator(

@@ -26,6 +26,9 @@ MODULES = {
     "pff": "snpe_srgan.models.pff",
     "srvgg": "snpe_srgan.models.srvgg",
     "span": "snpe_srgan.models.span",
+    "sesr": "snpe_srgan.models.sesr",
+    "disp": "snpe_srgan.models.disp",
+    "xlsr": "snpe_srgan.models.xlsr",
 }
 MOST_PARAMETERS = 500_000_000  # 2 GB; ESRGAN has 17 million
 LARGEST = 4096  # of an option that is a number: channels, blocks

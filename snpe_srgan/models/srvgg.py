@@ -3,7 +3,9 @@
     describe("srvgg", {"width": 64, "depth": 18, "activation": "prelu"})     # realesr-general-x4v3 has depth 34
 
 The residual that is added is the enlarged picture itself (nearest neighbour), as in `mobile`; here every convolution is
-3x3, all have the same width, and the activation is a choice. With `activation: clip` it is QuickSRNet's shape.
+3x3, all have the same width, and the activation is a choice. With `activation: clip` it is QuickSRNet's shape
+(`anchor: 0` the small and the medium one's), with `activation: relu` ABPN's, with `luma: true` ECBSR's: a network that
+was trained on brightness alone, whose colours its anchor enlarges.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ class Options:
     width: int = 64
     depth: int = 18  # convolutions, first and last included
     activation: str = "prelu"
+    anchor: int = 1  # side of the convolution that enlarges the picture itself; 0 for none
+    luma: bool = False  # a fixed 1x1 convolution in front makes one channel of three
 
 
 @register("srvgg", Options)
@@ -32,6 +36,8 @@ def describe(options: Options, scale: int) -> Graph:
         raise ConfigError(f"srvgg has no scale {scale}", where="model.scale", hint="1 to 8")
     if options.depth < 2 or options.width < 1:
         raise ConfigError("srvgg needs at least two convolutions and one channel", where="model.options")
+    if options.anchor not in (0, 1, 3, 5):
+        raise ConfigError("srvgg needs an anchor of 0, 1, 3 or 5 pixels", where="model.options.anchor")
     if options.activation not in ACTIVATIONS:
         raise ConfigError(
             f"srvgg has no activation '{options.activation}'", where="model.options.activation",
@@ -39,11 +45,14 @@ def describe(options: Options, scale: int) -> Graph:
         )  # fmt: skip
     extra = {"leaky_relu": {"slope": SLOPE}, "clip": {"low": 0.0, "high": 1.0}}.get(options.activation, {})
     net = Builder(scale=scale)
-    x = net.lr
+    x = net.conv(net.lr, 1, 1, name="luma", trainable=False) if options.luma else net.lr
     for i in range(1, options.depth):
         x = net.conv(x, options.width, 3, name=f"conv{i}", init="he" if i == 1 else "residual")
         x = net.apply(options.activation, x, name=f"act{i}", **extra)
     x = net.conv(x, 3 * scale**2, 3, name=f"conv{options.depth}", init="zeros")
-    anchor = net.conv(net.lr, 3 * scale**2, 1, name="anchor", init="anchor", trainable=False)
-    x = net.clip(net.add(x, anchor, name="residual"), name="picture")
+    if options.anchor:
+        start = "anchor" if options.anchor == 1 else "bicubic" if options.anchor == 5 else "glorot"
+        anchor = net.conv(net.lr, 3 * scale**2, options.anchor, name="anchor", init=start, trainable=False)
+        x = net.add(x, anchor, name="residual")
+    x = net.clip(x, name="picture")
     return net.graph(net.depth_to_space(x, scale, name="shuffle"), network="srvgg", options=vars(options))

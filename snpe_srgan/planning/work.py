@@ -49,9 +49,9 @@ def of_graph(graph: Graph) -> Work:
         if layer.kind == "conv":
             height, width = layer.attributes["kernel"]
             macs += height * width * channels[layer.inputs[0]] * blocks(layer.channels) * pixels
-        if layer.upscale > 1 and layer.kind not in FUSED_LAYERS:
+        if layer.upscale > graph.unit and layer.kind not in FUSED_LAYERS:
             large += blocks(layer.channels) * pixels
-    return Work(macs, large)
+    return Work(macs // graph.unit**2, large // graph.unit**2)
 
 
 def of_onnx(model: onnx.ModelProto, *, where: object = None) -> Work:

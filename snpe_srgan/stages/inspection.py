@@ -93,7 +93,8 @@ def _npz(path: Path) -> Inspection:
         sizes[key.rsplit("/", 1)[0]] += value.size
     rows = []
     for layer in graph.layers:
-        detail = f"{layer.channels} channels" + (f" at x{layer.upscale}" if layer.upscale > 1 else "")
+        size = "" if layer.upscale in (0, graph.unit) else f" at x{layer.upscale / graph.unit:g}"
+        detail = f"{layer.channels} channels{size}"
         if layer.kind == "conv":
             detail = "x".join(map(str, layer.attributes["kernel"])) + f", {detail}"
         rows.append(LayerRow(layer.name, layer.kind, sizes[layer.name], detail))

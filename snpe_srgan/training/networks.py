@@ -83,14 +83,15 @@ def _teacher(distill: DistillConfig, student: Graph, stage: str) -> Teacher:
         ups = [_upscale(student, own, f"{stage}: the network"), _upscale(graph, taught, f"{stage}: the teacher")]
         if ups[0] != ups[1]:
             raise ConfigError(
-                f"{stage}: '{own}' works at x{ups[0]}, the teacher's '{taught}' at x{ups[1]}", where="distill.features",
+                f"{stage}: '{own}' works at x{ups[0]:g}, the teacher's '{taught}' at x{ups[1]:g}",
+                where="distill.features",
                 hint="layers of one size: their maps are compared pixel by pixel",
             )  # fmt: skip
     return Teacher(file, sha256(file.path), graph, weights)
 
 
-def _upscale(graph: Graph, name: str, whose: str) -> int:
+def _upscale(graph: Graph, name: str, whose: str) -> float:
     layers = {layer.name: layer for layer in graph.layers if layer.kind != "input"}
     if name not in layers:
         raise ConfigError(f"{whose} has no layer '{name}'", where="distill.features", hint=did_you_mean(name, layers))
-    return layers[name].upscale
+    return layers[name].upscale / graph.unit

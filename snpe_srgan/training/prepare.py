@@ -75,6 +75,12 @@ def prepare_run(
             raise ConfigError(
                 f"a batch of {batch} cannot be dealt to {distribution.replicas} replicas", where=f"stage {stage.name}"
             )
+        crop, grid = stage.crop or config.data.crop, config.model.scale * networks.graph.unit
+        if crop % grid:
+            raise ConfigError(
+                f"a crop of {crop} is no multiple of {grid}, which the network's pixel unshuffle needs",
+                where=f"stage {stage.name}", hint=f"crop: {crop - crop % grid or grid}",
+            )  # fmt: skip
     cache = training_cache(config, output)
     data_key = content_key(cache)
     if saved and saved.progress.data_key != data_key:
@@ -107,7 +113,7 @@ def prepare_run(
         features=features,
         teachers=networks.teachers,
         planes=planes,
-        validator=Validator(pairs, scale=config.model.scale) if pairs else None,
+        validator=Validator(pairs, scale=config.model.scale, multiple=networks.graph.unit) if pairs else None,
         validation=validation_name(config, len(pairs)),
         protocol=PROTOCOL.describe(),
         clock=Clock(saved.progress.seconds if saved else 0.0),

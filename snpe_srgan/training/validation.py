@@ -38,10 +38,10 @@ class ValidationResult:
 
 
 class Validator:
-    """Holds the validation pictures, decoded once."""
+    """Holds the validation pictures, decoded once; `multiple` is what the network's input must be a multiple of."""
 
-    def __init__(self, pairs: Sequence[Pair], *, scale: int):
-        self.pairs, self.scale = list(pairs), scale
+    def __init__(self, pairs: Sequence[Pair], *, scale: int, multiple: int = 1):
+        self.pairs, self.scale, self.multiple = list(pairs), scale, multiple
 
     @cached_property
     def bicubic(self) -> Score:
@@ -53,7 +53,7 @@ class Validator:
         start = time.perf_counter()
         make_folder(strips)
         scores = []
-        for found in self._scored(lambda lr: sr_to_pixels(enlarge(pixels_to_lr(lr)[None])[0])):
+        for found in self._scored(lambda lr: self._enlarged(enlarge, lr)):
             pair, (sr,) = found.pair, found.pictures
             if len(scores) < STRIPS:
                 shown = Picture(strip([self._upscale(pair.lr), sr, pair.hr]))
@@ -61,6 +61,13 @@ class Validator:
             scores += found.scores
         result = mean_score(scores)
         return ValidationResult(result.psnr, result.ssim, time.perf_counter() - start)
+
+    def _enlarged(self, enlarge: Enlarge, lr: np.ndarray) -> np.ndarray:
+        """The picture is continued by its mirror image to whole multiples, and what that adds is cut off again."""
+        height, width = (side * self.scale for side in lr.shape[:2])
+        more = [(0, -side % self.multiple) for side in lr.shape[:2]]
+        continued = np.pad(lr, (*more, (0, 0)), mode="symmetric") if any(map(any, more)) else lr
+        return sr_to_pixels(enlarge(pixels_to_lr(continued)[None])[0])[:height, :width]
 
     def far_below_bicubic(self, psnr: float) -> bool:
         """Whether a network of this score is of no use: worse by `FAR_BELOW` than enlarging without one."""
