@@ -13,7 +13,11 @@ from helpers_torch import write_archive, write_pth
 from helpers_torch_networks import NETWORKS, checkpoint
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.models.cost import graph_cost
+from snpe_srgan.models.npz import load_npz
+from snpe_srgan.onnx_graphs.cost import onnx_cost
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
+from snpe_srgan.onnx_graphs.model import onnx_facts
 from snpe_srgan.zoo.foreign import read_foreign
 from snpe_srgan.zoo.torch_files import read_weights
 
@@ -35,7 +39,56 @@ def test_import_writes_a_network_that_every_verb_takes(tmp_path, rng):
     done = snpe_srgan("import", source, "-o", tmp_path / "net.npz", "--json")
     assert done.code == 0, done
     assert done.json["card"]["network"] == "srvgg" and done.json["card"]["training"]["origin"] == "SRVGGNetCompact"
+    assert "resemble" not in done.err  # its residual is the picture
     assert snpe_srgan("inspect", tmp_path / "net.npz").code == 0
+    drawn = snpe_srgan("import", write_pth(tmp_path / "r.pth", checkpoint("rrdb", rng)[0]), "-o", tmp_path / "r.npz")
+    assert drawn.code == 0 and "does not resemble" in drawn.err  # nothing in random weights hands the picture on
+
+
+def test_two_files_of_one_network_are_mixed(tmp_path, rng):
+    arrays = [checkpoint("srvgg", rng)[0] for _ in range(2)]
+    one, other = (write_pth(tmp_path / f"{i}.pth", a) for i, a in enumerate(arrays))
+    done = snpe_srgan("import", one, "--blend", other, "--share", "0.25", "-o", tmp_path / "mixed.npz")
+    assert done.code == 0
+    mixed = {name: 0.25 * a + 0.75 * arrays[1][name] for name, a in arrays[0].items()}
+    expected = read_foreign(write_pth(tmp_path / "mixed.pth", mixed))
+    graph, weights = load_npz(tmp_path / "mixed.npz")
+    assert graph == expected.graph
+    for name, array in expected.weights.items():
+        np.testing.assert_allclose(weights[name], array, atol=1e-6)
+    third = write_pth(tmp_path / "third.pth", checkpoint("srvgg relu x2", rng)[0])
+    assert_error(snpe_srgan("import", one, "--blend", third, "-o", tmp_path / "no.npz"), 1, "different networks")
+    assert snpe_srgan("import", one, "--share", "0.2", "-o", tmp_path / "no.npz").code == 2
+    assert snpe_srgan("import", one, "--blend", other, "--share", "2", "-o", tmp_path / "no.npz").code == 2
+
+
+FAMILIES = {
+    "SwinIR": "layers.0.residual_group.blocks.0.attn.qkv.weight", "Swin2SR": "layers.0.blocks.0.attn.logit_scale",
+    "EDSR": "body.0.body.0.weight", "DAT": "layers.0.blocks.0.attn.attns.0.pos.pos_proj.weight",
+    "PLKSR": "feats.1.lk.conv.weight",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_that_is_not_taken_is_named_with_what_to_do(family, tmp_path):
+    source = write_pth(tmp_path / "net.pth", {FAMILIES[family]: np.zeros((4, 4, 1, 1)), "conv_first.bias": np.zeros(4)})
+    assert_error(snpe_srgan("import", source, "-o", tmp_path / "x.npz"), 1, family, "RRDBNet", ".onnx")
+
+
+def test_a_pixel_unshuffle_in_front_costs_what_its_graph_does_and_trains_on(tmp_path, rng):
+    from types import SimpleNamespace
+
+    from snpe_srgan.training.validation import Validator
+
+    arrays, _ = checkpoint("rrdb unshuffled x2", rng)
+    found = read_foreign(write_pth(tmp_path / "net.pth", arrays))
+    graph, model = found.graph, to_onnx(found.graph, found.weights)
+    assert (graph.scale, graph.unit, onnx_facts(model).multiple) == (2, 2, 2)
+    assert onnx_cost(model).macs_per_lr_pixel == pytest.approx(graph_cost(graph).macs_per_lr_pixel, abs=1)
+    hr = rng.integers(0, 256, (18, 26, 3), np.uint8)
+    validator = Validator([SimpleNamespace(name="a", lr=hr[::2, ::2].copy(), hr=hr, grey=False)], scale=2, multiple=2)
+    result = validator.validate(lambda lr: run_onnx(model, lr), strips=tmp_path / "strips", name="x")
+    assert np.isfinite(result.psnr)  # 9x13 pixels, which no pixel unshuffle takes as they are
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "shape", "channels"])

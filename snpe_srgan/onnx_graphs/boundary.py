@@ -121,6 +121,13 @@ def find_boundary(
     return Found(Boundary(layout, takes, gives, "RGB", dtypes), lines, bool(best >= RESEMBLES))
 
 
+def resemblance(model: onnx.ModelProto) -> float:
+    """dB between a drawn picture and its enlargement made small, of a graph in our form; below `RESEMBLES` it draws
+    something else."""
+    picture = _picture(*(_size(model, "NHWC") or (SIDE, SIDE)))
+    return _resemblance(picture, _run(model, picture), OURS.gives)
+
+
 def _may(dtypes: tuple[str, str], pair: tuple[str, str]) -> bool:
     """An end of bytes holds 0..255."""
     return all(kind != "uint8" or numbers == "0..255" for kind, numbers in zip(dtypes, pair, strict=True))

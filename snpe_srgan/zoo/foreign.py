@@ -15,7 +15,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from snpe_srgan.artifacts.card import Card, source_of, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.artifacts.staging import unfinished
-from snpe_srgan.errors import InputError, MissingToolError, did_you_mean
+from snpe_srgan.errors import InputError, MissingToolError, UsageError, did_you_mean
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.npz import check_weights, save_npz
+from snpe_srgan.onnx_graphs.boundary import resemblance
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.opener import open_regular
 from snpe_srgan.zoo.model_card import model_card
 from snpe_srgan.zoo.torch_files import SUFFIXES
@@ -50,17 +52,55 @@ class Foreign:
     origin: str
 
 
-def import_model(source: str | os.PathLike, out: str | os.PathLike, *, overwrite: bool = False) -> Card:
-    """Reads a foreign weight file and writes our `.npz` with its card; returns the card."""
+def import_model(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    blend: str | os.PathLike | None = None,
+    share: float = 0.5,
+    overwrite: bool = False,
+) -> Card:
+    """Reads a foreign weight file and writes our `.npz` with its card; returns the card.
+
+    The card keeps by how many dB the enlargement of a drawn picture, made small again, resembles it
+    (`training.resemblance`): a network whose weights mean something else than they are taken for draws another one.
+
+    Args:
+        blend: weights of the same network to mix in: Real-ESRGAN's `realesr-general-wdn-x4v3.pth`, which leaves noise
+            alone, beside `realesr-general-x4v3.pth` ("dynamic denoise", deep network interpolation: Wang et al. 2019).
+        share: of `source` in the mixture, 0 to 1.
+
+    Raises:
+        InputError: no known architecture, a damaged file, or two different networks.
+    """
     path, origin = find(source)
     reading(path)
     refuse_overwrite(out, overwrite)
     foreign = read_foreign(path)
-    training = {"origin": foreign.origin, "data": "not known", "licence": "not known", **origin}
+    if blend is not None:
+        foreign, origin = _blended(foreign, path, Path(blend), share, origin)
+    seen = {"resemblance": round(resemblance(to_onnx(foreign.graph, foreign.weights)), 1)}
+    training = {"origin": foreign.origin, "data": "not known", "licence": "not known", **origin, **seen}
     card = model_card(foreign.graph, kind="npz", training=training, source=source_of(path))
     with unfinished(Path(out).parent):
         save_npz(out, foreign.graph, foreign.weights, overwrite=overwrite)
         return write_card(out, card)
+
+
+def _blended(
+    foreign: Foreign, path: Path, other: Path, share: float, origin: dict[str, Any]
+) -> tuple[Foreign, dict[str, Any]]:
+    """share of the one network's weights and the rest of the other's."""
+    if not 0 <= share <= 1:
+        raise UsageError(f"the share must lie in 0 to 1, not {share:g}")
+    second, _ = find(other)
+    reading(second)
+    mixed = read_foreign(second)
+    if mixed.graph.layers != foreign.graph.layers:
+        raise InputError(f"{second.name} and {path.name} are different networks", where=second)
+    weights = {name: share * foreign.weights[name] + (1 - share) * mixed.weights[name] for name in foreign.weights}
+    with_origin = {**origin, "blend": {"file": second.name, "share": share}}
+    return Foreign(foreign.graph, {n: w.astype(np.float32) for n, w in weights.items()}, foreign.origin), with_origin
 
 
 def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:
