@@ -5,7 +5,7 @@ errors = measure(full, units, judge)          # errors["tail (ssvd)"][16]: mean 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from snpe_srgan.models.graph import Graph
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.run import runner
 from snpe_srgan.progress import track
-
-Errors = Mapping[str, Mapping[int, float]]
 
 
 class Judge:

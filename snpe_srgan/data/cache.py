@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json
-from snpe_srgan.data.headers import read_header
+from snpe_srgan.data.headers import headers
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.data.stored import (
     HR,
@@ -190,13 +190,9 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def read_headers(pairs: Sequence[PicturePair], scale: int) -> list[CachedPicture]:
     """Sizes without decoding, so that a hopeless set fails in a second and the files can be laid out."""
-    pictures, bad = [], []
-    for pair in pairs:
-        try:
-            header = read_header(pair.hr)
-        except InputError as error:
-            bad.append(f"{pair.hr} ({error.what})")
-            continue
+    pictures = []
+    found, bad = headers(pairs)
+    for pair, header in found:
         height, width = header.height, header.width
         if min(height, width) < scale:
             bad.append(f"{pair.hr} ({height}x{width} has no LR pixel at x{scale})")

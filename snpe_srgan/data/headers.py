@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import open_regular
 
@@ -49,3 +51,14 @@ def _bits(image) -> int:
     raw = tile[3] if tile and len(tile) > 3 else ""
     raw = raw[0] if isinstance(raw, tuple) and raw else raw
     return 16 if isinstance(raw, str) and ";16" in raw else 1 if image.mode == "1" else 8
+
+
+def headers(pairs: Sequence[PicturePair]) -> tuple[list[tuple[PicturePair, Header]], list[str]]:
+    """What each HR file says of itself, and a line for each file that cannot be read."""
+    found, bad = [], []
+    for pair in pairs:
+        try:
+            found.append((pair, read_header(pair.hr)))
+        except InputError as error:
+            bad.append(f"{pair.hr} ({error.what})")
+    return found, bad

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from snpe_srgan.data.cache import find_cache, open_cache
-from snpe_srgan.data.headers import read_header
+from snpe_srgan.data.headers import headers
 from snpe_srgan.data.sources import find_pictures
 from snpe_srgan.data.stored import INDEX, name_some
 from snpe_srgan.errors import InputError
@@ -38,15 +38,9 @@ def describe(source: str | os.PathLike, *, root: str | os.PathLike, split: str, 
         return _summary(source, sizes, len(cache), collections.Counter({"8-bit RGB": len(cache)}), [], cache.folder)
     remarks: list[str] = []
     pairs = find_pictures(source, root=root, split=split, scale=scale, say=remarks.append)
-    sizes, kinds, bad = [], collections.Counter(), []
-    for pair in pairs:
-        try:
-            header = read_header(pair.hr)
-        except InputError as error:
-            bad.append(f"{pair.hr} ({error.what})")
-            continue
-        sizes.append((header.height, header.width))
-        kinds[f"{header.bits}-bit {header.mode}"] += 1
+    found, bad = headers(pairs)
+    sizes = [(header.height, header.width) for _, header in found]
+    kinds = collections.Counter(f"{header.bits}-bit {header.mode}" for _, header in found)
     if not sizes:
         raise InputError("none of the pictures can be read", where=name_some(bad))
     cache = find_cache(pairs, Path(root) / "cache", scale=scale)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -26,10 +25,6 @@ class Options:
 def describe(options: Options, scale: int) -> Graph:
     """163,792 parameters at the defaults and scale 4, as in the authors' code; the clip to the picture's range is
     added."""
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"disp has no scale {scale}", where="model.scale", hint="1 to 8")
-    if min(options.blocks, options.width, options.depth) < 1:
-        raise ConfigError("disp needs at least one block, one convolution in it and one channel", where="model.options")
     net = Builder(scale=scale)
     x = head = net.conv(net.lr, options.width, 3, name="head", init="he")
     for i in range(1, options.blocks + 1):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError, did_you_mean
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -26,18 +25,9 @@ class Options:
     activation: str = "tanh"
 
 
-@register("espcn", Options)
+@register("espcn", Options, choices={"activation": ACTIVATIONS})
 def describe(options: Options, scale: int) -> Graph:
     """24,752 parameters on luma at scale 4; 37,200 in colour."""
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"espcn has no scale {scale}", where="model.scale", hint="1 to 8")
-    if min(options.width, options.narrow) < 1:
-        raise ConfigError("espcn needs at least one channel", where="model.options")
-    if options.activation not in ACTIVATIONS:
-        raise ConfigError(
-            f"espcn has no activation '{options.activation}'", where="model.options.activation",
-            hint=did_you_mean(options.activation, ACTIVATIONS),
-        )  # fmt: skip
     net = Builder(scale=scale)
     bend = net.tanh if options.activation == "tanh" else net.relu
     x = bend(net.conv(net.lr, options.width, 5, name="conv1"), name="conv1_active")

@@ -34,17 +34,13 @@ class Options:
     unshuffle: int = 1  # a pixel unshuffle in front: 2 makes Real-ESRGAN's x2 of its x4, 4 its x1
 
 
-@register("esrgan", Options)
+@register("esrgan", Options, scales=(1, *STAGES), choices={"unshuffle": (1, 2, 4)})
 def describe(options: Options, scale: int) -> Graph:
     """16,697,987 parameters at the defaults and scale 4, as in the authors' code. Dense blocks start small, as there (a
     tenth of He's); only the clip to the picture's range is added."""
-    if options.unshuffle not in (1, 2, 4):
-        raise ConfigError("esrgan needs a pixel unshuffle by 1, 2 or 4", where="model.options.unshuffle")
     stages = STAGES.get(scale * options.unshuffle)
     if stages is None:
-        raise ConfigError(f"esrgan has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
-    if min(options.blocks, options.width, options.growth) < 1:
-        raise ConfigError("esrgan needs at least one block and one channel", where="model.options")
+        raise ConfigError("esrgan's scale times its unshuffle must be 2, 3, 4 or 8", where="model.scale")
     net = Builder(scale=scale, unit=options.unshuffle)
     x = net.lr if options.unshuffle == 1 else net.space_to_depth(net.lr, options.unshuffle, name="unshuffle")
     x = head = net.conv(x, options.width, 3, name="head")

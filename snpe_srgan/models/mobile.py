@@ -32,15 +32,11 @@ class Options:
     skip: bool = True  # the last one reads the first one's features too
 
 
-@register("mobile", Options)
+@register("mobile", Options, choices={"last": (1, 3)})
 def describe(options: Options, scale: int) -> Graph:
     """59,696 parameters at the defaults and scale 4."""
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"mobile has no scale {scale}", where="model.scale", hint="1 to 8")
-    if options.depth < 2 or options.width < 1 or options.last not in (1, 3):
-        raise ConfigError(
-            "mobile needs at least two convolutions, one channel and a last kernel of 1 or 3", where="model.options"
-        )
+    if options.depth < 2:
+        raise ConfigError("mobile needs at least two convolutions", where="model.options")
     net = Builder(scale=scale)
     x = net.lr
     for i in range(1, options.depth):

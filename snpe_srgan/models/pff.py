@@ -41,7 +41,7 @@ class Options:
     channel_attention: bool = True
 
 
-@register("pff", Options)
+@register("pff", Options, scales=STAGES)
 def describe(options: Options, scale: int) -> Graph:
     """532,838 parameters at the defaults and scale 4. A fresh network is nearest-neighbour enlargement: its last
     convolution starts as 0.
@@ -50,10 +50,6 @@ def describe(options: Options, scale: int) -> Graph:
     128x128 input (w8a8, SA8255P), and 6.1 ms for 16 blocks of 4 paths of 12 channels with 24 in the upsampling, which
     have half the parameters and half the multiplications.
     """
-    if scale not in STAGES:
-        raise ConfigError(f"pff has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
-    if min(options.blocks, options.width, options.paths, options.up_width, options.reduction) < 1:
-        raise ConfigError("pff needs at least one block, path and channel", where="model.options")
     if options.width % options.paths:
         raise ConfigError(
             f"{options.width} channels cannot be shared by {options.paths} paths", where="model.options.width"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 from snpe_srgan.models.srgan import STAGES
@@ -29,7 +28,7 @@ class Options:
     channel_attention: bool = True
 
 
-@register("rcan", Options)
+@register("rcan", Options, scales=STAGES)
 def describe(options: Options, scale: int) -> Graph:
     """15,592,355 parameters at the defaults and scale 4, and 917 GMACs for a 1280x720 output, as published.
 
@@ -37,10 +36,6 @@ def describe(options: Options, scale: int) -> Graph:
     the last convolution of every residual branch starts as 0, so that a fresh network is its skips: 200 nested fresh
     branches would make its features grow by orders of magnitude.
     """
-    if scale not in STAGES:
-        raise ConfigError(f"rcan has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
-    if min(options.groups, options.blocks, options.width, options.reduction) < 1:
-        raise ConfigError("rcan needs at least one group, block and channel", where="model.options")
     net = Builder(scale=scale)
 
     def conv(x: str, name: str, init: str = "glorot") -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError, did_you_mean
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -25,18 +24,9 @@ class Options:
     activation: str = "prelu"
 
 
-@register("sesr", Options)
+@register("sesr", Options, choices={"activation": ACTIVATIONS})
 def describe(options: Options, scale: int) -> Graph:
     """The clip to the picture's range is added."""
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"sesr has no scale {scale}", where="model.scale", hint="1 to 8")
-    if options.blocks < 1 or options.width < 1:
-        raise ConfigError("sesr needs at least one block and one channel", where="model.options")
-    if options.activation not in ACTIVATIONS:
-        raise ConfigError(
-            f"sesr has no activation '{options.activation}'", where="model.options.activation",
-            hint=did_you_mean(options.activation, ACTIVATIONS),
-        )  # fmt: skip
     net = Builder(scale=scale)
     x = net.conv(net.lr, options.width, 5, name="head", init="he")
     x = head = net.apply(options.activation, x, name="head_act")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -27,10 +26,6 @@ class Options:
 @register("span", Options)
 def describe(options: Options, scale: int) -> Graph:
     """426,288 parameters at the defaults and scale 4; the clip to the picture's range is added."""
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"span has no scale {scale}", where="model.scale", hint="1 to 8")
-    if options.width < 1:
-        raise ConfigError("span needs at least one channel", where="model.options")
     net = Builder(scale=scale)
     x = net.lr
     if options.normalize:

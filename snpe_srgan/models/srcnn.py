@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -31,14 +30,10 @@ class Options:
     middle: int = 5  # f2
 
 
-@register("srcnn", Options)
+@register("srcnn", Options, scales=range(2, 9))
 def describe(options: Options, scale: int) -> Graph:
     """Weights as published: 57,184 for 9-5-5 and 8,032 for 9-1-5 on luma, that is without the factor 3 of the first and
     last layer and without biases. With them, and the 3,648 numbers of the fixed enlargement by 4: 72,899."""
-    if not 2 <= scale <= 8:
-        raise ConfigError(f"srcnn has no scale {scale}", where="model.scale", hint="2 to 8")
-    if min(options.width, options.narrow, options.middle) < 1:
-        raise ConfigError("srcnn needs at least one channel and a kernel of 1", where="model.options")
     net = Builder(scale=scale)
     x = net.conv(net.lr, 3 * scale**2, 5, name="bicubic", init="bicubic", trainable=False)
     x = net.depth_to_space(net.relu(x, name="bicubic_relu"), scale, name="bicubic_shuffle")

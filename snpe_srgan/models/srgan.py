@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -26,7 +25,7 @@ class Options:
     start_as_nearest: bool = False  # first weights that hand RGB on: trains in a minute, quantizes worse (see below)
 
 
-@register("srgan", Options)
+@register("srgan", Options, scales=STAGES)
 def describe(options: Options, scale: int) -> Graph:
     """9x9 convolution, residual blocks inside a long skip, one pixel shuffle for each factor, 9x9 convolution, tanh.
 
@@ -35,10 +34,6 @@ def describe(options: Options, scale: int) -> Graph:
     makes a fresh one nearly nearest-neighbour enlargement, and the same steps end 0.8 dB over bicubic. The few large
     weights that hand RGB on stay, beside small ones in the same filter, which plain 8-bit weights do not bear.
     """
-    if scale not in STAGES:
-        raise ConfigError(f"srgan has no scale {scale}", where="model.scale", hint="one of 2, 3, 4, 8")
-    if options.blocks < 1 or options.width < 1:
-        raise ConfigError("srgan needs at least one block and one channel", where="model.options")
     net = Builder(scale=scale)
     passing = options.start_as_nearest
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError, did_you_mean
+from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -29,20 +29,11 @@ class Options:
     luma: bool = False  # a fixed 1x1 convolution in front makes one channel of three
 
 
-@register("srvgg", Options)
+@register("srvgg", Options, choices={"activation": ACTIVATIONS, "anchor": (0, 1, 3, 5)})
 def describe(options: Options, scale: int) -> Graph:
     """621,616 parameters at the defaults and scale 4, 192 of them the fixed anchor; the clip is added."""
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"srvgg has no scale {scale}", where="model.scale", hint="1 to 8")
-    if options.depth < 2 or options.width < 1:
-        raise ConfigError("srvgg needs at least two convolutions and one channel", where="model.options")
-    if options.anchor not in (0, 1, 3, 5):
-        raise ConfigError("srvgg needs an anchor of 0, 1, 3 or 5 pixels", where="model.options.anchor")
-    if options.activation not in ACTIVATIONS:
-        raise ConfigError(
-            f"srvgg has no activation '{options.activation}'", where="model.options.activation",
-            hint=did_you_mean(options.activation, ACTIVATIONS),
-        )  # fmt: skip
+    if options.depth < 2:
+        raise ConfigError("srvgg needs at least two convolutions", where="model.options")
     extra = {"leaky_relu": {"slope": SLOPE}, "clip": {"low": 0.0, "high": 1.0}}.get(options.activation, {})
     net = Builder(scale=scale)
     x = net.conv(net.lr, 1, 1, name="luma", trainable=False) if options.luma else net.lr

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snpe_srgan.errors import ConfigError
 from snpe_srgan.models.graph import Builder, Graph
 from snpe_srgan.models.registry import register
 
@@ -26,10 +25,6 @@ class Options:
 
 @register("xlsr", Options)
 def describe(options: Options, scale: int) -> Graph:
-    if not 1 <= scale <= 8:
-        raise ConfigError(f"xlsr has no scale {scale}", where="model.scale", hint="1 to 8")
-    if min(options.blocks, options.width, options.beside) < 1:
-        raise ConfigError("xlsr needs at least one block and one channel", where="model.options")
     net = Builder(scale=scale)
     beside = net.conv(net.lr, options.beside, 3, name="beside", init="he")
     x = net.relu(net.conv(net.lr, options.width, 3, name="head", init="he"), name="head_relu")

@@ -20,7 +20,6 @@ from snpe_srgan.tflite.context import DOMAIN, OPERATOR, CodeFacts, facts
 if TYPE_CHECKING:
     import onnx
 
-COMPATIBILITY = "ep_compatibility_info.QNNExecutionProvider"  # ONNX Runtime's own note of the chips
 WHOLE_KEY = "reads_whole_picture"
 SEVERAL = re.compile(rb"htp\.cache\.(\w+)\.\d+")
 

@@ -25,7 +25,6 @@ from snpe_srgan.toolchains import litert_worker, qnn_wheel
 from snpe_srgan.toolchains.litert_targets import Target
 
 TIMEOUT = 1800.0  # seconds for all chips together
-WITHIN = "aot/vendors/qualcomm"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from snpe_srgan.quantization.kernels.affine import fake_quantize, quantize
 from snpe_srgan.quantization.kernels.weights import quantize_weights
 
 SIDE, COUNT = 32, 2  # LR pixels and number of the crops
-PEAK = 4.0  # squared: pictures lie in [-1, 1]
 
 
 @dataclass(frozen=True)

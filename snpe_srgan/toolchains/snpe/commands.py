@@ -20,7 +20,6 @@ from snpe_srgan.toolchains.snpe.release import QAIRT, SNPE1, Release
 
 Path = str | os.PathLike
 RUNTIMES = ("cpu", "gpu", "dsp", "aip")
-RAWS = ("float32", "uint8")
 PROFILING = "detailed"  # the level that knows the layers
 
 

@@ -25,7 +25,6 @@ PYTHON_VARIABLE = (
     "SNPE_SRGAN_SDK_PYTHON"  # the Python that starts the SDK's converters, where the PATH has no fitting one
 )
 HOST = "x86_64-linux-clang"
-CONVERTERS = ("snpe-tensorflow-to-dlc", "snpe-onnx-to-dlc", "qairt-converter", "qairt-quantizer")
 
 
 @dataclass(frozen=True)
