@@ -15,12 +15,17 @@ from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import TINY, random_weights
 from onnx import TensorProto, helper
 
+from snpe_srgan.artifacts.card import Card, write_card
 from snpe_srgan.confined.process import Child
 from snpe_srgan.errors import InputError, MissingToolError
 from snpe_srgan.models.frozen_graph import check_frozen_graph
 from snpe_srgan.models.registry import describe
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.model import read_onnx
+from snpe_srgan.runtimes.open import open_session
+from snpe_srgan.runtimes.source import load_source
+from snpe_srgan.zoo.named import WEIGHTS
+from snpe_srgan.zoo.resolve import resolve
 
 HERE = f"{__name__}:"
 FLOAT, INT32 = 1, 3
@@ -158,6 +163,34 @@ def test_an_onnx_model_that_no_engine_is_to_see_is_refused(tmp_path, damage, wor
     damage(model)
     with pytest.raises(InputError, match=words):
         read_onnx(saved(model, tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["npz", "onnx", "dlc", "pb"])
+def test_a_card_is_no_way_around_the_child(tmp_path, monkeypatch, kind):
+    """Anyone can write a card with the right SHA-256. Only what lies in the package is opened in this process."""
+    monkeypatch.setattr("snpe_srgan.runtimes.confined.ConfinedSession", lambda file, **_: f"child for {file.path.name}")
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(resolve("mobile").path.read_bytes())
+    write_card(path, Card(artifact="", kind=kind, network="mobile", scale=4))
+    assert resolve(path).card.sha256 and open_session(resolve(path)) == f"child for a.{kind}"
+    (tmp_path / "weights").symlink_to(WEIGHTS)
+    assert open_session(resolve(tmp_path / "weights" / "mobile.npz")) == "child for mobile.npz"
+    assert resolve("mobile").shipped and not resolve("mobile", kinds=("npz",)).path.is_symlink()
+
+
+def test_bytes_that_a_child_survived_are_not_tried_again(tmp_path, monkeypatch):
+    path, started = saved(tiny(), tmp_path), []
+    monkeypatch.setattr("snpe_srgan.onnx_graphs.model._survived", set())
+    child = Child.__init__
+    monkeypatch.setattr(Child, "__init__", lambda *a, **k: (started.append(1), child(*a, **k))[1])
+    write_card(path, Card(artifact="", kind="onnx", network="mobile", scale=4))
+    for _ in range(2):
+        load_source(resolve(path))
+    assert started == [1]
+    model = tiny()
+    model.producer_name = "others"
+    load_source(resolve(saved(model, tmp_path)))
+    assert started == [1, 1]
 
 
 def test_properties_that_are_no_text_are_told(tmp_path):

@@ -35,9 +35,8 @@ RESERVED = 24 << 30  # address space that libraries reserve and never touch
 LOOK = 0.05  # seconds between two looks at the child's memory
 
 
-def megabytes_for(path: str | os.PathLike) -> int:
-    """What a child may take to read the network in a file: enough for any honest one, and no more than there is."""
-    size = os.stat(path).st_size
+def megabytes_for(size: int) -> int:
+    """What a child may take to read a network of so many bytes: enough for any honest one, no more than there is."""
     wanted = MEGABYTES + (LARGER * size >> 20)
     free = available_memory()
     return wanted if free is None else max(256, min(wanted, free >> 20))

@@ -146,7 +146,7 @@ class FrozenGraph:
     def __init__(self, path: str | os.PathLike, *, say: Callable[[str], None] | None = None) -> None:
         self.path = Path(path)
         check_frozen_graph(self.path)
-        self._child = Child(where=path, megabytes=megabytes_for(path), say=say)
+        self._child = Child(where=path, megabytes=megabytes_for(Path(path).stat().st_size), say=say)
 
     def to_onnx(
         self,

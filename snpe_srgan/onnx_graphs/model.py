@@ -10,9 +10,12 @@ A model from a stranger may be wrong, but must not read other files (external da
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from snpe_srgan.confined.process import Child, megabytes_for
 from snpe_srgan.confined.worker import inside
@@ -35,54 +38,59 @@ PROBE = (64, 64)  # where the size is free, shapes are inferred for this one
 
 POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean", "ReduceSum"}
 SHAPES = {"Shape", "Size"}  # what they read of a picture is its size
+_survived: set[bytes] = set()  # SHA-256 of what a child of this process has read
 
 
-def read_onnx(path: str | Path, *, confine: bool = True) -> onnx.ModelProto:
-    """Reads and checks an `.onnx` file.
-
-    Args:
-        path: the file.
-        confine: whether a child process hands it to native libraries first (`probe`); False for a file of ours.
+def read_onnx(path: str | Path) -> onnx.ModelProto:
+    """Reads and checks an `.onnx` file; a child process hands it to native libraries first (`probe`).
 
     Raises:
         InputError: it is not a whole, self-contained model.
     """
+    return _checked(read_regular(path, limit=MAX_BYTES, doing="read the model"), where=path)
+
+
+def _checked(data: bytes, *, where: object) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    data = read_regular(path, limit=MAX_BYTES, doing="read the model")
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise InputError("not an ONNX model, or a damaged one", where=path) from error
-    refuse(model, where=path)
-    refuse_outside(model, where=path)
-    if confine and not inside():
-        probe(path)
+        raise InputError("not an ONNX model, or a damaged one", where=where) from error
+    refuse(model, where=where)
+    refuse_outside(model, where=where)
+    if not inside():
+        probe(data, where=where)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
-        raise InputError(f"not a valid ONNX model: {_first_line(error)}", where=path) from error
+        raise InputError(f"not a valid ONNX model: {_first_line(error)}", where=where) from error
     return model
 
 
-def probe(path: str | Path) -> None:
-    """Has a child check a foreign model, infer its shapes and compute one small picture with ONNX Runtime.
+def probe(data: bytes, *, where: object) -> None:
+    """Has a child check a model, infer its shapes and compute one small picture with ONNX Runtime.
 
     What ends the child there would have ended this process. That the model is no network for pictures, or does not
-    run, is no matter here: who wants to know asks again.
+    run, is no matter here: who wants to know asks again. The child gets the very bytes that this process goes on with,
+    so a file that changes meanwhile is no way around it, and bytes that it has survived are not tried again.
     """
-    with Child(where=path, megabytes=megabytes_for(path)) as child:
-        child.call(f"{__name__}:probe_here", {"path": str(Path(path).absolute())}, doing="read the model")
+    digest = hashlib.sha256(data).digest()
+    if digest in _survived:
+        return
+    with Child(where=where, megabytes=megabytes_for(len(data))) as child:
+        child.call(
+            f"{__name__}:probe_here", {"where": str(where)}, [np.frombuffer(data, np.uint8)], doing="read the model"
+        )
+    _survived.add(digest)
 
 
-def probe_here(state: dict, *, path: str) -> tuple[dict, list]:
+def probe_here(state: dict, data: np.ndarray, *, where: str) -> tuple[dict, list]:
     """In the child: see `probe`."""
-    import numpy as np
-
-    model = read_onnx(path)
+    model = _checked(data.tobytes(), where=where)
     try:
-        facts = onnx_facts(model, where=path)
+        facts = onnx_facts(model, where=where)
     except InputError:
         return {}, []
     with contextlib.suppress(Exception):

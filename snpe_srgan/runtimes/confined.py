@@ -1,7 +1,7 @@
 """A stranger's model on a host engine in a child process: the engine may crash, hang or fill memory there.
 
-`open_session` gives such a session for every file that is not known to be ours (`ModelFile.ours`). The file is read and
-the picture computed in the child, so a model that ends its engine ends in one error, whatever it did.
+`open_session` gives such a session for every file that did not come with the package (`ModelFile.shipped`). The file is
+read and the picture computed in the child, so a model that ends its engine ends in one error, whatever it did.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ConfinedSession(Session):
         precision: str,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self._child = Child(where=file.path, megabytes=megabytes_for(file.path), say=say)
+        self._child = Child(where=file.path, megabytes=megabytes_for(file.path.stat().st_size), say=say)
         arguments = {"path": str(file.path.absolute()), "engine": engine, "threads": threads, "precision": precision}
         told, _ = self._child.call(f"{HERE}open_here", arguments, doing="open the model")
         super().__init__(_description(told, path=file.path))

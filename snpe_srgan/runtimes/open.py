@@ -56,7 +56,7 @@ def open_session(
         serial: which phone; perf_profile: how fast it is to run; raw: `float32` or `uint8` files.
         say: told what takes long.
 
-    A file that is not ours runs on the host in a child process (`runtimes/confined.py`).
+    A file that did not come with the package runs on the host in a child process (`runtimes/confined.py`).
     """
     for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow", LITERT), "--engine")):
         if value not in known:
@@ -76,7 +76,7 @@ def open_session(
 
         return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
     engine = _host_engine(file, engine=engine, precision=precision)
-    if not (inside() or file.ours):
+    if not (inside() or file.shipped):
         from snpe_srgan.runtimes.confined import ConfinedSession
 
         return ConfinedSession(file, engine=engine, threads=threads, precision=precision, say=say)

@@ -63,5 +63,5 @@ def load_source(file: ModelFile) -> Source:
 
         model = rebuild(read(file.path))
     else:
-        model = read_onnx(file.path, confine=not file.ours)
+        model = read_onnx(file.path)
     return Source(file.path, file.kind, model, onnx_facts(model, where=file.path))

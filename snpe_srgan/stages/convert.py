@@ -175,7 +175,7 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
         return model, model_card(graph, kind="onnx", training=training), (check,)
     if file.kind == "onnx":
         refuse_other_numbers(file)
-        model = read_onnx(file.path, confine=not file.ours)
+        model = read_onnx(file.path)
         return model, _card_of(file, model, onnx_facts(model, where=file.path)), ()
 
     from snpe_srgan.onnx_graphs.from_tensorflow import FrozenGraph

@@ -37,10 +37,10 @@ class ModelFile:
         return self.path.stem
 
     @property
-    def ours(self) -> bool:
-        """Whether this package wrote the file: it ships in it or its cache, or its card knows its SHA-256."""
-        known = self.card is not None and bool(self.card.sha256)  # `read_card` has compared it
-        return bool(self.origin) or self.path.parent == WEIGHTS or known
+    def shipped(self) -> bool:
+        """Whether the file is one of the package's own, whole. No card can claim that: anyone can write a card."""
+        known = self.card is not None and bool(self.card.sha256)  # `read_card` has compared it with the file
+        return self.path.parent == WEIGHTS and known
 
     @property
     def folder(self) -> Path:
