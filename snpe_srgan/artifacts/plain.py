@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 from pathlib import Path
+from typing import Any
 
 
-def to_plain(value: object) -> object:
+def to_plain(value: object) -> Any:
     """Dataclasses, paths, numpy values, tuples and enums as what JSON knows; infinities and NaN as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

@@ -129,7 +129,7 @@ def _models(typed, shown_as, lr, hr, output: Output) -> list[Compared]:
             output.note(f"({number}/{len(pairs)}) {paths[0]}")
             read = [read_picture(p, accept=lambda layout: refuse_memory(layout, scale if low else 1)) for p in paths]
             small, true = (read[0], read[1] if len(read) > 1 else None) if low else made_small(read[0], scale)
-            if not low and (true.height, true.width) != (read[0].height, read[0].width):
+            if not low and true is not None and (true.height, true.width) != (read[0].height, read[0].width):
                 output.warn(f"{key}: cut to {true.height}x{true.width}, a multiple of {scale}")
             made.append(compare_models(enlarge, small, scale=scale, hr=true, title=key))
     return made

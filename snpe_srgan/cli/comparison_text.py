@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from snpe_srgan.dlc.compare import Comparison, Difference
 from snpe_srgan.dlc.describe import EncodingSummary, LayerSummary
 from snpe_srgan.streams import Lines
@@ -26,9 +28,9 @@ def comparison_text(result: Comparison, *, everything: bool = False) -> list[str
     return [*lines, f"layers: {counts}, {result.same} the same"]
 
 
-def _cut(lines: list[str], everything: bool) -> list[str]:
+def _cut(lines: Sequence[str], everything: bool) -> list[str]:
     if everything or len(lines) <= FEW:
-        return lines
+        return list(lines)
     return [*lines[:FEW], f"  ... and {len(lines) - FEW} more: --layers shows them all"]
 
 

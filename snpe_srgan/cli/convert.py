@@ -146,9 +146,9 @@ def _with_sdk(
         recipe=recipe, calibration=calibration, operator_check=operator_check, overwrite=overwrite, dry_run=dry_run,
         **options,
     )  # fmt: skip
-    result = quantize_with_sdk(file, folder, wanted, sdk=common["sdk"], say=output.say)
-    lines, fits = quantized_text(result), []
+    quantized = quantize_with_sdk(file, folder, wanted, sdk=common["sdk"], say=output.say)
+    lines, fits = quantized_text(quantized), []
     if not dry_run:
-        fits = targets.fits(result.dlc)
-        lines = [*converted_text(result.converted), *lines, *targets.text(fits)]
-    output.result({"convert": result.converted, "quantize": result, "quantized_chips": fits}, text=lines)
+        fits = targets.fits(quantized.dlc)
+        lines = [*converted_text(quantized.converted), *lines, *targets.text(fits)]
+    output.result({"convert": quantized.converted, "quantize": quantized, "quantized_chips": fits}, text=lines)

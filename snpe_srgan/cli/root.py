@@ -166,8 +166,8 @@ def _main(arguments: list[str]) -> None:
     except Exception as error:
         # An unforeseen failure is a defect of ours: still no traceback in a user's face, but the way to get one.
         what = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        known = [f"most likely, memory ran out: {what}", MORE_MEMORY] if nearly_full() else [what, AGAIN]
-        fail(output, 1, known, error)
+        lines = [f"most likely, memory ran out: {what}", MORE_MEMORY] if nearly_full() else [what, AGAIN]
+        fail(output, 1, lines, error)
     raise SystemExit(0)
 
 

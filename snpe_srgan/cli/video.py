@@ -136,8 +136,10 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
 def selection_of(video: dict):
     from snpe_srgan.video.selection import Selection, parse_point
 
-    points = [None if video[k] is None else parse_point(video[k], o) for k, o in (("start", "--from"), ("end", "--to"))]
-    return Selection(*points, video["every"])
+    start, end = (
+        None if video[k] is None else parse_point(video[k], o) for k, o in (("start", "--from"), ("end", "--to"))
+    )
+    return Selection(start, end, video["every"])
 
 
 def run_to_stdout(session, sources, *, name: str, open_named, parameters, out, tile, video: dict, output) -> None:

@@ -61,7 +61,7 @@ def _server(folder: Path, port: int, every: int) -> ThreadingHTTPServer:
             from snpe_srgan.report.watch import watch_page
 
             # A page elsewhere could point a name of its own at this address and read the answer: only ours are served.
-            here = self.server.server_address[1]
+            here = self.connection.getsockname()[1]
             if self.headers.get("Host") not in (f"{HOST}:{here}", f"localhost:{here}"):
                 self.send_error(403)
                 return

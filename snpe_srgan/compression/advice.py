@@ -5,6 +5,7 @@ for line in advise(measured, compression.strategy, compression.rows, compression
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def advise(
         line = f"{_joined(means)} saved {macs:.0%} of the MACs and {dsp:.0%} of the estimated DSP time"
         lines.append(f"{line}: {_instead(strategy, means, tried, multiple)}")
     elif (other := _faster(strategy, tried)) is not None:
-        lines.append(f"for the DSP, {_compared(other, strategy, tried)}")
+        lines.append(f"for the DSP, {other}")
     return tuple(lines)
 
 
@@ -56,7 +57,7 @@ def _joined(means: Sequence[str]) -> str:
 
 def _instead(strategy: str, means: Sequence[str], tried: Sequence[Tried], multiple: int) -> str:
     if (other := _faster(strategy, tried)) is not None:
-        return _compared(other, strategy, tried)
+        return other
     if "ssvd" in means and strategy != "prune":
         return "prefer --strategy prune"
     if multiple < 32:
@@ -64,25 +65,24 @@ def _instead(strategy: str, means: Sequence[str], tried: Sequence[Tried], multip
     return "its time is not spent in multiplications; --target latency=R prices it as the DSP does"
 
 
-def _own(strategy: str, tried: Sequence[Tried]) -> Tried | None:
-    return next((t for t in tried if t.strategy == strategy and t.latency is not None), None)
+def _time(of: Tried) -> float:
+    """The share of the estimated DSP time that is left; without end where it is not known."""
+    return math.inf if of.latency is None else of.latency
 
 
-def _faster(strategy: str, tried: Sequence[Tried]) -> Tried | None:
-    """The fastest other strategy that met the target at about the same picture, when it is clearly faster."""
-    own = _own(strategy, tried)
+def _faster(strategy: str, tried: Sequence[Tried]) -> str | None:
+    """What to say of the fastest other strategy that met the target at about the same picture, if clearly faster."""
+    own = next((t for t in tried if t.strategy == strategy and t.latency is not None), None)
     if own is None:
         return None
     others = [
         t for t in tried
-        if t.strategy != strategy and t.met and t.latency is not None and t.latency < FASTER * own.latency
+        if t.strategy != strategy and t.met and _time(t) < FASTER * _time(own)
         and t.psnr_to_full > own.psnr_to_full - CLOSE
     ]  # fmt: skip
-    return min(others, key=lambda t: t.latency, default=None)
-
-
-def _compared(other: Tried, strategy: str, tried: Sequence[Tried]) -> str:
-    own = _own(strategy, tried)
+    if not others:
+        return None
+    other = min(others, key=_time)
     return (
         f"prefer --strategy {other.strategy}: {other.latency:.0%} of the estimated DSP time is left instead of "
         f"{own.latency:.0%}, at {other.psnr_to_full:.2f} dB to the full network's pictures instead of "

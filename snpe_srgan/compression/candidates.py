@@ -54,7 +54,7 @@ class Candidates:
     def __init__(self, graph: Graph, weights, multiple: int, price, say):
         self.original = graph_cost(graph)
         graph, weights = fold_batch_norm(graph, weights)
-        self.full_price = functools.lru_cache(None)(lambda: price(graph)) if price else None
+        self.full_price = functools.lru_cache(None)(functools.partial(self._priced, graph))
         self._folded, self._before = foldable(graph), graph_cost(graph).macs_per_lr_pixel
         self.graph, self.weights = with_folded_tail(_plain_start(graph), weights)
         self.units = find_units(self.graph, multiple=multiple)
@@ -74,7 +74,7 @@ class Candidates:
         more = graph_cost(self.graph).macs_per_lr_pixel / self._before - 1
         note = f"{self._folded[2].name} now stands before the pixel shuffle: the same pictures, {more:.1%} more MACs"
         if self.price:
-            left = self.price(self.graph) / self.full_price()
+            left = self._priced(self.graph) / self.full_price()
             note += f"; that alone leaves {left:.0%} of the estimated DSP time in 8 bits"
         return (note,)
 
@@ -83,7 +83,7 @@ class Candidates:
         if target is not None and target.kind == "latency":
             # A pair may take longer than what it replaces. No network is faster than the narrowest with fewest blocks.
             narrowest = self._smallest({BLOCK, CHANNELS})
-            least = self.price(self.cut.describe(narrowest)) / self.full_price() if narrowest else 0.0
+            least = self._priced(self.cut.describe(narrowest)) / self.full_price() if narrowest else 0.0
             if least > target.ratio:
                 raise _unreachable(self.graph, target, f"the narrowest network leaves {least:.3f} of the time at least")
             return
@@ -130,10 +130,10 @@ class Candidates:
         scale = 1.0
         for _ in range(TRIES if latency else 1):
             plan, built = self._plan(name, [goal * full * scale for goal in goals[name]], cost)
-            if plan is None:
+            if plan is None or built is None:
                 return self._failed(name)
             tried = self._tried(name, plan, built)
-            if not latency or tried.latency <= goals[name][-1]:
+            if not latency or tried.latency is None or tried.latency <= goals[name][-1]:
                 return Found(tried, built, plan)
             scale *= 0.98 * goals[name][-1] / tried.latency
         return Found(replace(tried, met=False, why_not=f"{tried.latency:.3f} of the time was reached"), built, plan)
@@ -186,9 +186,15 @@ class Candidates:
 
     def _latency(self, plan: Plan) -> float:
         """The whole network's price less what each unit saves alone: a guess that `attempt` checks."""
-        there = {name: level for name, level in plan.items() if plan.get(self.inside.get(name), 1)}
+        there = {name: level for name, level in plan.items() if plan.get(self.inside.get(name, ""), 1)}
         saved = sum(self._alone() - self._alone(name, level) for name, level in there.items())
         return self._alone() - saved
+
+    def _priced(self, graph: Graph) -> float:
+        """Microseconds; asked only where the search has a price."""
+        if self.price is None:
+            raise ValueError("this search has no price")
+        return self.price(graph)
 
     def _price_alone(self, name: str | None = None, level: int = 0) -> float:
         """The price of a network with one unit made smaller, or none; blocks of one shape are asked about once."""
@@ -198,11 +204,11 @@ class Candidates:
             for layer in graph.layers
         ))  # fmt: skip
         if key not in self._prices:
-            self._prices[key] = self.price(graph)
+            self._prices[key] = self._priced(graph)
         return self._prices[key]
 
     def _tried(self, name: str, plan: Plan, built: Built) -> Tried:
-        latency = self.price(built.graph) / self.full_price() if self.price else None
+        latency = self._priced(built.graph) / self.full_price() if self.price else None
         error = self.judge.error(built.graph, built.weights)
         return Tried(
             name, self.costs.macs(plan) / self.original.macs_per_lr_pixel,

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from snpe_srgan.compression.structure import Weights
+from snpe_srgan.compression.structure import W
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.operators import OPERATORS
 
@@ -32,7 +32,8 @@ def foldable(graph: Graph) -> tuple[Layer, list[Layer], Layer] | None:
         last = by_name[last.inputs[0]]
     if last.kind != "conv" or not last.attributes["trainable"]:
         return None
-    between, layer = [], by_name[last.inputs[0]]
+    between: list[Layer] = []
+    layer = by_name[last.inputs[0]]
     while OPERATORS[layer.kind].pointwise and OPERATORS[layer.kind].homogeneous and readers.count(layer.name) == 1:
         between.insert(0, layer)
         layer = by_name[layer.inputs[0]]
@@ -41,12 +42,13 @@ def foldable(graph: Graph) -> tuple[Layer, list[Layer], Layer] | None:
     return layer, between, last
 
 
-def with_folded_tail(graph: Graph, weights: Weights | None) -> tuple[Graph, dict[str, np.ndarray] | None]:
+def with_folded_tail(graph: Graph, weights: W) -> tuple[Graph, W]:
     """The same function; unchanged where `foldable` finds nothing."""
     found = foldable(graph)
     if found is None:
         return graph, None if weights is None else dict(weights)
-    shuffle, between, conv = found
+    shuffle, conv = found[0], found[2]
+    between: list[Layer] = found[1]
     block, before = shuffle.attributes["block"], shuffle.inputs[0]
     channels = shuffle.channels * block**2
     size = folded_size(conv.attributes["kernel"], block)
@@ -72,7 +74,7 @@ def with_folded_tail(graph: Graph, weights: Weights | None) -> tuple[Graph, dict
     return replace(graph, layers=tuple(layers)), _arrays(weights, between, conv, block)
 
 
-def _arrays(weights: Weights | None, between: list[Layer], conv: Layer, block: int):
+def _arrays(weights: W, between: list[Layer], conv: Layer, block: int) -> W:
     if weights is None:
         return None
     arrays = dict(weights)

@@ -10,9 +10,10 @@ measured here is said in `missing`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,13 +90,13 @@ def measure(
     figures = [
         _figures(file.path, own, input_size, chip, missing, say) for file, own in zip(files, medians, strict=True)
     ]
-    engine = min(medians[1], key=medians[1].get)
+    engine = min(medians[1], key=medians[1].__getitem__)
     estimates = [f.estimate_8bit for f in figures if f.estimate_8bit]
     return Measured(
         before=figures[0],
         after=figures[1],
-        input_size=tuple(input_size),
-        picture_size=tuple(picture_size),
+        input_size=input_size,
+        picture_size=picture_size,
         runs=timed.runs,
         threads=timed.threads,
         cpu=timed.cpu,
@@ -113,29 +114,37 @@ def _figures(path: Path, host_seconds, size, chip, missing: list[str], say) -> F
 
     graph, weights = load_npz(path)
     cost = graph_cost(graph)
-    found: dict[str, object] = {}
+    bytes_of: dict[str, int] = {}
+    estimates: dict[str, qnn.CostEstimate] = {}
     if (reason := qnn.available()) is not None:
         missing.append(f"no .dlc bytes and no cost estimate: {reason}")
     else:
         say(f"asking Qualcomm's cost model about {path.name}")
         models = {"": to_onnx(graph, weights), "_8bit": pricing.eight_bits(graph, weights)}
-        asked = {
-            "dlc_bytes": lambda model: pricing.dlc_bytes(model, size=size),
-            "estimate": lambda model: pricing.estimate(model, size=size, chip=chip),
-        }
         for width, model in models.items():
-            for what, ask in asked.items():
-                try:
-                    found[what + width] = ask(model)
-                except UsageError:
-                    raise
-                except SnpeSrganError as error:
-                    missing.append(f"{path.name}: no {what + width}: {error.what}")
+            with _told(missing, f"{path.name}: no dlc_bytes{width}"):
+                bytes_of[width] = pricing.dlc_bytes(model, size=size)
+            with _told(missing, f"{path.name}: no estimate{width}"):
+                estimates[width] = pricing.estimate(model, size=size, chip=chip)
     return Figures(
         name=path.name,
         parameters=cost.deployed_parameters,
         macs_per_lr_pixel=cost.macs_per_lr_pixel,
         npz_bytes=path.stat().st_size,
         host_seconds=host_seconds,
-        **{f"{what}{width}": found.get(what + width) for what in ("dlc_bytes", "estimate") for width in ("", "_8bit")},
+        dlc_bytes=bytes_of.get(""),
+        dlc_bytes_8bit=bytes_of.get("_8bit"),
+        estimate=estimates.get(""),
+        estimate_8bit=estimates.get("_8bit"),
     )
+
+
+@contextlib.contextmanager
+def _told(missing: list[str], what: str) -> Iterator[None]:
+    """An expected failure inside is a line in `missing`."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except SnpeSrganError as error:
+        missing.append(f"{what}: {error.what}")

@@ -10,14 +10,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from snpe_srgan.calibration.crops import SAMPLE, Crops, calibration_crops, is_nothing
+from snpe_srgan.calibration.crops import SAMPLE, Crops, Pictures, calibration_crops, is_nothing
 from snpe_srgan.errors import UsageError
 
 COUNT = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Split:
     """No picture is in both."""
 
     calibration: Crops
@@ -29,12 +29,12 @@ class Pictures:
 
 
 def find_crops(
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,),
+    calibration: Sequence[Pictures] = (SAMPLE,),
     validation: Sequence[str | os.PathLike] = (),
     *,
     scale: int,
     count: int = COUNT,
-) -> Pictures:
+) -> Split:
     """`count` crops to calibrate on and a quarter as many to judge by: of the `validation` pictures, or without any of
     every other of the `calibration` pictures."""
     for option, sources in (("--calibration", calibration), ("--validation", validation)):
@@ -45,11 +45,11 @@ def find_crops(
             )  # fmt: skip
     few = max(count // 4, 1)
     if validation:
-        return Pictures(
+        return Split(
             calibration_crops(calibration, scale=scale, count=count),
             calibration_crops(validation, scale=scale, count=few),
         )
-    return Pictures(
+    return Split(
         calibration_crops(calibration, scale=scale, count=count, part=(0, 2)),
         calibration_crops(calibration, scale=scale, count=few, part=(1, 2)),
     )

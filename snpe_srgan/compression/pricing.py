@@ -26,7 +26,7 @@ class Pricer:
     """Callable: Graph -> microseconds in 8 bits; remembers every structure (kinds and shapes, not names)."""
 
     def __init__(self, *, input_size: tuple[int, int], chip: int | str):
-        self.input_size, self.chip = tuple(input_size), chip
+        self.input_size, self.chip = input_size, chip
         self._known: dict[tuple, float] = {}
 
     def __call__(self, graph: Graph) -> float:
@@ -105,5 +105,5 @@ def _fixed(model, size: tuple[int, int], folder: Path) -> Path:
     from snpe_srgan.onnx_graphs.model import fix_size
 
     path = folder / "model.onnx"
-    path.write_bytes(fix_size(model, tuple(size)).SerializeToString())
+    path.write_bytes(fix_size(model, size).SerializeToString())
     return path

@@ -56,4 +56,5 @@ def compress_network(
         raise InputError(f"the target {target or 'of these steps'} was not met", where=graph.network, hint=reasons)
     chosen = max(met, key=lambda name: found[name].tried.psnr_to_full)
     built, plan = found[chosen].built, found[chosen].plan
+    assert built is not None and plan is not None  # it met the target
     return Compression(built.graph, built.weights, chosen, candidates.rows(plan), tried, candidates.notes)

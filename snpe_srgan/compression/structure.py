@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from snpe_srgan.models.graph import Graph, Layer
 
-Weights = Mapping[str, np.ndarray]
+W = TypeVar("W", dict[str, np.ndarray], None)  # arrays by name, or None to rebuild the description alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,8 @@ def _bundled(graph: Graph, start: Mapping[str, int], root) -> tuple[ChannelGroup
 
 
 def select_channels(
-    graph: Graph, weights: Weights | None, kept: Mapping[str, np.ndarray]
-) -> tuple[Graph, dict[str, np.ndarray] | None]:
+    graph: Graph, weights: W, kept: Mapping[str, np.ndarray]
+) -> tuple[Graph, W]:
     """The network with only the `kept` channels of the named tensors (`ChannelGroup.keep`)."""
     layers, arrays = [], None if weights is None else dict(weights)
     for layer in graph.layers:
@@ -148,9 +149,9 @@ def branches(graph: Graph) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def without_branch(graph: Graph, weights: Weights | None, add: str) -> tuple[Graph, dict[str, np.ndarray] | None]:
+def without_branch(graph: Graph, weights: W, add: str) -> tuple[Graph, W]:
     """The network in which the addition gives its skip alone."""
-    gone = branches(graph)[add]
+    gone: tuple[str, ...] = branches(graph)[add]
     skip = next(x for x in graph.layer(add).inputs if x != gone[-1])
     layers = [
         replace(layer, inputs=tuple(skip if x == add else x for x in layer.inputs))
@@ -161,8 +162,8 @@ def without_branch(graph: Graph, weights: Weights | None, add: str) -> tuple[Gra
 
 
 def with_pair(
-    graph: Graph, weights: Weights | None, name: str, rank: int, pair: tuple[np.ndarray, np.ndarray] | None = None
-) -> tuple[Graph, dict[str, np.ndarray] | None]:
+    graph: Graph, weights: W, name: str, rank: int, pair: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[Graph, W]:
     """The network whose convolution `name` (h, w) is `<name>_v` (h, 1) of `rank` channels and `name` (1, w).
 
     `pair`: kernels (h, 1, in, rank) and (1, w, rank, out), needed where weights are given; the second keeps the bias.
@@ -175,10 +176,9 @@ def with_pair(
             layers.append(Layer(f"{name}_v", "conv", layer.inputs, rank, layer.upscale, first))
             layer = replace(layer, inputs=(f"{name}_v",), attributes={**layer.attributes, "kernel": [1, w]})
         layers.append(layer)
-    arrays = None
-    if weights is not None:
-        arrays = {**weights, f"{name}_v/kernel": pair[0], f"{name}/kernel": pair[1]}
-    return replace(graph, layers=tuple(layers)), arrays
+    if weights is not None and pair is not None:
+        weights = {**weights, f"{name}_v/kernel": pair[0], f"{name}/kernel": pair[1]}
+    return replace(graph, layers=tuple(layers)), weights
 
 
 def _readers(graph: Graph) -> dict[str, int]:
@@ -189,5 +189,5 @@ def _readers(graph: Graph) -> dict[str, int]:
     return count
 
 
-def _without(weights: Weights | None, layers: Sequence[str]) -> dict[str, np.ndarray] | None:
+def _without(weights: W, layers: Sequence[str]) -> W:
     return None if weights is None else {k: v for k, v in weights.items() if k.rsplit("/", 1)[0] not in layers}

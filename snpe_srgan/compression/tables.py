@@ -17,8 +17,8 @@ UNITS = {"ssvd": "rank", "channels": "channels", "block": "block"}
 
 def given_up(rows: Sequence[Row]) -> Table:
     """What each unit gave up; those left whole are not listed."""
-    header = ("unit", "by", "of", "left", "MACs saved", "picture alone, dB")
-    lines = [
+    header: tuple[str, ...] = ("unit", "by", "of", "left", "MACs saved", "picture alone, dB")
+    lines: list[tuple[str, ...]] = [
         (row.unit, MEANS[row.kind], f"{row.full} {UNITS[row.kind]}", str(row.kept), f"{row.macs_saved:,}",
          decibel(row.picture_psnr))
         for row in rows if row.kept < row.full
@@ -53,8 +53,8 @@ def before_after(measured: Measured) -> tuple[tuple[str, ...], list[tuple[str, .
         if a is not None and b is not None:
             rows.append(_row(name, a, b))
     for engine, ratio in measured.speedups.items():
-        a, b = before.host_seconds[engine], after.host_seconds[engine]
-        rows.append((f"host, {engine}", f"{a * 1000:.1f} ms", f"{b * 1000:.1f} ms", f"{1 / ratio:.1%}",
+        slow, fast = before.host_seconds[engine], after.host_seconds[engine]
+        rows.append((f"host, {engine}", f"{slow * 1000:.1f} ms", f"{fast * 1000:.1f} ms", f"{1 / ratio:.1%}",
                      f"{ratio:.2f}x"))  # fmt: skip
     for name, x, y in (
         ("DSP estimate, 8 bits", before.estimate_8bit, after.estimate_8bit),

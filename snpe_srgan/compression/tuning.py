@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -81,7 +81,8 @@ def plan_tuning(
         config = load_config(config, (*overrides, *more))
     stages = [_taught(stage, source) for stage in config.training.stages]
     config = replace(config, training=replace(config.training, stages=stages))
-    untrained = replace(config, model=ModelConfig(name=graph.network, scale=graph.scale, initial=str(source)))
+    scale = cast(Any, graph.scale)
+    untrained = replace(config, model=ModelConfig(name=graph.network, scale=scale, initial=str(source)))
     networks = read_networks(untrained)
     _require_lasting(config, graph)
     if run_dir.resolve() == initial.parent.resolve():
@@ -91,7 +92,7 @@ def plan_tuning(
     check_pictures(untrained)
     training_cache(untrained, output)  # decoded once: the training finds it
     validation_pairs(untrained, output)
-    model = ModelConfig(name=graph.network, scale=graph.scale, options={}, initial=str(initial))
+    model = ModelConfig(name=graph.network, scale=scale, options={}, initial=str(initial))
     return Tuning(replace(config, model=model), run_dir, resume, overwrite and not resume)
 
 

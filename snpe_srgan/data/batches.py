@@ -17,7 +17,7 @@ import copy
 import dataclasses
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 
@@ -150,7 +150,7 @@ def turn(picture: np.ndarray, kind: int) -> np.ndarray:
     return picture
 
 
-def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: int = 4) -> Iterator[Batch]:
+def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: int = 4) -> Generator[Batch]:
     """Yields `batch(start)`, `batch(start + 1)`, ... before `stop` (None: for ever), made ahead by a thread.
 
     Closes `batches` in the end.

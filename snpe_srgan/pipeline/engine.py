@@ -133,7 +133,7 @@ def _is_record(value: object) -> bool:
     return (
         value.keys() == {"fingerprint", "seconds", "outputs"}
         and isinstance(value["fingerprint"], str)
-        and type(seconds) in (int, float) and 0 <= seconds < 1e12
+        and isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds < 1e12
         and isinstance(outputs, dict)
         and all(isinstance(digest, str) for digest in outputs.values())
         and not any("\0" in name or Path(name).is_absolute() or ".." in Path(name).parts for name in outputs)

@@ -42,5 +42,6 @@ def quantize_by_sdk(
         )
         made = quantize_with_sdk(resolve(model), scratch, options, sdk=find_sdk(), say=say)
         card = read_card(made.dlc)
+        assert card is not None  # written a moment ago
         write_bytes(files.quantized_dlc, made.dlc.read_bytes(), overwrite=True)
     write_card(files.quantized_dlc, replace(card, source=source_of(model)))

@@ -106,7 +106,8 @@ def _compress(config: Config, files: Files, output: Output, resumed: bool) -> No
     from snpe_srgan.stages.compress import CompressOptions, compress_model
 
     wanted = config.compress
-    tuned = wanted.finetune and replace(config, training=wanted.finetune)
+    assert wanted is not None  # the stage is there because the config has it
+    tuned = None if wanted.finetune is None else replace(config, training=wanted.finetune)
     pairs = find_pictures(
         wanted.calibration or config.data.train, root=config.data.root, split="train", scale=config.model.scale,
         say=output.note,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from snpe_srgan.errors import CheckFailed
 
@@ -29,13 +30,13 @@ class Try:
 class Found:
     """What the last attempt gave, and all tries in order; the last one held."""
 
-    result: object
+    result: Any
     tries: tuple[Try, ...]
 
 
 def cheapest(
     recipes: Sequence[str],
-    attempt: Callable[[str], tuple[object, Mapping[str, float]]],
+    attempt: Callable[[str], tuple[Any, Mapping[str, float]]],
     *,
     max_drop: float,
     say: Callable[[str], None] = lambda text: None,

@@ -119,7 +119,7 @@ def load_float(file: ModelFile):
         facts = onnx_facts(model, where=file.path)
     else:
         source = load_source(file)
-        model, facts = source.model, source.facts
+        model, facts = source.graph, source.known
     if file.kind == "npz":
         from snpe_srgan.models.npz import load_npz
         from snpe_srgan.quantization.graph.analytic import batch_norm_statistics

@@ -13,7 +13,7 @@ def description_of(
     source: Source, engine: str, version: str, *, remarks: tuple[str, ...] = (), most_pixels: int | None = None
 ) -> Description:
     """The `Description` of a model file on an engine; `source.facts` must be known."""
-    facts = source.facts
+    facts = source.known
     if facts.overlap is None:
         tiling, reason = Tiling.WHOLE_ONLY, facts.because or "an unknown path"
     elif facts.whole:

@@ -102,13 +102,13 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what engines print must not mix with the replies
     os.environ[MARK] = "1"  # what is measured is this process: a model of others runs in it, not in a child of its own
-    runner = None
+    runner: Runner | None = None
     for request in _requests():
         try:
             if request["do"] == "open":
                 runner = Runner(request)
                 reply = runner.answer()
-            elif request["do"] == "run":
+            elif request["do"] == "run" and runner is not None:
                 reply = runner.time()
             else:
                 reply = {"peak_bytes": peak_bytes()}

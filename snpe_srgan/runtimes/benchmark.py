@@ -158,11 +158,11 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
     from snpe_srgan.runtimes.source import load_source
 
     source = load_source(file)
-    size = source.facts.input_size or size
+    size = source.known.input_size or size
     say(f"asking the cost model about {file.path.name} at {size[0]}x{size[1]}")
     with Scratch() as folder:
         path = Path(folder) / "model.onnx"
-        path.write_bytes(fix_size(source.model, size, where=file.path).SerializeToString())
+        path.write_bytes(fix_size(source.graph, size, where=file.path).SerializeToString())
         try:
             cost = qnn.estimate_cost(path, chip=chip)
         except errors.UsageError:
@@ -170,7 +170,7 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
         except errors.SnpeSrganError as error:
             return None, error.what
     remark = None
-    if sixteen_bits(source.model):
+    if sixteen_bits(source.graph):
         remark = published.sixteen_bit_remark()
     if cost.uncosted_operators:
         remark = "; ".join(filter(None, [remark, f"{cost.uncosted_operators} operators have no price in it"]))

@@ -48,7 +48,8 @@ class Contender:
     """A model on an engine in its own process, opened and warmed up."""
 
     def __init__(self, file: ModelFile, name: str, *, size: tuple[int, int], threads: int, warmup: int):
-        self.file, self.name, self.seconds = file, name, []
+        self.file, self.name = file, name
+        self.seconds: list[float] = []
         _, engine, precision, _ = ENGINES[name]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
@@ -60,6 +61,8 @@ class Contender:
             env=_environment(),
         )
         request = {"engine": engine, "precision": precision, "size": size, "threads": threads, "warmup": warmup}
+        assert self._process.stdin is not None and self._process.stdout is not None  # they are pipes
+        self._requests, self._replies = self._process.stdin, self._process.stdout
         try:
             self.opened = self._ask({"do": "open", "model": str(file.path.resolve()), **request})
         except BaseException:
@@ -85,9 +88,9 @@ class Contender:
 
     def _ask(self, request: dict) -> dict:
         with contextlib.suppress(OSError):  # a dead child is diagnosed below
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
+        line = self._replies.readline()
         where = f"{self.file.path} on {self.name}"
         if not line:
             self._log.seek(0)
@@ -107,9 +110,9 @@ class Contender:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
+        for close in (self._requests.close, self._replies.close, self._log.close):
             with contextlib.suppress(OSError):
-                stream.close()
+                close()
 
 
 def _environment() -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def benchmark_device(
         ports = read_ports(file)
         for runtime, device in devices.items():
             say(f"{file.path.name} on the {runtime.upper()} of {phone.serial}")
-            row = {"path": file.path, "bytes": file.path.stat().st_size, "quantized": ports.quantized,
+            row: dict[str, Any] = {"path": file.path, "bytes": file.path.stat().st_size, "quantized": ports.quantized,
                    "input_size": ports.facts.input_size, "runtime": runtime}  # fmt: skip
             try:
                 check_runtime(sdk.release, runtime, ports, where=file.path)
@@ -93,7 +94,7 @@ def benchmark_device(
     return DeviceBenchmark(phone.serial, facts, str(sdk.release), perf_profile, runs, tuple(timings))
 
 
-def _time(device: Device, path: Path, port, row: dict, *, perf_profile: str, runs: int) -> DeviceTiming:
+def _time(device: Device, path: Path, port, row: dict[str, Any], *, perf_profile: str, runs: int) -> DeviceTiming:
     lr = np.random.default_rng(0).random(port.shape, dtype=np.float32)
     with Scratch() as folder:
         scratch = Path(folder)

@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from snpe_srgan.runtimes.session import Description, Session, Tiling
 from snpe_srgan.runtimes.source import Source
 from snpe_srgan.runtimes.strip import run_strip, suspect_width
 from snpe_srgan.runtimes.tiling import TilePlan, plan_tiling
+
+if TYPE_CHECKING:
+    from snpe_srgan.toolchains.qnn import EmulatorSession
 
 MOST_PIXELS = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
 
@@ -44,19 +48,20 @@ class EmulatorEngineSession(Session):
                 f"a file for several chips ({source.compiled}): the emulator loads none of them", where=source.path,
                 hint="the file of one chip",
             )  # fmt: skip
-        self._emulator, self._size = None, None
+        self._emulator: EmulatorSession | None = None
+        self._size: tuple[int, ...] | None = None
         self._sound: dict[int, bool] = {}
 
     def plan(self, height: int, width: int, *, tile: tuple[int, int] | None = None) -> TilePlan:
         """As any session's, and at no width that the compiler gets wrong: see `plan_soundly`."""
-        suspect = functools.partial(suspect_width, self._source.model)
+        suspect = functools.partial(suspect_width, self._source.graph)
         return plan_soundly(self.description, height, width, tile=tile, suspect=suspect, wrong=self._wrong)
 
     def _wrong(self, width: int) -> bool:
         """Whether the compiler gets this width wrong: asked of it, by a strip."""
         if width not in self._sound:
             strip = run_strip(
-                self._source.model, width=width, scale=self.scale, soc=self._chip, where=self.description.path
+                self._source.graph, width=width, scale=self.scale, soc=self._chip, where=self.description.path
             )
             self._sound[width] = strip.passed
         return not self._sound[width]
@@ -64,22 +69,22 @@ class EmulatorEngineSession(Session):
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         try:
             if self._emulator is None or self._size != lr.shape:
-                self._open(lr.shape)
+                self._emulator = self._open(lr.shape)
             return self._emulator.run(lr)
         except SnpeSrganError:
             self.close()  # its process has ended: the next picture gets a new one
             raise
 
-    def _open(self, shape: tuple[int, ...]) -> None:
+    def _open(self, shape: tuple[int, ...]) -> EmulatorSession:
         from snpe_srgan.onnx_graphs.model import fix_size
         from snpe_srgan.toolchains.qnn import EmulatorSession
 
         self.close()
-        model, path = self._source.model, self.description.path
+        model, path = self._source.graph, self.description.path
         if self.input_size is None:
-            model = fix_size(model, shape[1:3], where=path)
-        self._emulator = EmulatorSession(model.SerializeToString(), soc_model=self._chip, name=str(path))
+            model = fix_size(model, (shape[1], shape[2]), where=path)
         self._size = shape
+        return EmulatorSession(model.SerializeToString(), soc_model=self._chip, name=str(path))
 
     def close(self) -> None:
         if self._emulator is not None:

@@ -9,6 +9,7 @@ The file takes pixels (uint8) or 0..1 (float32) and gives the same; the session 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from snpe_srgan.runtimes.session import Description, Session
 from snpe_srgan.runtimes.source import Source
 from snpe_srgan.tflite import schema
 from snpe_srgan.tflite.read import DISPATCH, Tensor, TfliteModel, read_tflite
+
+if TYPE_CHECKING:
+    from snpe_srgan.toolchains.qnn import EmulatorSession
 
 SAME = {"ADD", "MUL", "SUB", "QUANTIZE", "DEQUANTIZE", "RELU", "RELU6", "PRELU", "LEAKY_RELU", "TANH", "LOGISTIC",
         "CONCATENATION", "MINIMUM", "MAXIMUM", "RELU_N1_TO_1", "HARD_SWISH"}  # fmt: skip
@@ -73,7 +77,7 @@ def _window(model: TfliteModel, node) -> tuple[tuple[int, int, int, int] | None,
             return ((0, 0, 0, 0) if len(kernel) == 4 and kernel[1:3] == (1, 1) else None), 1, False
         reach = [(kernel[1] - 1) * options.dilationHFactor, (kernel[2] - 1) * options.dilationWFactor]
         return (reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2), 1, False
-    before, after = (model.tensors[x[0]].shape if x and x[0] >= 0 else () for x in (node.inputs, node.outputs))
+    before, after = (list(model.tensors[x[0]].shape) if x and x[0] >= 0 else [] for x in (node.inputs, node.outputs))
     if node.kind in ("DEPTH_TO_SPACE", "RESIZE_NEAREST_NEIGHBOR") and len(before) == len(after) == 4 and before[1]:
         return (0, 0, 0, 0), max(after[1] // before[1], 1), False
     return None, 1, node.kind == "MEAN"
@@ -161,7 +165,7 @@ class CompiledSession(Session):
         self._wrapped = wrap(
             code.data, name=code.name, inputs=[t.port for t in code.inputs], outputs=[t.port for t in code.outputs]
         )
-        self._emulator = None
+        self._emulator: EmulatorSession | None = None
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         from snpe_srgan.toolchains.qnn import EmulatorSession

@@ -161,7 +161,7 @@ def read_ports(file: ModelFile) -> DlcPorts:
         scale = sr.shape[1] // lr.shape[1]
         if sr.shape != (1, lr.shape[1] * scale, lr.shape[2] * scale, 3):
             raise
-        facts = Facts(lr.name, sr.name, scale, lr.shape[1:3], None, 12 * scale**2, error.what)
+        facts = Facts(lr.name, sr.name, scale, (lr.shape[1], lr.shape[2]), None, 12 * scale**2, error.what)
     quantized = any(t.quantized for t in graph.tensors.values())
     return DlcPorts(facts, lr, sr, quantized=quantized, version=dlc.version)
 

@@ -20,10 +20,10 @@ class OnnxRuntimeSession(Session):
 
         super().__init__(description_of(source, "onnxruntime", ort.__version__))
         try:
-            self._session = open_on_host(widen(source.model).SerializeToString(), threads=threads or usable_threads())
+            self._session = open_on_host(widen(source.graph).SerializeToString(), threads=threads or usable_threads())
         except Exception as error:  # its exceptions share no base but Exception
             raise InputError(f"ONNX Runtime cannot open the model: {first_line(error)}", where=source.path) from error
-        self._input, self._output = source.facts.input_name, source.facts.output_name
+        self._input, self._output = source.known.input_name, source.known.output_name
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         try:

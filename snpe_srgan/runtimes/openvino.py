@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ class OpenVinoSession(Session):
             "INFERENCE_NUM_THREADS": threads or usable_threads(),
             "ENABLE_CPU_PINNING": False,  # a pinned thread waits for a busy core; on an idle machine it gains nothing
         }
-        self._compiled, self._size = None, None
+        self._compiled: Any = None
+        self._size: tuple[int, ...] | None = None
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         try:
@@ -80,7 +82,7 @@ def openvino_facts(model, *, where: object) -> Facts:
             where=where,
         )
     shape = model.inputs[0].get_partial_shape()
-    dims = [d.get_length() if d.is_static else None for d in shape] if shape.rank.is_static else []
+    dims: list[Any] = [d.get_length() if d.is_static else None for d in shape] if shape.rank.is_static else []
     kind = model.inputs[0].get_element_type().get_type_name()
     if len(dims) != 4 or dims[0] not in (None, 1) or dims[3] not in (None, 3) or kind != "f32":
         raise InputError(f"the model's input is {kind} {shape}, not float32 [1, height, width, 3]", where=where)

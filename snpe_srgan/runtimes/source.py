@@ -32,6 +32,20 @@ class Source:
     facts: Facts | None
 
     @property
+    def graph(self) -> onnx.ModelProto:
+        """The ONNX graph, of a file that is or becomes one."""
+        if self.model is None:
+            raise ValueError(f"{self.path} is no ONNX graph")
+        return self.model
+
+    @property
+    def known(self) -> Facts:
+        """The facts, where they are known before an engine opens the file."""
+        if self.facts is None:
+            raise ValueError(f"the facts of {self.path} are found by the engine")
+        return self.facts
+
+    @property
     def compiled(self) -> str | None:
         """The chips whose NPU code the graph is, for people; None for a graph of operators."""
         from snpe_srgan.onnx_graphs.compiled import chips_of, is_compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class TensorFlowSession(Session):
         except (ValueError, KeyError) as error:
             raise InputError(f"TensorFlow cannot open the graph: {first_line(error)}", where=source.path) from error
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
-        size = self._lr.shape.as_list()[1:3] if self._lr.shape.rank == 4 else [None, None]
+        size: list[Any] = self._lr.shape.as_list()[1:3] if self._lr.shape.rank == 4 else [None, None]
         fixed = None if None in size else (size[0], size[1])
         probe = np.zeros((1, *(fixed or (8, 8)), 3), np.float32)
         scale = self._session.run(self._sr, {self._lr: probe}).shape[1] // probe.shape[1]

@@ -56,7 +56,7 @@ def upscale_pixels(
     def done(sr: np.ndarray) -> np.ndarray:
         if not np.isfinite(sr).all():
             raise SnpeSrganError("the network gave numbers that are not finite (NaN or infinity)")
-        rounded = sr_to_pixels(sr, pixels.dtype)
+        rounded = sr_to_pixels(sr, pixels.dtype.type)
         return rgb_to_grey(rounded)[..., None] if grey else rounded
 
     enlarged = _enlarge(session, pixels, plan, before=pixels_to_lr, after=done, progress=progress)

@@ -42,7 +42,7 @@ def write_checked_dlc(
     from snpe_srgan.runtimes.strip import check_strip
     from snpe_srgan.toolchains import qnn
 
-    fixed = fix_size(model, tuple(input_size), where=path)
+    fixed = fix_size(model, (input_size[0], input_size[1]), where=path)
     lr = probe_picture(*input_size)
     quantized = is_quantized(model)
     with Scratch() as folder:

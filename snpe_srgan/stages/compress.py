@@ -19,7 +19,7 @@ from snpe_srgan.artifacts.card import read_card, source_of, write_card
 from snpe_srgan.artifacts.files import make_folder, refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.artifacts.staging import unfinished
-from snpe_srgan.calibration.crops import SAMPLE, check_sources
+from snpe_srgan.calibration.crops import SAMPLE, Pictures, check_sources
 from snpe_srgan.compression import pricing
 from snpe_srgan.compression.advice import advise
 from snpe_srgan.compression.measure import Measured, measure
@@ -91,7 +91,7 @@ class CompressOptions:
     ssvd: float | None = None
     prune: float | None = None
     strategy: str = "best"
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,)
+    calibration: Sequence[Pictures] = (SAMPLE,)
     validation: Sequence[str | os.PathLike] = ()
     count: int = COUNT
     multiple: int = 8
@@ -289,7 +289,7 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
     if not path.exists():
         return None
     card = read_card(path)
-    record = dict(card.compression) if card else {}
+    record: dict[str, Any] = dict(card.compression) if card else {}
     wanted = {**request.record(), "source_sha256": source["sha256"]}
     changed = [key for key, value in wanted.items() if record.get(key) != value]
     if changed:
@@ -298,7 +298,7 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
             hint="--overwrite starts anew, -o chooses another folder",
         )  # fmt: skip
     try:
-        tried, rows = (tuple(kind(**item) for item in record[key]) for kind, key in ((Tried, "tried"), (Row, "rows")))
+        tried, rows = tuple(Tried(**t) for t in record["tried"]), tuple(Row(**r) for r in record["rows"])
         origins = {key: str(record[key]) for key in ("calibration", "validation")}
         compression = Compression(*load_npz(path), record["strategy"], rows, tried, tuple(record["notes"]))
         return _Found(compression, {**record, **origins})
@@ -320,10 +320,11 @@ def _write(path: Path, found: _Found, file: ModelFile, source: Mapping[str, str]
 def _tune(tuning: Tuning, final: Path, found: _Found, file: ModelFile, source, overwrite, output) -> TrainResult:
     """Trains, and puts the result in place: its own card, with the training of the source and the compression."""
     training = tuning.run(output)
-    card = read_card(training.generator)
+    card, initial = read_card(training.generator), tuning.config.model.initial
+    assert card is not None and initial is not None  # both are of this run's own making
     write_bytes(final, training.generator.read_bytes(), overwrite=overwrite)
     before = dict(file.card.training) if file.card else {}
-    tuned = {**card.training, "initial": Path(tuning.config.model.initial).name}
+    tuned = {**card.training, "initial": Path(initial).name}
     card = replace(card, training={**before, "finetune": tuned}, compression=found.record, source=dict(source))
     write_card(final, card)
     return training

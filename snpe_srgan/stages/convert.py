@@ -150,7 +150,7 @@ def convert_model(
         onnx_bytes=onnx_path.stat().st_size if onnx_path else None,
         dlc_bytes=dlc_path.stat().st_size if dlc_path else None,
         onnx_size=card.input.shape[1:3] if None not in card.input.shape[1:3] else None,
-        input_size=None if onnx_only else tuple(input_size),
+        input_size=None if onnx_only else input_size,
         chip=None if onnx_only else chip.name,
         checks=checks,
         dsp_notes=card.dsp_notes,
@@ -181,11 +181,11 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
     from snpe_srgan.onnx_graphs.from_tensorflow import FrozenGraph
 
     say("loading TensorFlow")
-    with FrozenGraph(file.path, say=say) as graph:
-        model = graph.to_onnx(input_name=input_name, output_name=output_name)
+    with FrozenGraph(file.path, say=say) as frozen:
+        model = frozen.to_onnx(input_name=input_name, output_name=output_name)
         facts = onnx_facts(model, where=file.path)
         lr = probe_picture(*(facts.input_size or PROBE))
-        expected = graph.run(lr)
+        expected = frozen.run(lr)
     check = check_equal(run_onnx(model, lr), expected, against=file.path.name, where=file.path)
     card = _card_of(file, model, facts)
     _describe(model, card)

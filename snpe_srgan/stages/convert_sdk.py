@@ -21,6 +21,7 @@ from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, write_bytes
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import CheckFailed, InputError, SnpeSrganError
+from snpe_srgan.onnx_graphs.graph import shapes_of
 from snpe_srgan.stages.checked_dlc import FLOAT_DLC
 from snpe_srgan.stages.compare import check_decibel, probe_picture, run_onnx
 from snpe_srgan.toolchains.snpe import commands
@@ -120,7 +121,7 @@ def _network(file: ModelFile, out_dir: Path, release: Release, size, input_name,
     from snpe_srgan.onnx_graphs.model import fix_size, ports
     from snpe_srgan.runtimes.source import load_source
 
-    model = load_source(file).model
+    model = load_source(file).graph
     lr, sr = ports(model, where=file.path)
     operators = Counter(node.op_type for node in model.graph.node)
     path, by = file.path, None
@@ -132,7 +133,7 @@ def _network(file: ModelFile, out_dir: Path, release: Release, size, input_name,
         path = out_dir / f"{file.stem}_{pixels}.pb"
         by = shlex.join(["snpe-srgan", "freeze", str(file.path), "--input-size", pixels, "-o", str(path)])
     fixed = fix_size(model, size, where=file.path)
-    shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in fixed.graph.value_info}
+    shapes = {name: tuple(d or 0 for d in dims) for name, dims in shapes_of(fixed.graph).items()}
     found = remarks(shapes, operators if path.suffix == ".onnx" else {}, size, release)
     return Network(path, lr.name, sr.name, "onnx", operators, by, tuple(found))
 

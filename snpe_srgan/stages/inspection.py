@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -167,7 +168,7 @@ def _measured(model, path: Path) -> dict:
         cost = onnx_cost(model, where=path)
     except InputError as error:
         parameters = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
-        unknown = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
+        unknown: dict[str, Any] = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
         return {"parameters": parameters, **unknown, "remark": error.what}
     return {
         "scale": facts.scale,
@@ -295,7 +296,7 @@ def _dlc(path: Path) -> Inspection:
             raise InputError("too large to be measured")
         measured = _measured(rebuild(dlc), path)
     except InputError as error:
-        unknown = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
+        unknown: dict[str, Any] = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
         measured = {**unknown, "remark": error.what}
     measured["parameters"] = summary.parameters
     facts = {

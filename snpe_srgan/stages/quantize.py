@@ -129,7 +129,7 @@ def quantize_model(
     count = options.count or options.recipes[0].crops
     source = Source(file, options.calibration, lr=options.lr, count=count, minutes=options.minutes, say=say)
     tries: tuple[Try, ...] = ()
-    if options.auto:
+    if options.max_drop is not None:  # the recipe is 'auto': `_check_options`
         found = cheapest(
             LADDER, lambda name: source.attempt(name, options.evaluate), max_drop=options.max_drop, say=say
         )

@@ -18,12 +18,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from snpe_srgan.artifacts.card import Card, read_card, source_of, write_card
 from snpe_srgan.artifacts.files import atomic_write, make_folder, read_json, refuse_overwrite
-from snpe_srgan.calibration.crops import SAMPLE, calibration_crops, check_sources, is_nothing
+from snpe_srgan.calibration.crops import SAMPLE, Pictures, calibration_crops, check_sources, is_nothing
 from snpe_srgan.errors import CheckFailed, InputError, UsageError, did_you_mean
 from snpe_srgan.metrics.psnr import psnr
 from snpe_srgan.runtimes.net_run import read_ports
@@ -84,7 +85,7 @@ def read_overrides(path: Path, model: ModelFile) -> Wish:
         )  # fmt: skip
     from snpe_srgan.onnx_graphs.model import read_onnx
 
-    data = read_json(path)
+    data: Any = read_json(path)
     try:
         activations, parameters = data["activation_encodings"], data["param_encodings"]
         bits = data["quantizer_args"]
@@ -121,7 +122,7 @@ class SdkQuantizeOptions:
 
     recipe: str = "w8a8"
     overrides: str | os.PathLike | None = None
-    calibration: Sequence[str | os.PathLike] = (SAMPLE,)
+    calibration: Sequence[Pictures] = (SAMPLE,)
     lr: bool = False
     count: int | None = None
     input_size: tuple[int, int] = (128, 128)
@@ -182,6 +183,7 @@ def quantize_with_sdk(
 
     known = read_ports(resolve(float_dlc))
     size = known.facts.input_size
+    assert size is not None  # a .dlc's is fixed
     crops = calibration_crops(
         options.calibration, scale=known.facts.scale, count=options.count or COUNT, size=max(size), lr=options.lr
     )

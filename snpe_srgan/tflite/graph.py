@@ -44,6 +44,12 @@ class Operator:
     constant_grid: Grid | None = None
     attributes: dict = field(default_factory=dict)
 
+    def filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(weights, weight_scales, bias) of an operator that has them."""
+        if self.weights is None or self.weight_scales is None or self.bias is None:
+            raise ValueError(f"{self.kind} has no weights")
+        return self.weights, self.weight_scales, self.bias
+
     @property
     def relu(self) -> bool:
         return bool(self.attributes.get("relu"))

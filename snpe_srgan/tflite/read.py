@@ -168,8 +168,8 @@ class _Reader:
         if stored and dtype in DTYPES.values() and stored != math.prod(shape) * np.dtype(dtype).itemsize:
             raise InputError(f"a damaged .tflite file: '{name}' does not fill its shape", where=self.path)
         q = raw.quantization
-        scales = q.scale if q is not None and q.scale is not None else ()
-        zeros = q.zeroPoint if q is not None and q.zeroPoint is not None else ()
+        scales = list(q.scale) if q is not None and q.scale is not None else []
+        zeros = list(q.zeroPoint) if q is not None and q.zeroPoint is not None else []
         single = len(scales) == 1 and len(zeros) == 1
         return Tensor(
             name, shape, dtype, float(scales[0]) if single else None, int(zeros[0]) if single else None, stored
@@ -179,10 +179,10 @@ class _Reader:
         code = self.raw.operatorCodes[raw.opcodeIndex]
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
         kind = (code.customCode or b"").decode("utf-8", "replace") or self.names.get(number, f"operator {number}")
-        sides = [tuple(int(i) for i in (x if x is not None else ())) for x in (raw.inputs, raw.outputs)]
-        if not all(-1 <= i < count for side in sides for i in side):
+        reads, gives = (tuple(int(i) for i in (x if x is not None else ())) for x in (raw.inputs, raw.outputs))
+        if not all(-1 <= i < count for i in reads + gives):
             raise InputError(f"a damaged .tflite file: {kind} reads what is not there", where=self.path)
-        return Node(kind, *sides, raw.builtinOptions)
+        return Node(kind, reads, gives, raw.builtinOptions)
 
     def _codes(self, tensors: tuple[Tensor, ...]):
         from flatbuffers import flexbuffers

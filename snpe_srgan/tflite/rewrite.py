@@ -89,9 +89,10 @@ def _push_sum(network: Network, operator: Operator, factor: float, offset: float
 
 
 def _push_weights(operator: Operator, network: Network, factor: float, offset: float, apply: bool) -> bool:
-    scales = operator.weight_scales * factor
+    _, scales, bias = operator.filters()
+    scales = scales * factor
     steps = network.grids[operator.inputs[0]].scale * scales
-    bias = operator.bias + np.rint(offset / steps).astype(np.int64)
+    bias = bias + np.rint(offset / steps).astype(np.int64)
     if np.abs(bias).max() > INT32:
         return False
     if apply:
@@ -120,7 +121,8 @@ def padding(operator: Operator) -> str | None:
     pads = tuple(operator.attributes["pads"])
     if not any(pads):
         return "VALID"
-    reach = [(k - 1) * d for k, d in zip(operator.weights.shape[1:3], operator.attributes["dilations"], strict=True)]
+    sides = operator.filters()[0].shape[1:3]
+    reach = [(k - 1) * d for k, d in zip(sides, operator.attributes["dilations"], strict=True)]
     same = (reach[0] // 2, reach[1] // 2, reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
     return "SAME" if pads == same and tuple(operator.attributes["strides"]) == (1, 1) else None
 
@@ -179,7 +181,6 @@ def _order_shuffles(network: Network, where: object) -> None:
                 where=f"{where}, operator '{operator.attributes.get('name')}'",
             )
         block = operator.attributes["block"]
-        order = np.arange(len(source.weights)).reshape(-1, block * block).T.reshape(-1)
-        source.weights, source.weight_scales = source.weights[order], source.weight_scales[order]
-        source.bias = source.bias[order]
+        order = np.arange(len(source.filters()[0])).reshape(-1, block * block).T.reshape(-1)
+        source.weights, source.weight_scales, source.bias = (part[order] for part in source.filters())
         operator.attributes["mode"] = "DCR"

@@ -120,18 +120,21 @@ class _Writer:
     def weights(self, operator: Operator) -> list[int]:
         name = operator.attributes.get("name", operator.output)
         axis = 0 if operator.kind == "CONV_2D" else 3
-        scales = operator.weight_scales
+        weights, scales, bias = operator.filters()
         steps = self.network.grids[operator.inputs[0]].scale * scales
         zeros = np.zeros(len(scales), np.int64)
         return [
-            self._stored(f"{name}/weights", operator.weights, self.s.TensorType.INT8, scales, zeros, axis),
-            self._stored(f"{name}/bias", operator.bias.astype(np.int32), self.s.TensorType.INT32, steps, zeros),
+            self._stored(f"{name}/weights", weights, self.s.TensorType.INT8, scales, zeros, axis),
+            self._stored(f"{name}/bias", bias.astype(np.int32), self.s.TensorType.INT32, steps, zeros),
         ]
 
     def operand(self, operator: Operator, what: str) -> int:
         """A constant operand on a grid of its own."""
-        name, grid = operator.attributes.get("name", operator.output), operator.constant_grid
-        values = (operator.constant.astype(np.int16) - SHIFT).astype(np.int8)
+        name, constant = operator.attributes.get("name", operator.output), operator.constant
+        grid = operator.constant_grid
+        if constant is None or grid is None:
+            raise ValueError(f"{operator.kind} has no constant operand")
+        values = (constant.astype(np.int16) - SHIFT).astype(np.int8)
         return self._stored(f"{name}/{what}", values, self.s.TensorType.INT8, [grid.scale], [grid.zero - SHIFT])
 
     def numbers(self, operator: Operator, what: str, values: Sequence) -> int:
@@ -178,7 +181,7 @@ def _code(s: ModuleType, kind: str):
 def _aligned_buffer(s: ModuleType, values: np.ndarray):
     """A buffer whose bytes begin at a multiple of ALIGNMENT in the file; the generated class leaves that out."""
 
-    class Aligned(s.BufferT):
+    class Aligned(s.BufferT):  # type: ignore[name-defined]  # generated: known when the package is imported
         def Pack(self, builder):
             builder.StartVector(1, len(self.data), ALIGNMENT)
             builder.head -= len(self.data)

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,8 @@ def save_checkpoint(folder: str | os.PathLike, progress: Progress, arrays: Mappi
     """Writes `<stage>-<step>.ckpt`, then removes all but the last two."""
     path = Path(folder) / f"{progress.stage:02d}-{progress.step:09d}{SUFFIX}"
     buffer = io.BytesIO()
-    np.savez(buffer, __meta__=np.array(json.dumps(dataclasses.asdict(progress))), **arrays)
+    kept: dict[str, Any] = {"__meta__": np.array(json.dumps(dataclasses.asdict(progress))), **arrays}
+    np.savez(buffer, **kept)
     payload = buffer.getbuffer()
     with atomic_write(path, overwrite=True) as temporary, open(temporary, "wb") as file:
         file.write(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n")

@@ -7,10 +7,11 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from snpe_srgan.artifacts.files import make_folder, os_error
 from snpe_srgan.console import Output
-from snpe_srgan.progress import track
+from snpe_srgan.progress import Progress, track
 from snpe_srgan.streams import printable
 
 
@@ -18,8 +19,10 @@ class RunLog:
     """The chief's log; the other workers of a distributed run have one that writes nothing (`folder` None)."""
 
     def __init__(self, folder: Path | None, output: Output, *, metrics_bytes: int = 0):
-        self.folder, self.output, self._bar = folder, output, None
-        self._metrics = self._text = self._board = None
+        self.folder, self.output = folder, output
+        self._bar: Progress | None = None
+        self._metrics = self._text = None
+        self._board: Any = None
         if folder is None:
             return
         try:
@@ -110,7 +113,8 @@ class RunLog:
         for file in (self._metrics, self._text, self._board):
             if file is not None:
                 self._guarded(file.close)
-        self._metrics = self._text = self._board = None
+        self._metrics = self._text = None
+        self._board = None
 
     def __enter__(self) -> RunLog:
         return self

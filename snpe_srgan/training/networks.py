@@ -72,7 +72,7 @@ def _generator(config: Config) -> tuple[Graph, dict[str, np.ndarray] | None, tup
 
 
 def _teacher(distill: DistillConfig, student: Graph, stage: str) -> Teacher:
-    file = resolve(distill.teacher, kinds=("npz",))
+    file = resolve(str(distill.teacher), kinds=("npz",))
     graph, weights = load_npz(file.path)
     if graph.scale != student.scale:
         raise ConfigError(

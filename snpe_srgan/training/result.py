@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class StageResult:
     far_below_bicubic: bool = False  # by 3 dB: it diverged, or had too few steps
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, object]) -> StageResult:
+    def from_json(cls, entry: Mapping[str, Any]) -> StageResult:
         return cls(**{**entry, "budget": tuple(entry["budget"])})
 
 
@@ -78,10 +79,11 @@ def save_generator(
     protocol: str,
 ) -> Path:
     """Writes `path` (replacing it) and the card that says how the weights came to be."""
-    last, metrics = stages[-1], ()
+    last = stages[-1]
+    metrics: tuple[Metric, ...] = ()
     if last.psnr is not None:
         metrics = (Metric(validation, protocol, last.psnr, last.ssim, engine="tensorflow"),)
-    training = {
+    training: dict[str, Any] = {
         "data": [short(spec) for spec in config.data.train],
         "seed": config.seed,
         "weights": f"averaged, decay {config.training.ema}" if config.training.ema else "of the last step",
@@ -97,7 +99,7 @@ def save_generator(
         training["distill"] = {
             stage.name: {
                 **dataclasses.asdict(stage.loss.distill),
-                "teacher": short(stage.loss.distill.teacher),
+                "teacher": short(str(stage.loss.distill.teacher)),
                 "sha256": teachers[stage.name].sha256,
             }
             for stage in config.training.stages

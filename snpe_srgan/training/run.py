@@ -110,7 +110,7 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
         log.say(f"stage {name} learns from {teacher.file.path.name}: {teacher.graph.network} x{teacher.graph.scale}")
     if bicubic:
         log.say(f"bicubic: {bicubic.psnr:.2f} dB / {bicubic.ssim:.4f} on {run.validation}")
-    if history and saved.progress.stage == len(history) - 1 and _extended(history[-1], run.config):
+    if history and saved and saved.progress.stage == len(history) - 1 and _extended(history[-1], run.config):
         history.pop()  # the stage was finished, and its budget has grown since
     for index in range(len(history), len(stages)):
         result = StageRun(run, log, index, history=history, saved=saved).run(interrupt)

@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.card import tensorflow_package, version_of
@@ -116,7 +117,7 @@ def relevant(config: Config) -> dict[str, object]:
     }  # fmt: skip
 
 
-def check_resume(old: Mapping[str, object], new: Mapping[str, object], stage: int, step: int, where: Path) -> None:
+def check_resume(old: Mapping[str, Any], new: Mapping[str, Any], stage: int, step: int, where: Path) -> None:
     """Raises a `ConfigError` that lists what changed, unless only budgets did.
 
     Free to change: minutes, the intervals of logs and checkpoints, the steps of stages that are not finished (to no
@@ -145,14 +146,14 @@ def check_resume(old: Mapping[str, object], new: Mapping[str, object], stage: in
         )
 
 
-def _flat(value: object, key: str = "") -> dict[str, object]:
+def _flat(value: object, key: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
-        items = value.items()
+        items = list(value.items())
     elif isinstance(value, (list, tuple)):
-        items = enumerate(value)
+        items = list(enumerate(value))
     else:
         return {key: value}
-    flat: dict[str, object] = {}
+    flat: dict[str, Any] = {}
     for name, item in items:
         flat |= _flat(item, f"{key}.{name}" if key else str(name))
     return flat

@@ -69,7 +69,8 @@ class StageRun:
             taps=[own for own, _ in self.stage.loss.distill.layers] if self.stage.loss.distill.feature_weight else (),
         )
         self.position = Position(step=0, plan=Plan(step=0, progress=0.0, end=self.stage.steps))
-        self.seconds_before, self.best = run.clock.seconds, None
+        self.seconds_before = run.clock.seconds
+        self.best: float | None = None
         if own:
             self._restore(own)
         self.enlarge = self.state.enlarger()
@@ -114,7 +115,7 @@ class StageRun:
         hooks = Hooks(
             report=self._report,
             validate=self._validate,
-            save=self._save,
+            save=self._save_between,
             advance=lambda: self.log.advance(images),
             seconds_left=self._seconds_left if self._deadline else None,
         )
@@ -193,8 +194,12 @@ class StageRun:
             psnr=validation.psnr if validation else None,
             ssim=validation.ssim if validation else None,
             budget=(self.stage.steps, training.minutes),
-            far_below_bicubic=bool(validation and self.shared.validator.far_below_bicubic(validation.psnr)),
+            far_below_bicubic=self._far_below(validation),
         )
+
+    def _far_below(self, validation: ValidationResult | None) -> bool:
+        validator = self.shared.validator
+        return bool(validation and validator and validator.far_below_bicubic(validation.psnr))
 
     def _write_generator(self, path: Path, result: StageResult) -> None:
         run = self.shared
@@ -245,6 +250,9 @@ class StageRun:
                 where=error.where, hint="make room, then run the same command with --resume",
             ) from error  # fmt: skip
 
+    def _save_between(self) -> None:
+        self._save()
+
     def _finish(self) -> Finished:
         run, result = self.shared, self._result()
         if run.distribution.is_chief:
@@ -253,12 +261,11 @@ class StageRun:
         saved = self._save([*self.history, result])
         score = f", {result.psnr:.2f} dB / {result.ssim:.4f}" if result.psnr is not None else ""
         self.log.say(f"stage {self.stage.name} done: {result.steps} steps in {result.seconds / 60:.1f} min{score}")
-        if result.far_below_bicubic:
-            self._warn_far_below(result.psnr)
+        if result.far_below_bicubic and result.psnr is not None and run.validator is not None:
+            self._warn_far_below(result.psnr, run.validator.bicubic.psnr)
         return Finished(result, saved)
 
-    def _warn_far_below(self, psnr: float) -> None:
-        bicubic = self.shared.validator.bicubic.psnr
+    def _warn_far_below(self, psnr: float, bicubic: float) -> None:
         best = f"; its best was {self.best:.2f} dB" if self.best is not None and self.best > psnr + 1 else ""
         self.log.warn(
             f"stage {self.stage.name} ends at {psnr:.2f} dB on the validation pictures, far below bicubic's "

@@ -133,6 +133,7 @@ def _update_discriminator(
     state: StageState, parts: Parts, batch: Batch, numbers: Numbers, *, gradient_clip: float
 ) -> dict[str, tf.Tensor]:
     discriminator, adam = state.discriminator, state.discriminator_adam
+    assert discriminator is not None and adam is not None  # the stage has an adversarial loss
     hr, sr = batch.moved(batch.hr), batch.moved(batch.sr)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(adam.variables)

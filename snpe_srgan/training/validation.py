@@ -52,7 +52,7 @@ class Validator:
         """Scores all pictures, and writes `<strips>/<name>-<picture>.png`: LR (bicubic) | SR | HR."""
         start = time.perf_counter()
         make_folder(strips)
-        scores = []
+        scores: list[Score] = []
         for found in self._scored(lambda lr: self._enlarged(enlarge, lr)):
             pair, (sr,) = found.pair, found.pictures
             if len(scores) < STRIPS:

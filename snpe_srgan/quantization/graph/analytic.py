@@ -261,7 +261,8 @@ def gaussian_ranges(
         parts = [ranges[x] for x in node.inputs]
         low, high = parts[0]
         if node.kind == "Clip":
-            ranges[node.output] = tuple(np.clip(end, *clip_bounds(node)) for end in parts[0])
+            bounds = clip_bounds(node)
+            ranges[node.output] = np.clip(low, *bounds), np.clip(high, *bounds)
         elif node.kind in SLOPED:
             ends = [np.maximum(v, 0) + slopes_of(node) * np.minimum(v, 0) for v in (low, high, np.clip(0, low, high))]
             ranges[node.output] = np.minimum.reduce(ends), np.maximum.reduce(ends)
@@ -269,7 +270,7 @@ def gaussian_ranges(
             phases = _phases(node, channels[node.output])
             ranges[node.output] = low[phases].min(0), high[phases].max(0)
         elif node.kind == "Concat":
-            ranges[node.output] = tuple(np.concatenate(ends) for ends in zip(*parts, strict=True))
+            ranges[node.output] = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         elif node.kind in ("Transpose", "Resize"):
             ranges[node.output] = parts[0]
     return ranges

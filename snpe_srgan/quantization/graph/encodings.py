@@ -124,9 +124,8 @@ def group_histogram(parts: list[Statistics]) -> tuple[np.ndarray, np.ndarray, np
         return parts[0].counted, parts[0].weighed, parts[0].edges
     edges = np.unique(np.concatenate([p.edges for p in parts]))[:: len(parts)]
     edges[0], edges[-1] = min(p.edges[0] for p in parts), max(p.edges[-1] for p in parts)
-    counted, weighed = (
-        sum(ranges.rebin(getattr(p, kind), p.edges, edges) for p in parts) for kind in ("counted", "weighed")
-    )
+    counted = np.sum([ranges.rebin(p.counted, p.edges, edges) for p in parts], axis=0)
+    weighed = np.sum([ranges.rebin(p.weighed, p.edges, edges) for p in parts], axis=0)
     return counted, weighed, edges
 
 

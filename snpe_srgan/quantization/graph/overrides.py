@@ -48,13 +48,13 @@ def overrides_json(plan: Plan) -> dict:
             scale, zero = plan.slopes[node.name]
             bits = compute_bits(network, node, plan.encodings)
             add(nodes[node.output].input[1], [_asymmetric(float(scale), int(zero), bits)])
-    bits = [e.bits for e in plan.encodings.values()]
+    widths = [e.bits for e in plan.encodings.values()]
     return {
         "version": VERSION,
         "activation_encodings": {x: [_asymmetric(e.scale, e.zero, e.bits)] for x, e in plan.encodings.items()},
         "param_encodings": parameters,
         "quantizer_args": {
-            "activation_bitwidth": max(set(bits), key=bits.count),
+            "activation_bitwidth": max(set(widths), key=widths.count),
             "dtype": "int",
             "is_symmetric": "True",
             "param_bitwidth": plan.weight_bits if isinstance(plan.weight_bits, int) else min(plan.weight_bits.values()),

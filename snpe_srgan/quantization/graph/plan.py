@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
 
     from snpe_srgan.quantization.graph.encodings import Encoding
     from snpe_srgan.quantization.observe.calibration import Statistics
@@ -32,14 +33,21 @@ class Plan:
         weight_bits: of all convolutions, or of each by node name.
     """
 
-    model: object
+    model: onnx.ModelProto
     statistics: Mapping[str, Statistics] | None
     encodings: Mapping[str, Encoding]
     scales: Mapping[str, np.ndarray]
     slopes: Mapping[str, tuple]
     weight_bits: int | Mapping[str, int]
 
-    def quantized(self):
+    @property
+    def observed(self) -> Mapping[str, Statistics]:
+        """The statistics, for a step that only runs where there are some."""
+        if self.statistics is None:
+            raise ValueError("nothing was observed of this plan")
+        return self.statistics
+
+    def quantized(self) -> onnx.ModelProto:
         """The QDQ ONNX model."""
         from snpe_srgan.quantization.graph.qdq import to_qdq
 

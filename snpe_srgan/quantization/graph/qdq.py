@@ -14,8 +14,10 @@ the other grid, which becomes one `Convert`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import Node, slopes_of
@@ -187,7 +189,7 @@ class _Writer:
         self.grids: dict[tuple, tuple[str, str]] = {}
         self.converted: dict[tuple[str, Encoding], str] = {}
 
-    def _constant(self, name: str, value: np.ndarray) -> str:
+    def _constant(self, name: str, value: ArrayLike) -> str:
         from onnx import numpy_helper
 
         self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
@@ -266,7 +268,7 @@ class _Writer:
         (values,) = node.constants.values()
         bits = compute_bits(self.network, node, self.encodings)
         grid = spanning(min(float(np.min(values)), 0.0), max(float(np.max(values)), 0.0), bits)
-        integers = quantize(values, grid.scale, grid.zero, low=0, high=2**bits - 1).astype(unsigned(bits))
+        integers: np.ndarray = quantize(values, grid.scale, grid.zero, low=0, high=2**bits - 1).astype(unsigned(bits))
         return self._integers(f"{node.name}_factor", integers, grid.scale, zero=grid.zero)
 
     def _integers(self, name: str, values, scale, axis: int | None = None, zero: int = 0) -> str:
@@ -275,7 +277,7 @@ class _Writer:
         integers = self._constant(f"{name}_quantized", values)
         scales = self._constant(f"{name}_scale", np.asarray(scale, np.float32))
         zeros = self._constant(f"{name}_zero_point", np.full(np.shape(scale), zero, values.dtype))
-        attributes = {} if axis is None else {"axis": axis}
+        attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
         self.nodes.append(
             helper.make_node("DequantizeLinear", [integers, scales, zeros], [f"{name}_dequantized"],
                              name=f"{name}_dequantize", **attributes)

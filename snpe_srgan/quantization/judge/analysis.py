@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -59,16 +60,23 @@ class Channels:
     shift_before: np.ndarray | None = None
     sqnr_before: float | None = None
 
+    @property
+    def range_before(self) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) before the network was rewritten; as it is now where nothing else is known."""
+        if self.low_before is None or self.high_before is None:
+            return self.low, self.high
+        return self.low_before, self.high_before
+
     def used(self, *, before: bool = False) -> float:
         """What part of the tensor's range its channels use on average: 1 when all are equally wide (Nagel's p-bar)."""
-        low, high = (self.low_before, self.high_before) if before else (self.low, self.high)
+        low, high = self.range_before if before else (self.low, self.high)
         bound = np.maximum(np.maximum(high, 0), np.maximum(-low, 0))
         return float((bound / bound.max()).mean()) if bound.max() > 0 else 1.0
 
     def relative_shift(self, *, before: bool = False) -> float | None:
         """Root mean square of the channels' mean shifts against that of their spreads."""
         shift = self.shift_before if before else self.shift
-        if shift is None or not np.any(self.spread):
+        if shift is None or self.spread is None or not np.any(self.spread):
             return None
         return float(np.sqrt(np.square(shift).mean() / np.square(self.spread).mean()))
 
@@ -191,7 +199,7 @@ def _kernels(plan: Plan, reference) -> list[Channels]:
     return rows
 
 
-def to_json(analysis: Analysis) -> dict:
+def to_json(analysis: Analysis) -> dict[str, Any]:
     """Plain data; numbers of arrays with DIGITS digits, with the summary of each array that a reader wants first."""
     data = to_plain(analysis)
     for entry, channels in zip(data["channels"], analysis.channels, strict=True):

@@ -14,6 +14,7 @@ import numpy as np
 
 from snpe_srgan.imaging import decibel as measure
 from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import other_bias
 from snpe_srgan.onnx_graphs.run import session, with_outputs
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import bits_of, compute_bits
@@ -80,7 +81,8 @@ def channel_ranges(model, crops: Sequence[np.ndarray]) -> dict[str, tuple[np.nda
     """Tensor -> (channels,) lowest and highest values of a float network on the crops."""
     network = Network(model)
     names = [x for x in network.makers if x != network.output]
-    run, found = session(with_outputs(model, names)), {}
+    run = session(with_outputs(model, names))
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for crop in crops:
         for x, values in zip(names, run(names, {network.input: crop}), strict=True):
             low, high = values.min(axis=(0, 2, 3)), values.max(axis=(0, 2, 3))
@@ -209,7 +211,7 @@ def expected_errors(plan: Plan, seen: Mapping[str, Flow], *, exact=None) -> dict
         seen: of `observe`.
         exact: the float network whose weights the plan's integers stand for; `plan.model` by default.
     """
-    network, statistics = Network(plan.model), plan.statistics
+    network, statistics = Network(plan.model), plan.observed
     before = {n.name: n.constants for n in Network(exact or plan.model).nodes if n.kind == "Conv"}
     found = {}
     for x, s in statistics.items():
@@ -221,7 +223,7 @@ def expected_errors(plan: Plan, seen: Mapping[str, Flow], *, exact=None) -> dict
         if node.kind == "Conv":
             after = behind(network, node.output, statistics)
             power, x = channel_power(network, node.inputs[0], statistics), node.inputs[0]
-            if x in seen and not np.array_equal(before[node.name].get(2), node.constants.get(2)):
+            if x in seen and other_bias(before[node.name], node.constants):
                 power = np.square(seen[x].spread)
             error = kernel_error(kernel_difference(node, before[node.name][1], plan), power, after.gain)
             found[node.name, "weights"] = positions(after) * error

@@ -203,10 +203,10 @@ def _ranges(analysis: Analysis, title: str):
     figure.suptitle(f"{title}: how much of the tensor's range each channel uses", x=0.01, ha="left", fontsize=11)
     for i, tensor in enumerate(shown):
         axes = figure.add_subplot(rows, 2, i + 1)
-        order = np.argsort(-_width(tensor.low_before, tensor.high_before))
+        order = np.argsort(-_width(*tensor.range_before))
         edges = np.arange(len(order) + 1) - 0.5
         for low, high, style in (
-            (tensor.low_before, tensor.high_before, {"fill": True, "color": ORANGE, "alpha": 0.55}),
+            (*tensor.range_before, {"fill": True, "color": ORANGE, "alpha": 0.55}),
             (tensor.low, tensor.high, {"color": BLUE, "linewidth": 1.2 if len(order) < 100 else 0.7}),
         ):
             bound = max(float(np.abs([low, high]).max()), 1e-30)
@@ -215,7 +215,7 @@ def _ranges(analysis: Analysis, title: str):
             axes.stairs(high[order] / bound, edges, baseline=low[order] / bound, label=label, **style)
         axes.axhline(0, color="black", linewidth=0.6)
         axes.set_title(f"{tensor.name} ({tensor.kind})", fontsize=9, loc="left")
-        negative = min(tensor.low.min(), tensor.low_before.min()) < 0
+        negative = min(tensor.low.min(), tensor.range_before[0].min()) < 0
         axes.set_ylim(-1.08 if negative else -0.05, 1.55 if negative else 1.3)
         axes.set_yticks([-1, 0, 1] if negative else [0, 1])
         axes.tick_params(labelsize=8)

@@ -16,7 +16,7 @@ import numpy as np
 from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import MOVES, Node
+from snpe_srgan.onnx_graphs.operators import MOVES, Node, other_bias
 from snpe_srgan.onnx_graphs.run import session, with_outputs
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import bits_of, compute_bits
@@ -119,7 +119,7 @@ def _with_integer_kernel(walk: _Walk, node: Node, final: Node, plan: Plan) -> np
     kernel = quantize_weights(final.constants[1], plan.scales[node.name], bits=bits) * scale
     exact = walk.values[node.output]
     changed = walk.alone(node, {1: kernel.astype(np.float32)})
-    if not np.array_equal(final.constants.get(2), node.constants.get(2)):
+    if other_bias(final.constants, node.constants):
         changed = changed + (exact - changed).mean(axis=(0, 2, 3), keepdims=True)
     return changed
 

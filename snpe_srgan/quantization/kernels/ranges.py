@@ -15,6 +15,7 @@ range always holds 0.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 GRID = 128  # candidates for each end of the range
 SPREAD = 6.0  # the smallest is 1/3200 of the largest
@@ -37,7 +38,7 @@ def percentile(counts: np.ndarray, edges: np.ndarray, *, keep: float = 0.9999) -
     return min(float(low), 0.0), max(float(high), 0.0)
 
 
-def range_error(counts: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np.ndarray, *, bits: int) -> np.ndarray:
+def range_error(counts: np.ndarray, edges: np.ndarray, low: ArrayLike, high: ArrayLike, *, bits: int) -> np.ndarray:
     """Expected squared error of spanning [low_i, high_j], summed over the counts: (len(low), len(high)).
 
     A value inside the range errs by step^2 / 12 on average (uniform rounding error), a value outside by its distance to

@@ -127,7 +127,7 @@ def collect(
     run = session(gradient_model(model, names))
     for done, crop in enumerate(crops):
         height, width = crop.shape[1:3]
-        seed = random.choice(np.float32([-1, 1]), size=(1, height * scale, width * scale, 3))
+        seed = random.choice(np.array([-1, 1], np.float32), size=(1, height * scale, width * scale, 3))
         outputs = run([*inner, *(PREFIX + x for x in names)], {network.input: crop, SEED_INPUT: seed})
         squares = {x: np.square(gradient) for x, gradient in zip(names, outputs[len(inner) :], strict=True)}
         own = sum(squares[x].sum(dtype=np.float64) * _own_rounding(rows[x], done) for x in names) or 1.0

@@ -140,15 +140,17 @@ def _trained(
     best = None
     random = np.random.default_rng(seed)
     order: list[int] = []
-    looks, step, losses = 0, 0, []
+    looks, step = 0, 0
+    losses: list[float] = []
     traced = None
     while True:
         progress = clock.progress(step)
         if progress >= 1 or (traced is not None and progress > traced + (looks + 1) * (1 - traced) / LOOKS):
             looks += 1
             error = loop.judge(judges)
+            trained = float(np.mean(losses or [np.nan]))
             say(
-                f"step {step}, {clock.seconds / 60:.1f} min: {_psnr(np.mean(losses or [np.nan])):.2f} dB to the target "
+                f"step {step}, {clock.seconds / 60:.1f} min: {_psnr(trained):.2f} dB to the target "
                 f"on trained crops, {_psnr(error):.2f} on those kept aside (start: {_psnr(first):.2f})"
             )
             losses = []
@@ -229,7 +231,7 @@ class _Loop:
 
     def step(self, lr: np.ndarray, target: np.ndarray, rate: float, step: int) -> float:
         decay = min(AVERAGING, (1 + step) / (10 + step))
-        return float(self._train(lr, target, np.float32([rate, *self.adam.powers(step), decay])))
+        return float(self._train(lr, target, np.array([rate, *self.adam.powers(step), decay], np.float32)))
 
     def judge(self, crops: _Crops) -> float:
         """The loss of the averaged weights."""
@@ -239,7 +241,7 @@ class _Loop:
         size = next(k for k in (4, 2, 1) if n % k == 0)
         losses = [float(self._lost(*crops.pick(slice(i, i + size)))) for i in range(0, n, size)]
         self.restore(current)
-        return float(np.mean(losses))
+        return float(np.asarray(losses).mean())
 
     def averages(self) -> list[np.ndarray]:
         return [v.numpy() for v in self.average]

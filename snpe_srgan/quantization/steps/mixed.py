@@ -97,11 +97,11 @@ def widened(plan: Plan, encodings: Encodings, tensors: Sequence[str], *, bits: i
 
 
 def _seen(network: Network, group: str, statistics: Mapping[str, Statistics] | None, old: Encoding, bits: int):
-    sources = [x for x in network.sources(group) if x in (statistics or {})]
-    if not sources:
+    seen = [statistics[x] for x in network.sources(group) if x in statistics] if statistics else []
+    if not seen:
         return spanning(UNSEEN * old.low, UNSEEN * old.high, bits)
-    low = min(float(statistics[x].low.min()) for x in sources)
-    high = max(float(statistics[x].high.max()) for x in sources)
+    low = min(float(s.low.min()) for s in seen)
+    high = max(float(s.high.max()) for s in seen)
     return spanning(MARGIN * low, MARGIN * high, bits)
 
 
@@ -157,7 +157,8 @@ def choose(
     shares = error_shares(plan) if shares is None else shares
     places = candidates(Network(plan.model))
     order = sorted(places, key=lambda name: -sum(shares.get(x, 0.0) for x in places[name]))[:tries]
-    best, choices, refused = dict(plan.encodings), [], set()
+    best, refused = dict(plan.encodings), set()
+    choices: list[Choice] = []
     best_score, best_cost = score(best), cost(best)
     limit = budget * best_cost
 

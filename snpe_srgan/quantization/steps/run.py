@@ -119,6 +119,12 @@ class Work:
         assert self.crops is not None
         return self.crops
 
+    @property
+    def known_moments(self) -> Mapping[str, analytic.Moments]:
+        """The batch-norm statistics, likewise."""
+        assert self.moments is not None
+        return self.moments
+
 
 def _equalize(work: Work) -> None:
     network = Network(work.model)
@@ -127,7 +133,7 @@ def _equalize(work: Work) -> None:
         factors = weight_factors(network, wires)
     else:
         bits = {"activation_bits": work.recipe.activation_bits, "weight_bits": work.recipe.weight_bits}
-        factors = noise_factors(network, wires, work.statistics, **bits)
+        factors = noise_factors(network, wires, work.statistics or {}, **bits)
     spread = f", factors {factors.min():.3g} to {factors.max():.3g}" if wires.count else ": none is free"
     work.say(f"equalized {wires.count} channels{spread}")
     work.model, work.factors = rescaled(work.model, network, wires, factors), factors
@@ -135,7 +141,7 @@ def _equalize(work: Work) -> None:
 
 
 def _absorb(work: Work) -> None:
-    done = absorb(work.model, Network(work.model), work.moments)
+    done = absorb(work.model, Network(work.model), work.known_moments)
     work.model, work.moments, count = done.model, done.moments, sum(done.absorbed.values())
     work.notes.append(f"absorb: {count} channels gave a constant to the next bias" + _why_none(count))
 
@@ -143,7 +149,7 @@ def _absorb(work: Work) -> None:
 def _search(work: Work, plan: Plan) -> Plan:
     """Ranges moved where the finished picture gets better for it."""
     work.say("trying the ranges that lose most")
-    groups = promising_groups(Network(plan.model), plan.statistics, plan.encodings)
+    groups = promising_groups(Network(plan.model), plan.observed, plan.encodings)
     return regrid(plan, refine(plan.encodings, groups, _judge(plan, work.pictures)))
 
 
@@ -229,7 +235,7 @@ def _ranges(model, recipe: Recipe, statistics, moments) -> Plan:
 
 
 def _analytic(work: Work, plan: Plan) -> Plan:
-    network, moments = Network(plan.model), work.moments
+    network, moments = Network(plan.model), work.known_moments
     biases = analytic.analytic_bias_correction(
         network, analytic.expected_moments(network, moments), plan.scales, plan.weight_bits
     )

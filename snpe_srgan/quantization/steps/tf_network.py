@@ -17,6 +17,7 @@ values of a tensor: they are counted in PACE such steps, and so move faster than
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +41,7 @@ class FakeQuantized:
     def __init__(self, plan: Plan):
         self.start = plan
         self.network = network = Network(plan.model)
-        self.layers = {
+        self.layers: dict[str, Any] = {
             n.output: _LAYERS[n.kind](n, plan, compute_bits(network, n, plan.encodings))
             for n in network.nodes
             if n.kind in _LAYERS
