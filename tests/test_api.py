@@ -78,3 +78,56 @@ def test_what_fails_raises_one_of_the_families_errors(tmp_path):
 
     with pytest.raises(UsageError, match="overrides"):
         snpe_srgan.train(load_config(None), tmp_path / "run", overrides=["seed=1"])
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A run folder of `snpe_srgan.train`: three steps of a small network."""
+    from dataclasses import replace
+
+    from helpers_training import PIXEL, config
+
+    from snpe_srgan.config import ModelConfig
+
+    root = tmp_path_factory.mktemp("api")
+    wanted = config(root, stages=({**PIXEL, "steps": 3},))
+    model = ModelConfig(name="mobile", options={"width": 16, "depth": 3})
+    result = snpe_srgan.train(replace(wanted, model=model), root / "run")
+    assert result.run_dir == root / "run" and result.generator.is_file() and result.stages[0].steps == 3
+    return root / "run"
+
+
+def test_a_trained_network_is_converted_and_quantized(run_dir, tmp_path):
+    from snpe_srgan.stages.quantize import QuantizeOptions
+
+    converted = snpe_srgan.convert(run_dir, tmp_path, onnx_only=True)
+    assert converted.onnx is not None and converted.checks[0].passed and converted.dlc is None
+    options = QuantizeOptions(recipe="w8a8-plain", calibration=[run_dir.parent / "photos"], count=2, onnx_only=True)
+    quantized = snpe_srgan.quantize(converted.onnx, tmp_path, options)
+    assert quantized.report.psnr_to_float > 20 and quantized.onnx.is_file()
+    with snpe_srgan.open_session(quantized.onnx) as session:
+        photo(tmp_path / "photo.png", np.random.default_rng(0))
+        assert snpe_srgan.upscale(session, snpe_srgan.read_picture(tmp_path / "photo.png")).rgb.shape == (96, 80, 3)
+
+
+def test_a_trained_network_is_compressed(run_dir, tmp_path):
+    from snpe_srgan.stages.compress import CompressOptions
+
+    options = CompressOptions(
+        target="macs=0.7", strategy="prune", calibration=[run_dir.parent / "photos"], count=2, input_size=(16, 16),
+        runs=1,
+    )  # fmt: skip
+    found = snpe_srgan.compress(run_dir, tmp_path, options)
+    assert found.network.is_file()
+    assert found.measured.after.macs_per_lr_pixel <= 0.7 * found.measured.before.macs_per_lr_pixel
+
+
+def test_foreign_weights_are_imported(tmp_path, rng):
+    from helpers_torch import write_pth
+    from helpers_torch_networks import checkpoint
+
+    source = write_pth(tmp_path / "net.pth", checkpoint("srvgg", rng)[0])
+    card = snpe_srgan.import_model(source, tmp_path / "net.npz")
+    assert card.network == "srvgg" and card.parameters > 0
+    with snpe_srgan.open_session(tmp_path / "net.npz") as session:
+        assert session.scale == card.scale
