@@ -20,6 +20,7 @@ from snpe_srgan.tflite import schema
 from snpe_srgan.tflite.graph import Grid, Network, Operator
 from snpe_srgan.tflite.read import read_tflite
 from snpe_srgan.tflite.rewrite import to_pixels
+from snpe_srgan.tflite.write import write
 from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
 pytestmark = pytest.mark.skipif(not schema.available(), reason="ai-edge-litert is not installed")
@@ -94,6 +95,32 @@ def test_pixels_at_the_output_take_an_operator_where_they_cannot():
     last = network.operators[-1]
     black, white = (((q - 127) / 127 * 127 + last.bias[0] / 127 * 127) for q in (0, 254))
     assert (white - black) > 0 and network.grids[network.output] == Grid(1 / 255, 0)
+
+
+def test_a_tanh_at_the_end_is_rounded_as_in_the_qdq_graph(tmp_path):
+    """All 256 numbers that it can read: the same pixel but for ties, and no shift."""
+    grid, source, shape = Grid(2 / 254, 127), Grid(6 / 255, 128), (1, 16, 16, 3)
+    same = Operator(
+        "CONV_2D", ["lr"], "x", weights=(np.eye(3) * 127).astype(np.int8).reshape(3, 1, 1, 3),
+        weight_scales=np.full(3, 1 / 127), bias=np.zeros(3, np.int64),
+        attributes={"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0)},
+    )  # fmt: skip
+    grids = {"lr": source, "x": source, "y": grid}
+    network = Network([same, Operator("TANH", ["x"], "y")], grids, dict.fromkeys(grids, shape), "lr", "y")
+    to_pixels(network)
+    (tmp_path / "model.tflite").write_bytes(write(network, borders="float32", metadata={}))
+    steps = np.repeat(np.arange(256).reshape(1, 16, 16, 1), 3, axis=3)
+    values = ((steps - source.zero) * source.scale).astype(np.float32)
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(tmp_path / "model.tflite"))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
+    interpreter.invoke()
+    drawn = np.rint(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]) * 255)
+    on_grid = np.clip(np.rint(np.tanh(values) / grid.scale) + grid.zero, 0, 255)
+    error = drawn - np.clip(np.rint((on_grid - grid.zero) * grid.scale * 127.5 + 127.5), 0, 255)
+    assert np.abs(error).max() <= 1 and (error != 0).mean() < 0.02 and abs(error.mean()) < 0.01, error.mean()
 
 
 @pytest.fixture(scope="module")

@@ -68,10 +68,11 @@ def command(
     for name, why in result.manifest.failed.items():
         output.warn(f"{name}: the compiler made nothing: {why}")
     output.result(_value(result), text=deploy_text(result))
-    bad = [p for p in result.proofs if p.reloads is False or p.strip_passed is False]
+    bad = [p for p in result.proofs if p.failed or p.reloads is False or p.strip_passed is False]
     if bad or result.manifest.failed:
         for p in bad:
-            output.error([f"{p.path}: what it draws is wrong", f"  at: {result.folder}/proof.html"])
+            what = f"it could not be run here: {p.unproven}" if p.failed else "what it draws is wrong"
+            output.error([f"{p.path}: {what}", f"  at: {result.folder}/proof.html"])
         raise SystemExit(1)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 from snpe_srgan.artifacts.card import source_of, version_of
 from snpe_srgan.artifacts.files import TAKEN, atomic_folder, make_folder, sha256
 from snpe_srgan.calibration.crops import Pictures
-from snpe_srgan.deploy.ep_context import OperatorTrace, compile_onnx
+from snpe_srgan.deploy.ep_context import ContextFile, OperatorTrace, compile_onnx
 from snpe_srgan.deploy.make_tflite import make_tflite
 from snpe_srgan.deploy.manifest import (
     AI_PACK,
@@ -38,6 +39,7 @@ from snpe_srgan.deploy.source import Quantized, judge_picture, quantize, refuse_
 from snpe_srgan.deploy.tiles import TileRule, write_tiles
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
+from snpe_srgan.machine import usable_threads
 from snpe_srgan.toolchains import litert, qnn
 from snpe_srgan.toolchains.litert_targets import Target
 from snpe_srgan.toolchains.socs import Soc
@@ -131,10 +133,12 @@ class _Maker:
         return _Clock(self.seconds, name)
 
     def make(self, source: Quantized, file: ModelFile, calibration: Sequence[Pictures], proof: bool) -> None:
-        self.source, self.scale = source, source.facts.scale
+        self.source, self.scale, self.wanted = source, source.facts.scale, proof
         self.rule = self._rule()
         self.fixed_path = self.folder / ".work" / "fixed.onnx"
         self.fixed_path.write_bytes(source.fixed.SerializeToString())
+        with self.timed("the float network's picture"):
+            self.judge = self._judge(calibration)
         with self.timed("tflite and NPU code"):
             self._tflite()
         with self.timed("ready-compiled .onnx"):
@@ -146,7 +150,7 @@ class _Maker:
             tools={name: version_of(name) for name in TOOLS}, failed=self.failed,
         )  # fmt: skip
         with self.timed("proof"):
-            self._proof(calibration, proof)
+            self._proof()
         write_manifest(self.folder, self.manifest)
         write_tiles(self.folder, self.rule)
         write_samples(self.folder, self.manifest)
@@ -248,8 +252,6 @@ class _Maker:
                       qairt=same.qairt, offloaded=same.offloaded, operators=same.operators)  # fmt: skip
 
     def _onnx(self) -> None:
-        from snpe_srgan.onnx_graphs.compiled import code_facts
-
         name, folder = self.source.name, make_folder(self.folder / "onnx")
         metadata = {"network": self.source.network, "scale": str(self.scale)}
         if self.source.facts.overlap is not None:
@@ -259,22 +261,36 @@ class _Maker:
         plain = folder / f"{name}.onnx"
         plain.write_bytes(self.fixed_path.read_bytes())
         self._add(plain, ONNX, "ONNX Runtime", "onnx")
-        wanted: list[tuple[tuple[Soc, ...], str]] = [((soc,), f"{name}_{soc.name}_ctx.onnx") for soc in self.socs]
+        parts: list[tuple[tuple[Soc, ...], str]] = [((soc,), f"{name}_{soc.name}_ctx.onnx") for soc in self.socs]
         if len(self.socs) > 1:
-            wanted.append((self.socs, f"{name}_several_ctx.onnx"))
-        for socs, file_name in wanted:
-            made = compile_onnx(self.fixed_path, folder / file_name, socs, metadata=metadata)
-            self.trace = self.trace or made.trace
-            chips = tuple(soc.name for soc in socs)
-            import onnx
+            parts.append((self.socs, f"{name}_several_ctx.onnx"))
 
-            release = code_facts(onnx.load(str(made.path))).qairt
-            self._add(made.path, CONTEXT, "ONNX Runtime with its QNN provider", "onnx", chips=chips,
-                      hexagon={soc.name: soc.hexagon for soc in socs}, qairt=release)  # fmt: skip
-            several = SEVERAL if len(socs) > 1 else None
-            direct = None if several else _direct(self.fixed_path, socs[0].id)
-            self.jobs.append(Job(made.path, ", ".join(chips), "emulator", direct=direct, unproven=several))
-            self.say(f"{file_name}: compiled for {', '.join(chips)}")
+        def compiled(part: tuple[tuple[Soc, ...], str]) -> ContextFile:
+            socs, file_name = part
+            made = compile_onnx(
+                self.fixed_path, folder / file_name, socs, metadata=metadata,
+                probe=pixels_to_lr(self.judge.lr)[None] if self.wanted and len(socs) == 1 else None,
+            )  # fmt: skip
+            self.say(f"{file_name}: compiled for {', '.join(soc.name for soc in socs)}")
+            return made
+
+        with ThreadPoolExecutor(max(1, min(usable_threads(), len(parts)))) as pool:
+            made = tuple(pool.map(compiled, parts))
+        for context in made:
+            self._add_context(context)
+        self.trace = made[0].trace if made else None
+
+    def _add_context(self, made: ContextFile) -> None:
+        import onnx
+
+        from snpe_srgan.onnx_graphs.compiled import code_facts
+
+        chips = tuple(soc.name for soc in made.socs)
+        self._add(made.path, CONTEXT, "ONNX Runtime with its QNN provider", "onnx", chips=chips,
+                  hexagon={soc.name: soc.hexagon for soc in made.socs},
+                  qairt=code_facts(onnx.load(str(made.path))).qairt)  # fmt: skip
+        several = SEVERAL if len(chips) > 1 else None
+        self.jobs.append(Job(made.path, ", ".join(chips), "emulator", direct=made.sr, unproven=several))
 
     def _dlc(self) -> None:
         from snpe_srgan.tflite.context import facts as code_facts
@@ -288,37 +304,29 @@ class _Maker:
 
     # -- the proof -------------------------------------------------------------------------------------------------
 
-    def _proof(self, calibration: Sequence[Pictures], wanted: bool) -> None:
-        from snpe_srgan.deploy.proof_files import write_proof
+    def _judge(self, calibration: Sequence[Pictures]) -> Judge:
         from snpe_srgan.onnx_graphs.run import runner
 
         lr, origin = judge_picture(calibration, scale=self.scale, size=self.size)
         array = pixels_to_lr(lr)[None]
         exact, host = (
-            sr_to_pixels(np.asarray(runner(model)(array)))[0]
-            for model in (self.source.float_model, self.source.model)
+            sr_to_pixels(np.asarray(runner(model)(array)))[0] for model in (self.source.float_model, self.source.model)
         )
-        judge = Judge(lr, exact, host, origin, self.scale)
+        return Judge(lr, exact, host, origin, self.scale)
+
+    def _proof(self) -> None:
+        from snpe_srgan.deploy.proof_files import write_proof
+
         jobs = self.jobs
-        if not wanted:
+        if not self.wanted:
             jobs = [Job(j.path, j.chip, j.place, unproven=NOT_ASKED) for j in self.jobs]
         digests = {a.path: a.sha256 for a in self.artifacts}
-        self.proofs = prove(jobs, judge, folder=self.folder, digests=digests, say=self.say)
-        estimate, reason = _estimate(self.fixed_path, wanted)
+        self.proofs = prove(jobs, self.judge, folder=self.folder, digests=digests, say=self.say)
+        estimate, reason = _estimate(self.fixed_path, self.wanted)
         write_proof(
-            self.folder, manifest=self.manifest, proofs=self.proofs, judge=judge, estimate=estimate,
+            self.folder, manifest=self.manifest, proofs=self.proofs, judge=self.judge, estimate=estimate,
             no_estimate=reason, trace=self.trace,
         )  # fmt: skip
-
-
-def _direct(path: Path, soc: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The session in which a ready-compiled file was made, on the emulator: what a reload must equal."""
-
-    def run(lr: np.ndarray) -> np.ndarray:
-        with qnn.EmulatorSession(path, soc_model=soc) as session:
-            return session.run(lr)
-
-    return run
 
 
 def _estimate(path: Path, wanted: bool) -> tuple[qnn.CostEstimate | None, str | None]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.onnx_graphs.compiled import describe
 from snpe_srgan.toolchains.qnn import PREPARE_TIMEOUT
@@ -41,21 +43,24 @@ class OperatorTrace:
 
 @dataclass(frozen=True)
 class ContextFile:
-    """A ready-compiled file for these chips, and its operator trace."""
+    """A ready-compiled file for these chips, its operator trace, and the result of the probe before it was stored."""
 
     path: Path
     socs: tuple[Soc, ...]
     trace: OperatorTrace
+    sr: np.ndarray | None = None
 
 
 def compile_onnx(
     model: str | Path, out: str | Path, socs: Sequence[Soc], *, metadata: Mapping[str, str],
-    timeout: float = PREPARE_TIMEOUT,
+    probe: np.ndarray | None = None, timeout: float = PREPARE_TIMEOUT,
 ) -> ContextFile:  # fmt: skip
     """Compiles an ONNX model of fixed size for one chip or several, into one file.
 
     Args:
         metadata: written into the file, for `compiled.compiled_facts`.
+        probe: an input that the compiling session itself computes: what the file, loaded again, must give. For one
+            chip only: the emulator runs no file for several.
 
     Raises:
         SnpeSrganError: an operator that the HTP refuses, or a chip that this build does not know.
@@ -82,9 +87,10 @@ def compile_onnx(
             raise SnpeSrganError("the compiler wrote no ready-compiled file", where=model)
         compiled = onnx.load_model_from_string(target.read_bytes())
         trace = read_trace(worker.folder / TRACE)
+        sr = None if probe is None else worker.ask({"do": "run"}, [probe])[1][0]
     describe(compiled, metadata)
     Path(out).write_bytes(compiled.SerializeToString())
-    return ContextFile(Path(out), tuple(socs), trace)
+    return ContextFile(Path(out), tuple(socs), trace, sr)
 
 
 def read_trace(path: Path) -> OperatorTrace:

@@ -52,17 +52,21 @@ class Proof:
     reloads: bool | None = None
     seconds: float = 0.0
     unproven: str | None = None
+    failed: bool = False
     picture: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to prove: `place` is where `run --on` would run it; `direct` gives what a reload must equal."""
+    """One file to prove: `place` is where `run --on` would run it.
+
+    `direct`: what the session that compiled the file made of the judge's picture, which the file must give again.
+    """
 
     path: Path
     chip: str | None
     place: str
-    direct: Callable[[np.ndarray], np.ndarray] | None = None
+    direct: np.ndarray | None = None
     unproven: str | None = None
 
 
@@ -120,9 +124,9 @@ def _prove(job: Job, judge: Judge, name: str, digest: str) -> Proof:
         with open_session(resolve(job.path, kinds=RUNNABLE), on=job.place) as session:
             sr = session.run(lr)
             engine = session.description.computed_by
-        reloads = None if job.direct is None else bool(np.array_equal(sr, job.direct(lr)))
+        reloads = None if job.direct is None else bool(np.array_equal(sr, job.direct))
     except SnpeSrganError as error:
-        return Proof(name, job.chip, size, digest, unproven=" ".join(error.what.split())[:300])
+        return Proof(name, job.chip, size, digest, unproven=" ".join(error.what.split())[:300], failed=True)
     picture = sr_to_pixels(sr)[0]
     strip = check_columns(picture, judge)
     return Proof(

@@ -23,7 +23,11 @@ PIXELS = Grid(1 / 255, 0)
 
 
 def to_pixels(network: Network) -> None:
-    """Makes the network's output 0..1 instead of -1..1, in place."""
+    """Makes the network's output 0..1 instead of -1..1, in place.
+
+    A tanh keeps its own grid and gets an operator behind it. (tanh(x) + 1) / 2 is sigmoid(2 x), but LiteRT's LOGISTIC
+    gives 1/256 steps only: rounding to them and again to pixels cost the 16 x 64 network 0.05 dB.
+    """
     if _push(network, network.output, 0.5, 0.5, apply=False):
         _push(network, network.output, 0.5, 0.5, apply=True)
         return
@@ -53,10 +57,6 @@ def _push(network: Network, name: str, factor: float, offset: float, *, apply: b
     used = len(network.readers(name)) + (name == network.output)
     if operator is None or used != 1:
         return False
-    if operator.kind == "TANH" and (factor, offset) == (0.5, 0.5):  # (tanh(x) + 1) / 2 = sigmoid(2 x)
-        if apply:
-            operator.kind, network.grids[name] = "LOGISTIC", SIGMOID_GRID
-        return _push(network, operator.inputs[0], 2.0, 0.0, apply=apply)
     if operator.kind in MOVES:
         done = all(_push(network, x, factor, offset, apply=apply) for x in operator.inputs)
         if done and apply:  # what only moves values is on the grid of what it reads
