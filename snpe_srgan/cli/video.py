@@ -196,7 +196,8 @@ def line_of(item) -> str:
     (lh, lw), (sh, sw) = item.lr_size, item.sr_size
     resumed = f" ({item.resumed} of them earlier)" if item.resumed else ""
     copied = f", {item.streams_copied} streams copied" if item.streams_copied else ""
+    still = f", {item.unchanged:.0%} of the tiles unchanged" if item.unchanged else ""
     return (
         f"{item.target}  {lh}x{lw} -> {sh}x{sw}  {item.frames} frames{resumed}  {item.seconds:.1f} s, "
-        f"{item.frame_rate:.2f} frames/s  {item.encoding}{copied}"
+        f"{item.frame_rate:.2f} frames/s  {item.encoding}{copied}{still}"
     )

@@ -35,6 +35,16 @@ class Tile:
     keep_y_end: int
     keep_x_end: int
 
+    @property
+    def rows(self) -> slice:
+        """Of the input."""
+        return slice(self.y, self.y + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Of the input."""
+        return slice(self.x, self.x + self.width)
+
     def describe(self) -> str:
         return f"rows {self.y}..{self.y + self.height - 1}, columns {self.x}..{self.x + self.width - 1} of the input"
 
@@ -73,7 +83,7 @@ def plan_tiles(height: int, width: int, *, tile: tuple[int, int], overlap: int, 
 def boxes(lr: np.ndarray, parts: Sequence[Tile]) -> Iterator[np.ndarray]:
     """The tiles of a picture `(h, w, channels)`, each `(1, th, tw, channels)`."""
     for part in parts:
-        yield np.ascontiguousarray(lr[None, part.y : part.y + part.height, part.x : part.x + part.width])
+        yield np.ascontiguousarray(lr[None, part.rows, part.columns])
 
 
 def assemble(
@@ -83,6 +93,7 @@ def assemble(
     size: tuple[int, int],
     scale: int,
     offset: tuple[int, int] = (0, 0),
+    onto: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """The picture `(size * scale, channels)` from its enlarged tiles `(1, th * scale, tw * scale, channels)`.
@@ -90,12 +101,13 @@ def assemble(
     Args:
         results: the tiles in the order of `parts`; each is asked for when its turn comes.
         size: LR (height, width) of what is kept of the tiled picture, from row and column `offset` on.
+        onto: a result of the same size: a copy of it is what the tiles are put onto, so that some are enough.
         progress: called with (tiles done, tiles in all) after each tile.
 
     A tile that fails, or gives a wrong shape or a number that is not finite, stops everything with its place.
     """
     top, left = offset
-    out = None
+    out = None if onto is None else onto.copy()
     for index, part in enumerate(parts):
         sr = _take(results, part, scale=scale, place=f"tile {index + 1} of {len(parts)}: {part.describe()}")
         if out is None:

@@ -6,7 +6,7 @@ with open_session(resolve("generator.npz")) as session:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from snpe_srgan.imaging.bicubic import upscale as bicubic
 from snpe_srgan.imaging.colour import grey_to_rgb, pixels_to_lr, rgb_to_grey, sr_to_pixels
 from snpe_srgan.imaging.decoded import Layout
 from snpe_srgan.imaging.picture import Picture
-from snpe_srgan.imaging.tiles import assemble, boxes
+from snpe_srgan.imaging.tiles import Tile, assemble, boxes
 from snpe_srgan.imaging.writing import encoder_bytes
 from snpe_srgan.machine import available_memory
 from snpe_srgan.runtimes.session import Session
@@ -38,6 +38,8 @@ def upscale_pixels(
     *,
     tile: tuple[int, int] | None = None,
     plan: TilePlan | None = None,
+    parts: Sequence[Tile] | None = None,
+    onto: np.ndarray | None = None,
     grey: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Upscaled:
@@ -47,6 +49,7 @@ def upscale_pixels(
 
     Args:
         plan: the session's plan for pictures of this size, where there are many of them; else one is made for `tile`.
+        parts: which of the plan's tiles to run, the others being those of `onto`, an earlier result by this plan.
     """
     height, width = pixels.shape[:2]
     plan = plan or session.plan(height, width, tile=tile)
@@ -59,7 +62,9 @@ def upscale_pixels(
         rounded = sr_to_pixels(sr, pixels.dtype.type)
         return rgb_to_grey(rounded)[..., None] if grey else rounded
 
-    enlarged = _enlarge(session, pixels, plan, before=pixels_to_lr, after=done, progress=progress)
+    enlarged = _enlarge(
+        session, pixels, plan, before=pixels_to_lr, after=done, parts=parts, onto=onto, progress=progress
+    )
     return Upscaled(enlarged, plan)
 
 
@@ -68,13 +73,17 @@ def upscale_array(session: Session, lr: np.ndarray, plan: TilePlan) -> np.ndarra
     return _enlarge(session, lr, plan)
 
 
-def _enlarge(session: Session, picture: np.ndarray, plan: TilePlan, *, before=None, after=None, progress=None):
+def _enlarge(
+    session: Session, picture: np.ndarray, plan: TilePlan, *, before=None, after=None, parts=None, onto=None,
+    progress=None,
+):  # fmt: skip
     """The picture, cut by `plan`; each tile passes `before` on its way in and `after` on its way out."""
-    taken = boxes(padded(picture, plan), plan.parts)
+    parts = plan.parts if parts is None else parts
+    taken = boxes(padded(picture, plan), parts)
     results = session.run_all(taken if before is None else map(before, taken))
     return assemble(
-        results if after is None else map(after, results), plan.parts, size=plan.size, scale=session.scale,
-        offset=plan.offset, progress=progress,
+        results if after is None else map(after, results), parts, size=plan.size, scale=session.scale,
+        offset=plan.offset, onto=onto, progress=progress,
     )  # fmt: skip
 
 

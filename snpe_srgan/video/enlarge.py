@@ -21,11 +21,10 @@ from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, require_w
 from snpe_srgan.artifacts.inputs import also_reading
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.runtimes.session import Session, Tiling
-from snpe_srgan.runtimes.tiling import TilePlan
 from snpe_srgan.video.channel import Channel, Stopped
 from snpe_srgan.video.colour import from_rgb
 from snpe_srgan.video.encoding import Encoding, choose_encoding, open_encoder
-from snpe_srgan.video.frames import enlarge_alpha, frame_enlarger
+from snpe_srgan.video.frames import FrameEnlarger, enlarge_alpha
 from snpe_srgan.video.joining import Joined, Window, check_streams, join
 from snpe_srgan.video.segments import Ending, Workplace, workplace
 from snpe_srgan.video.selection import Picker, Selection
@@ -62,7 +61,8 @@ class Busy:
 @dataclass(frozen=True)
 class EnlargedVideo:
     """One video done. `frames` are in the file, `resumed` of them were made by an earlier run; `frame_rate` is that of
-    the work in this run; `damage` says what of the source could not be read (then not all was done)."""
+    the work in this run; `unchanged` is the share of this run's tiles taken from the frame before; `damage` says what
+    of the source could not be read (then not all was done)."""
 
     source: Path
     target: Path
@@ -80,6 +80,7 @@ class EnlargedVideo:
     tiles: int
     tiling: Tiling
     exact: bool
+    unchanged: float
     damage: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -118,7 +119,7 @@ def enlarge_video(
             )
             open_encoder(encoding)  # whatever is wrong with it is said before the work
             remarks = (*remarks, *check_streams(source, encoding, target))
-            enlarge, tiles = frame_enlarger(session, source.facts.size, tile=options.tile)
+            enlarge = FrameEnlarger(session, source.facts.size, tile=options.tile)
             with workplace(target, _key(path, source, encoding, options, identity), restart=options.restart) as work:
                 resumed = work.frames
                 if resumed and say is not None:
@@ -132,15 +133,16 @@ def enlarge_video(
                 frames = work.frames
                 work.remove()
     return _result(
-        source, Path(path), target, encoding, tiles, joined, ending, frames=frames, resumed=resumed,
+        source, Path(path), target, encoding, enlarge, joined, ending, frames=frames, resumed=resumed,
         begun=begun, elapsed=elapsed, busy=flow.busy(joining), remarks=remarks,
     )  # fmt: skip
 
 
 def _result(
-    source: Source, path: Path, target: Path, encoding: Encoding, tiles: TilePlan, joined: Joined, ending: Ending, *,
-    frames: int, resumed: int, begun: float, elapsed: float, busy: Busy, remarks: tuple[str, ...],
+    source: Source, path: Path, target: Path, encoding: Encoding, enlarge: FrameEnlarger, joined: Joined,
+    ending: Ending, *, frames: int, resumed: int, begun: float, elapsed: float, busy: Busy, remarks: tuple[str, ...],
 ) -> EnlargedVideo:  # fmt: skip
+    tiles = enlarge.plan
     notes = [*([tiles.reason] if tiles.reason else []), *remarks]
     if ending.moved:
         notes.append(f"{ending.moved} frames had no time of their own, or one before the last: put in order")
@@ -150,8 +152,8 @@ def _result(
         source=path, target=target, lr_size=source.facts.size, sr_size=encoding.size, frames=frames, resumed=resumed,
         seconds=time.perf_counter() - begun, frame_rate=(frames - resumed) / max(elapsed, 1e-9), busy=busy,
         encoding=encoding.describe(), streams_copied=joined.streams, packets_copied=joined.packets, tile=tiles.tile,
-        tiles=tiles.tiles, tiling=tiles.tiling, exact=tiles.tiling is Tiling.EXACT, damage=ending.damage,
-        notes=tuple(dict.fromkeys(notes)),
+        tiles=tiles.tiles, tiling=tiles.tiling, exact=tiles.tiling is Tiling.EXACT, unchanged=enlarge.unchanged,
+        damage=ending.damage, notes=tuple(dict.fromkeys(notes)),
     )  # fmt: skip
 
 
@@ -219,8 +221,10 @@ class _Large:
 class Flow:
     """Decoder and encoder in threads of their own, the network in the caller's."""
 
-    def __init__(self, source: Source, encoding: Encoding, enlarge, scale: int, options: VideoOptions, work: Workplace,
-                 progress: Progress | None):  # fmt: skip
+    def __init__(
+        self, source: Source, encoding: Encoding, enlarge: FrameEnlarger, scale: int, options: VideoOptions,
+        work: Workplace, progress: Progress | None,
+    ):  # fmt: skip
         self.source, self.encoding, self.enlarge, self.scale = source, encoding, enlarge, scale
         self.options, self.work, self.progress = options, work, progress
         self.picker = Picker(options.selection, source.facts.time_base, done=work.frames)

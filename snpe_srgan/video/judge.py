@@ -23,7 +23,7 @@ from snpe_srgan.metrics.dataset import Pair
 from snpe_srgan.metrics.loop import score_pairs
 from snpe_srgan.metrics.protocol import Protocol, Score
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.video.frames import frame_enlarger
+from snpe_srgan.video.frames import FrameEnlarger
 from snpe_srgan.video.source import open_source
 from snpe_srgan.video.vmaf import Vmaf, VmafScore
 
@@ -96,7 +96,8 @@ def evaluate_video(
             raise InputError(f"frames of {width}x{height} are too small to be judged at x{scale}", where=path)
         enlargers, tiles = [upscale_by(scale)], None
         if session is not None:
-            enlarge, tiles = frame_enlarger(session, (height // scale, width // scale), tile=tile)
+            enlarge = FrameEnlarger(session, (height // scale, width // scale), tile=tile)
+            tiles = enlarge.plan
             enlargers.insert(0, enlarge)
         places: list[tuple[int, float]] = []  # numbers, seconds into the clip
         rows: list[tuple[tuple[Score, ...], float]] = []

@@ -23,7 +23,7 @@ from snpe_srgan.runtimes.session import Session
 from snpe_srgan.video.channel import Channel, Stopped
 from snpe_srgan.video.colour import FULL, Colour, from_rgb
 from snpe_srgan.video.encoding import choose_format
-from snpe_srgan.video.frames import frame_enlarger
+from snpe_srgan.video.frames import FrameEnlarger
 from snpe_srgan.video.selection import Picker, Selection
 from snpe_srgan.video.source import Frame, open_source
 
@@ -113,9 +113,9 @@ class _Live:
         self._open_network()
 
     def _open_network(self) -> None:
-        self.enlarge, tiles = frame_enlarger(self.network.session, self.facts.size, tile=self.tile)
-        if tiles.reason:
-            self.warn(tiles.reason)
+        self.enlarge = FrameEnlarger(self.network.session, self.facts.size, tile=self.tile)
+        if self.enlarge.plan.reason:
+            self.warn(self.enlarge.plan.reason)
         self.enlarge(np.zeros((*self.facts.size, 3), np.uint8))  # compiled before the first frame waits
         self.recent.clear()
 
