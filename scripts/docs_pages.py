@@ -37,7 +37,7 @@ def commands_page() -> str:
     """Every verb with its usage, examples and options, as `-h` shows them."""
     from snpe_srgan.cli.root import GROUPS, cli
 
-    root = click.Context(cli, info_name="snpe-srgan")
+    root = click.Context(cli, info_name="snpe-srgan", **cli.context_settings)
     parts = ["# Commands and options", "", "Made from the program itself: what `-h` says of each verb."]
     for group, verbs in GROUPS.items():
         parts += ["", f"## {group}"]
