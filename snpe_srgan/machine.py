@@ -34,6 +34,15 @@ def usable_threads() -> int:
     return os.cpu_count() or 1
 
 
+_parts = 1  # see `share_memory`
+
+
+def share_memory(processes: int) -> None:
+    """So many processes like this one are at work side by side: each may take its part of what is free."""
+    global _parts
+    _parts = max(1, processes)
+
+
 def available_memory() -> int | None:
     """Bytes this process may still take (of the machine, the container, `ulimit -v`: the least), None if unknown."""
     found = _below_own_limit()
@@ -51,7 +60,7 @@ def available_memory() -> int | None:
         pass
     if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(found)) if found else None
+    return max(0, min(found)) // _parts if found else None
 
 
 def _below_own_limit() -> list[int]:

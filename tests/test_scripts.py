@@ -48,6 +48,9 @@ class Smallest:
 
 BENCH = ("--data", "{data}", "--keep", "{out}")
 SMALLEST = {
+    "bench_cluster": Smallest(
+        ("overhead", "--count", "20"), "milliseconds an entry", needs=("distributed",), slow=True
+    ),
     "bench_compression": Smallest(
         (*BENCH, "--networks", "mobile", "--rows", "full", "--emulator", "none"), "the network as it came", slow=True
     ),

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import os_error
+
+CAN_LOCK = importlib.util.find_spec("fcntl") is not None  # not on Windows
 
 
 class FolderIsLocked(Exception):
@@ -30,19 +34,38 @@ def try_lock(folder: Path) -> int | None:
         FolderIsLocked: another process holds it.
         OSError: the folder is not there or cannot be opened.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if not CAN_LOCK:
         return None
     handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
+        locked = _flock(handle)
+    except FolderIsLocked:
+        os.close(handle)
+        raise
+    if not locked:
+        os.close(handle)
+    return handle if locked else None
+
+
+def lock_open_file(file: IO[bytes]) -> bool:
+    """Locks an open file until it is closed; whether this system and its file system could.
+
+    Raises:
+        FolderIsLocked: another process holds the lock.
+    """
+    return CAN_LOCK and _flock(file.fileno())
+
+
+def _flock(handle: int) -> bool:
+    import fcntl
+
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(handle)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise FolderIsLocked from error
-        return None
-    return handle
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """snpe-srgan run photo.jpg                                     # photo_x4.png, by the network that ships in the package
 snpe-srgan run srgan photo.jpg -o sharp.png
 snpe-srgan run runs/mobile photos/ -o enlarged/
+snpe-srgan run mobile photos/ -o enlarged/ --cluster local:4   # four processes; also SLURM and Dask's schedulers
 snpe-srgan run mobile photo.jpg --detail 0.5 -o half.png       # between mobile and mobile-gan
 snpe-srgan run generator_w8a8.dlc photo.jpg --on emulator -o proof.png
 snpe-srgan run generator_w8a8.dlc photo.jpg --on device --runtime dsp -o phone.png
@@ -12,6 +13,7 @@ import glob
 
 import click
 
+from snpe_srgan.cli.cluster import cluster_options
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
@@ -34,10 +36,13 @@ from snpe_srgan.progress import track
     "--skip-existing", is_flag=True,
     help="Go on with a folder: pictures whose output is there and whole are skipped, the others done.",
 )  # fmt: skip
+@cluster_options
 @video_options
 @overwrite_option
 @common
-def command(typed, out, detail, tile, values, dry_run, skip_existing, video, overwrite, output, **where):
+def command(
+    typed, out, detail, tile, values, dry_run, skip_existing, cluster, results, video, overwrite, output, **where
+):
     """Enlarge pictures and videos.
 
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
@@ -50,6 +55,7 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
     """
     import time
 
+    from snpe_srgan.cli.cluster import refuse_cluster_options, run_on_cluster
     from snpe_srgan.cli.video import refuse_video_options
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
@@ -67,11 +73,18 @@ def command(typed, out, detail, tile, values, dry_run, skip_existing, video, ove
             resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
     file = find_model(model or DEFAULT, detail, runs=True)
-    if any(map(is_video, pictures)):
+    if any(map(is_video, pictures)) and cluster is None:
         network = _network(file, default=model is None)
         _run_videos(file, pictures, network, out, tile, values, video, overwrite, output, where)
         return
     refuse_video_options(video)
+    refuse_cluster_options(cluster, results, pictures, out)
+    if cluster is not None:
+        run_on_cluster(
+            file, pictures, _network(file, default=model is None), cluster=cluster, results=results, out=out, tile=tile,
+            values=values, where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
+        )  # fmt: skip
+        return
     found, passed_over = find_pictures(pictures)
     if passed_over:
         output.note(passed_over)

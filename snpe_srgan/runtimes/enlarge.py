@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable
 from snpe_srgan.artifacts.inputs import also_reading
@@ -109,12 +109,12 @@ def plan_jobs(
     elif out is None and len(pictures) > 1:
         raise UsageError(f"{len(pictures)} pictures need a folder to go to", hint="-o FOLDER")
     else:
-        targets = _names(pictures, folder, scale)
+        targets = [folder / name for name in target_names(pictures, scale)]
     require_writable(targets[0].parent)
     todo, skipped, failed = [], [], []
     with also_reading(pictures):
         for job in map(Job, pictures, targets):
-            if skip_existing and _whole(job, scale):
+            if skip_existing and is_whole(job, scale):
                 skipped.append(job)
                 continue
             try:
@@ -129,7 +129,7 @@ def plan_jobs(
     return Jobs(tuple(todo), tuple(skipped), tuple(failed))
 
 
-def _whole(job: Job, scale: int) -> bool:
+def is_whole(job: Job, scale: int) -> bool:
     """Whether the output is there as a run would have left it. Half of one is none: it is refused or replaced."""
     try:
         if not job.target.is_file() or os.path.samefile(job.source, job.target):
@@ -140,11 +140,19 @@ def _whole(job: Job, scale: int) -> bool:
     return (done.height, done.width) == (source.height * scale, source.width * scale)
 
 
-def _names(pictures: Sequence[Path], folder: Path, scale: int) -> list[Path]:
+def target_names(pictures: Sequence[PurePath], scale: int) -> list[str]:
+    """The name of each picture's enlargement in one folder: `<stem>_x<scale>` and its suffix, never one name twice.
+
+    Args:
+        pictures: files, or the paths of addresses (`PurePosixPath`).
+
+    Raises:
+        UsageError: two pictures would get one name, even with their suffix and their folder's name in it.
+    """
     ways = (
         lambda p: p.stem,
         lambda p: p.name.replace(".", "_"),
-        lambda p: f"{p.resolve().parent.name}_{p.name.replace('.', '_')}",
+        lambda p: f"{(p.resolve() if isinstance(p, Path) else p).parent.name}_{p.name.replace('.', '_')}",
     )
     suffixes = [p.suffix.lower() if p.suffix.lower() in KEPT else ".png" for p in pictures]
     chosen = [0] * len(pictures)
@@ -155,7 +163,7 @@ def _names(pictures: Sequence[Path], folder: Path, scale: int) -> list[Path]:
             taken.setdefault(name.casefold(), []).append(index)
         clashes = [indices for indices in taken.values() if len(indices) > 1]
         if not clashes:
-            return [folder / name for name in names]
+            return names
         for indices in clashes:
             for index in indices:
                 chosen[index] += 1
@@ -185,20 +193,33 @@ def enlarge(
         if started is not None:
             started(job)
         try:
-            done.append(_one(session, job, tile=tile, overwrite=overwrite, tiles_done=tiles_done))
+            done.append(enlarge_one(session, job, tile=tile, overwrite=overwrite, tiles_done=tiles_done))
         except (MissingToolError, UsageError):
             raise
         except SnpeSrganError as error:
             if len(jobs) == 1:
                 raise
-            if error.where is None or str(job.source) not in error.where:
-                where = str(job.source) if error.where is None else f"{job.source}; {error.where}"
-                error = type(error)(error.what, where=where, hint=error.hint)
-            failed.append(Failed(job.source, tuple(error.lines())))
+            failed.append(Failed(job.source, error_lines(error, job.source)))
     return done, failed
 
 
-def _one(session: Session, job: Job, *, tile, overwrite: bool, tiles_done) -> Enlarged:
+def error_lines(error: SnpeSrganError, source: object) -> tuple[str, ...]:
+    """One picture's error among several: its lines name the picture."""
+    if error.where is None or str(source) not in error.where:
+        where = str(source) if error.where is None else f"{source}; {error.where}"
+        error = type(error)(error.what, where=where, hint=error.hint)
+    return tuple(error.lines())
+
+
+def enlarge_one(
+    session: Session,
+    job: Job,
+    *,
+    tile: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    tiles_done: Callable[[int, int], None] | None = None,
+) -> Enlarged:
+    """Reads, enlarges and writes one picture."""
     start = time.perf_counter()
     scale = session.scale
     picture = read_picture(job.source, accept=lambda layout: refuse_memory(layout, scale, target=job.target))

@@ -1,0 +1,171 @@
+"""`snpe-srgan run ... --cluster`: folders of any size on many processes and machines.
+
+snpe-srgan run mobile photos/ -o enlarged/ --cluster local:4
+snpe-srgan run mobile photos.jsonl -o s3://bucket/enlarged --results results.jsonl --cluster tcp://10.0.0.1:8786
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from snpe_srgan.cluster.clusters import Wanted
+    from snpe_srgan.cluster.folder_run import Progress
+    from snpe_srgan.console import Output
+
+RESULTS = "results.jsonl"
+LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+
+
+def cluster_options(function):
+    """Adds --cluster and --results."""
+    function = click.option(
+        "--results", type=click.Path(), metavar="FILE",
+        help=f"With --cluster: the result manifest, a line a picture.  [default: {RESULTS} in the folder -o]",
+    )(function)  # fmt: skip
+    return click.option(
+        "--cluster", metavar="CLUSTER",
+        help="On many processes and machines, by Dask: local:N (N processes here), a scheduler's address, or a .yaml "
+        "file for SLURM and the like. PICTURE may then be a manifest (.jsonl) or an address (s3://...). The same "
+        "command goes on where a run stopped.",
+    )(function)  # fmt: skip
+
+
+def refuse_cluster_options(cluster: str | None, results: str | None, pictures, out) -> None:
+    """What goes with --cluster only is an error without it."""
+    from snpe_srgan.errors import UsageError
+
+    if cluster is not None:
+        return
+    if results is not None:
+        raise UsageError("--results goes with --cluster")
+    for word in (*pictures, *filter(None, [out])):
+        if "://" in word or word.lower().endswith(".jsonl"):
+            raise UsageError(
+                "manifests and addresses go with --cluster", where=word, hint="--cluster local:1 for one process"
+            )
+
+
+def run_on_cluster(
+    file, pictures, network, *, cluster: str, results: str | None, out: str | None, tile, values: str, where,
+    skip_existing: bool, overwrite: bool, output: Output,
+) -> None:  # fmt: skip
+    """The folder run of `run`, on a cluster; prints the result and exits with 1 where a picture failed."""
+    from snpe_srgan.cluster import folder_run
+    from snpe_srgan.cluster.addresses import is_remote, normal
+    from snpe_srgan.cluster.clusters import connect, parse_cluster, require
+    from snpe_srgan.cluster.results import open_results
+    from snpe_srgan.cluster.work_list import make_work_list
+    from snpe_srgan.errors import UsageError
+
+    require()
+    from snpe_srgan.cluster.worker import Network, pack
+
+    wanted = parse_cluster(cluster)
+    _refuse(wanted, where, pictures, out)
+    folder = normal(str(out))
+    if results is None and is_remote(folder):
+        raise UsageError("the result manifest is a file of this machine: say which", hint="--results FILE.jsonl")
+    packed = Network(
+        pack(file), on=where["on"], engine=where["engine"], precision=where["precision"], chip=where["chip"],
+        overlap=where["overlap"], threads=where["threads"] or wanted.threads, workers=wanted.processes, values=values,
+        tile=tile, overwrite=overwrite,
+    )  # fmt: skip
+    with packed.open(file, threads=where["threads"]) as session:  # its errors and remarks come before any work
+        scale, description = session.scale, session.description
+        for remark in description.remarks:
+            output.warn(remark)
+    work = make_work_list(pictures, out=folder, scale=scale)
+    if work.passed_over:
+        output.note(work.passed_over)
+    path = Path(results or Path(folder) / RESULTS)
+    goes_on = path.is_file() and path.stat().st_size > 0 and not overwrite
+    if not goes_on:
+        folder_run.refuse_taken(work.entries, folder, overwrite=overwrite, skip_existing=skip_existing)
+    head = {
+        "model": packed.model.digest, "scale": scale, "engine": description.computed_by, "on": packed.on,
+        "values": values, "chip": packed.chip, "tile": tile, "overlap": packed.overlap,
+    }  # fmt: skip
+    manifest = open_results(path, head, overwrite=overwrite)
+    line = ProgressLine(output)
+    try:
+        with connect(wanted) as client:
+            output.note(f"cluster: {cluster}{_dashboard(client)}; results: {path}")
+            done = folder_run.run_on_cluster(client, packed, work.entries, manifest, watch=line.show)
+    finally:
+        line.close()
+        manifest.close()
+    head = {"model": file.path, "network": network, "engine": description.computed_by, "scale": scale}
+    _finish(output, head, done)
+
+
+def _refuse(wanted: Wanted, where, pictures, out) -> None:
+    from snpe_srgan.errors import UsageError
+
+    if where["on"] not in ("host", "emulator"):
+        raise UsageError(f"--cluster does not go with --on {where['on']}: a phone or an SDK is one machine's")
+    if out is None:
+        raise UsageError("--cluster needs a folder for the results", hint="-o FOLDER")
+    inside = wanted.kind == "local" and wanted.workers == 0
+    for word in (*pictures, out):
+        if word.startswith("memory://") and not inside:
+            raise UsageError("memory:// is within one process: no worker sees it", where=word, hint="--cluster local:0")
+
+
+def _dashboard(client) -> str:
+    from snpe_srgan.machine import installed
+
+    link = client.dashboard_link if installed("bokeh") else ""
+    return f", dashboard {link}" if link else ""
+
+
+def _finish(output: Output, head, run) -> None:
+    state = run.progress
+    for target, note in run.notes:
+        output.warn(f"{target}: {note}")
+    if state.lost_workers:
+        output.warn(f"workers were lost at least {state.lost_workers} times; their pictures went to others")
+    there = state.before + state.found
+    parts = [f"{state.before + state.done} of {state.total} pictures"]
+    parts += [f"({there} were there already)"] if there else []
+    bad = state.failed + state.poison
+    text = f"{' '.join(parts)}, x{head['scale']} by {head['engine']}, {state.seconds:.1f} s, {state.rate:.2f} a second"
+    output.result({**head, **vars(state), "rate": state.rate, "results": run.results}, text=[text, str(run.results)])
+    for error in run.errors:
+        output.error(error)
+    if bad > len(run.errors):
+        output.warn(f"{bad - len(run.errors)} more failed: see {run.results}")
+    if bad:
+        raise SystemExit(1)
+
+
+class ProgressLine:
+    """One line of progress on stderr: rewritten at a terminal, else a line every ten seconds."""
+
+    def __init__(self, output: Output):
+        self.output, self.bar, self.said = output, None, time.monotonic()
+
+    def show(self, state: Progress) -> None:
+        words = f"{state.workers} workers"
+        lost = (state.lost_workers, "lost workers")
+        for count, what in ((state.failed, "failed"), (state.poison, "put aside"), lost):
+            words += f", {count} {what}" if count else ""
+        if self.output.progress:
+            if self.bar is None:
+                from tqdm import tqdm
+
+                self.bar = tqdm(total=state.total, initial=state.before, unit="picture", leave=False)
+            self.bar.set_postfix_str(words, refresh=False)
+            self.bar.update(state.ended - self.bar.n)
+        elif time.monotonic() - self.said >= LINE_SECONDS:
+            self.said = time.monotonic()
+            self.output.note(f"{state.ended} of {state.total} pictures, {state.rate:.2f} a second, {words}")
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
