@@ -6,7 +6,7 @@ snpe-srgan run mobile photos.jsonl -o s3://bucket/enlarged --results results.jso
 
 from __future__ import annotations
 
-import time
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from snpe_srgan.console import Output
 
 RESULTS = "results.jsonl"
-LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
 def cluster_options(function):
@@ -61,6 +60,7 @@ def run_on_cluster(
     from snpe_srgan.cluster.results import open_results
     from snpe_srgan.cluster.work_list import make_work_list
     from snpe_srgan.errors import UsageError
+    from snpe_srgan.progress import track
 
     require()
     from snpe_srgan.cluster.worker import Network, pack
@@ -91,14 +91,13 @@ def run_on_cluster(
         "values": values, "chip": packed.chip, "tile": tile, "overlap": packed.overlap,
     }  # fmt: skip
     manifest = open_results(path, head, overwrite=overwrite)
-    line = ProgressLine(output)
-    try:
-        with connect(wanted) as client:
-            output.note(f"cluster: {cluster}{_dashboard(client)}; results: {path}")
-            done = folder_run.run_on_cluster(client, packed, work.entries, manifest, watch=line.show)
-    finally:
-        line.close()
-        manifest.close()
+    before = sum(entry.target in manifest.before for entry in work.entries)
+    with contextlib.closing(manifest), connect(wanted) as client:
+        output.note(f"cluster: {cluster}{_dashboard(client)}; results: {path}")
+        with track(output.say, "enlarging", total=len(work.entries), unit="picture", done=before) as bar:
+            done = folder_run.run_on_cluster(
+                client, packed, work.entries, manifest, watch=lambda state: bar.to(state.ended, note=words(state))
+            )
     head = {"model": file.path, "network": network, "engine": description.computed_by, "scale": scale}
     _finish(output, head, done)
 
@@ -143,29 +142,8 @@ def _finish(output: Output, head, run) -> None:
         raise SystemExit(1)
 
 
-class ProgressLine:
-    """One line of progress on stderr: rewritten at a terminal, else a line every ten seconds."""
-
-    def __init__(self, output: Output):
-        self.output, self.bar, self.said = output, None, time.monotonic()
-
-    def show(self, state: Progress) -> None:
-        words = f"{state.workers} workers"
-        lost = (state.lost_workers, "lost workers")
-        for count, what in ((state.failed, "failed"), (state.poison, "put aside"), lost):
-            words += f", {count} {what}" if count else ""
-        if self.output.progress:
-            if self.bar is None:
-                from tqdm import tqdm
-
-                self.bar = tqdm(total=state.total, initial=state.before, unit="picture", leave=False)
-            self.bar.set_postfix_str(words, refresh=False)
-            self.bar.update(state.ended - self.bar.n)
-        elif time.monotonic() - self.said >= LINE_SECONDS:
-            self.said = time.monotonic()
-            self.output.note(f"{state.ended} of {state.total} pictures, {state.rate:.2f} a second, {words}")
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        self.bar = None
+def words(state: Progress) -> str:
+    """What stands behind the count of pictures."""
+    lost = (state.lost_workers, "lost workers")
+    counts = ((state.workers, "workers"), (state.failed, "failed"), (state.poison, "put aside"), lost)
+    return ", ".join(f"{count} {what}" for count, what in counts if count or what == "workers")

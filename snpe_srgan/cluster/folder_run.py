@@ -27,10 +27,11 @@ from snpe_srgan.cluster.work_list import Entry
 from snpe_srgan.errors import InputError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, WorkerPlugin
 
     from snpe_srgan.cluster.worker import Network
 
+EQUIP_TRIES = 5
 ERRORS = 10  # that are kept to be shown; all stand in the result manifest
 
 
@@ -125,7 +126,7 @@ def run_on_cluster(
             watch(state)
 
     outfit = Outfit(network)
-    client.register_plugin(outfit)
+    _equip(client, outfit)
     try:
         dispatch: Dispatch[Entry, Record] = Dispatch(client, Enlarging(outfit.name), name="enlarge", tick=tick)
         for entry, result in dispatch.run(todo):
@@ -140,6 +141,17 @@ def run_on_cluster(
             client.unregister_worker_plugin(outfit.name)
     state.seconds, state.lost_workers = time.monotonic() - begun, dispatch.lost_workers
     return ClusterRun(state, results.path, tuple(errors), tuple(notes))
+
+
+def _equip(client: Client, outfit: WorkerPlugin) -> None:
+    """Gives every worker, and each that comes later, the network. One that dies meanwhile is no reason to end."""
+    for _ in range(EQUIP_TRIES - 1):
+        try:
+            client.register_plugin(outfit)
+            return
+        except OSError:
+            time.sleep(1)
+    client.register_plugin(outfit)
 
 
 def _count(state: Progress, record: Record) -> None:
