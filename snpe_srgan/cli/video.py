@@ -13,7 +13,8 @@ import click
 
 from snpe_srgan.progress import track
 
-OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart", "to_stdout", "fps")
+OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart", "to_stdout", "fps",
+           "steady")
 
 
 def video_options(function):
@@ -31,6 +32,8 @@ def video_options(function):
         click.option("--every", type=click.IntRange(1, 100000), default=1, help="Videos: only each n-th frame."),
         click.option("--segment", type=click.IntRange(1, 100000), default=48, help="Videos: frames after which the work"
                      " is safe; a killed run loses no more, and the same command goes on there."),
+        click.option("--steady", is_flag=True, help="Videos: average over time where nothing moves, against the flicker"
+                     " of detail that a network draws; says how much there was."),
         click.option("--restart", is_flag=True, help="Videos: forget what a killed run has finished."),
         click.option("--to-stdout", is_flag=True, help="Videos: frames as YUV4MPEG2 on standard output, for mpv or"
                      " ffmpeg; the input may be - for standard input."),
@@ -50,7 +53,7 @@ def video_options(function):
     return wrapper
 
 
-DEFAULTS = {"every": 1, "segment": 48, "restart": False, "to_stdout": False}
+DEFAULTS = {"every": 1, "segment": 48, "restart": False, "steady": False, "to_stdout": False}
 
 
 def refuse_video_options(video: dict) -> None:
@@ -97,7 +100,7 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
         raise UsageError("--fps goes with --to-stdout")
     options = VideoOptions(
         codec=video["codec"], crf=video["crf"], pix_fmt=video["pix_fmt"], selection=selection_of(video),
-        tile=tile, segment=video["segment"], restart=video["restart"], overwrite=overwrite,
+        tile=tile, steady=video["steady"], segment=video["segment"], restart=video["restart"], overwrite=overwrite,
     )  # fmt: skip
     done, errors = [], []
     for source, target in zip(sources, plan_targets(sources, out, session.scale), strict=True):
@@ -182,7 +185,7 @@ def run_to_stdout(session, sources, *, name: str, open_named, parameters, out, t
     with open(sys.stdout.fileno(), "wb", closefd=False) as pipe:
         done = run_live(
             Network(name, session), str(sources[0]), pipe, selection=selection_of(video), tile=tile,
-            budget=video["fps"], smaller=smaller, say=output.say, warn=output.warn,
+            budget=video["fps"], steady=video["steady"], smaller=smaller, say=output.say, warn=output.warn,
         )  # fmt: skip
     for note in done.notes:
         output.warn(note)
@@ -197,6 +200,9 @@ def line_of(item) -> str:
     resumed = f" ({item.resumed} of them earlier)" if item.resumed else ""
     copied = f", {item.streams_copied} streams copied" if item.streams_copied else ""
     still = f", {item.unchanged:.0%} of the tiles unchanged" if item.unchanged else ""
+    if item.steadied is not None and item.steadied.network is not None:
+        s = item.steadied
+        still += f", flicker {s.network:.2f} -> {s.written:.2f} levels (source {s.source:.2f})"
     return (
         f"{item.target}  {lh}x{lw} -> {sh}x{sw}  {item.frames} frames{resumed}  {item.seconds:.1f} s, "
         f"{item.frame_rate:.2f} frames/s  {item.encoding}{copied}{still}"

@@ -72,6 +72,14 @@ def evaluate_videos(
         raise SystemExit(1)
 
 
+def _flicker(model, result) -> list[str]:
+    if result.flicker is None:
+        return []
+    source, own, bicubic = result.flicker
+    changes = f"{model} {own:.2f} levels, bicubic {bicubic:.2f}, the small frames themselves {source:.2f}"
+    return [f"flicker of what stands still: {changes}"]
+
+
 def _text(model, results) -> list[str]:
     from snpe_srgan.console import table
 
@@ -87,6 +95,7 @@ def _text(model, results) -> list[str]:
         lines += [
             table(header, rows),
             f"lowest VMAF-NEG: {worst.score.neg:.2f} at frame {worst.number} ({worst.time:.2f} s)",
+            *_flicker(model, r),
             f"{r.engine}, x{r.scale}, {seconds:.3f} s a frame",
             "",
         ]

@@ -29,6 +29,7 @@ from snpe_srgan.video.joining import Joined, Window, check_streams, join
 from snpe_srgan.video.segments import Ending, Workplace, workplace
 from snpe_srgan.video.selection import Picker, Selection
 from snpe_srgan.video.source import Frame, Source, open_container, open_source
+from snpe_srgan.video.steady import HISTORY, Steady
 
 WAITING = 2  # frames between two threads
 SEGMENT = 48  # frames: 2 s of film
@@ -43,6 +44,7 @@ class VideoOptions:
     pix_fmt: str | None = None
     selection: Selection = field(default_factory=Selection)
     tile: tuple[int, int] | None = None
+    steady: bool = False  # smoothed over time where nothing moves (steady.py)
     segment: int = SEGMENT
     restart: bool = False
     overwrite: bool = False
@@ -59,10 +61,21 @@ class Busy:
 
 
 @dataclass(frozen=True)
+class Steadied:
+    """Mean change from frame to frame of what stands still, in levels of 255: of the source, of the network's pictures,
+    and of what was written; None where nothing stood still. `cuts`: scene cuts found."""
+
+    source: float | None
+    network: float | None
+    written: float | None
+    cuts: int
+
+
+@dataclass(frozen=True)
 class EnlargedVideo:
     """One video done. `frames` are in the file, `resumed` of them were made by an earlier run; `frame_rate` is that of
     the work in this run; `unchanged` is the share of this run's tiles taken from the frame before; `damage` says what
-    of the source could not be read (then not all was done)."""
+    of the source could not be read (then not all was done). `steadied` says what the smoothing over time did."""
 
     source: Path
     target: Path
@@ -81,6 +94,7 @@ class EnlargedVideo:
     tiling: Tiling
     exact: bool
     unchanged: float
+    steadied: Steadied | None
     damage: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -124,7 +138,8 @@ def enlarge_video(
                 resumed = work.frames
                 if resumed and say is not None:
                     say(f"{resumed} frames are there from an earlier run; going on")
-                flow = Flow(source, encoding, enlarge, session.scale, options, work, progress)
+                steady = Steady(session.scale) if options.steady else None
+                flow = Flow(source, encoding, enlarge, steady, session.scale, options, work, progress)
                 if work.ending is None:
                     flow.run()
                 elapsed = time.perf_counter() - begun
@@ -133,14 +148,15 @@ def enlarge_video(
                 frames = work.frames
                 work.remove()
     return _result(
-        source, Path(path), target, encoding, enlarge, joined, ending, frames=frames, resumed=resumed,
+        source, Path(path), target, encoding, enlarge, flow.steady, joined, ending, frames=frames, resumed=resumed,
         begun=begun, elapsed=elapsed, busy=flow.busy(joining), remarks=remarks,
     )  # fmt: skip
 
 
 def _result(
-    source: Source, path: Path, target: Path, encoding: Encoding, enlarge: FrameEnlarger, joined: Joined,
-    ending: Ending, *, frames: int, resumed: int, begun: float, elapsed: float, busy: Busy, remarks: tuple[str, ...],
+    source: Source, path: Path, target: Path, encoding: Encoding, enlarge: FrameEnlarger, steady: Steady | None,
+    joined: Joined, ending: Ending, *, frames: int, resumed: int, begun: float, elapsed: float, busy: Busy,
+    remarks: tuple[str, ...],
 ) -> EnlargedVideo:  # fmt: skip
     tiles = enlarge.plan
     notes = [*([tiles.reason] if tiles.reason else []), *remarks]
@@ -153,8 +169,15 @@ def _result(
         seconds=time.perf_counter() - begun, frame_rate=(frames - resumed) / max(elapsed, 1e-9), busy=busy,
         encoding=encoding.describe(), streams_copied=joined.streams, packets_copied=joined.packets, tile=tiles.tile,
         tiles=tiles.tiles, tiling=tiles.tiling, exact=tiles.tiling is Tiling.EXACT, unchanged=enlarge.unchanged,
-        damage=ending.damage, notes=tuple(dict.fromkeys(notes)),
+        steadied=_steadied(steady), damage=ending.damage, notes=tuple(dict.fromkeys(notes)),
     )  # fmt: skip
+
+
+def _steadied(steady: Steady | None) -> Steadied | None:
+    if steady is None:
+        return None
+    source, network, written = steady.flicker.means or (None, None, None)
+    return Steadied(source, network, written, steady.cuts)
 
 
 def _in_ms(encoding: Encoding) -> bool:
@@ -175,7 +198,7 @@ def _key(
         "stream": source.stream.index,
         **{f"encoding {k}": v for k, v in asdict(encoding).items()},
         **options.selection.describe(),
-        "tile": options.tile, "segment": options.segment, "av": av.__version__, "format": 1,
+        "tile": options.tile, "steady": options.steady, "segment": options.segment, "av": av.__version__, "format": 1,
     }  # fmt: skip
     return {name: str(value) for name, value in key.items()}
 
@@ -222,12 +245,14 @@ class Flow:
     """Decoder and encoder in threads of their own, the network in the caller's."""
 
     def __init__(
-        self, source: Source, encoding: Encoding, enlarge: FrameEnlarger, scale: int, options: VideoOptions,
-        work: Workplace, progress: Progress | None,
+        self, source: Source, encoding: Encoding, enlarge: FrameEnlarger, steady: Steady | None, scale: int,
+        options: VideoOptions, work: Workplace, progress: Progress | None,
     ):  # fmt: skip
-        self.source, self.encoding, self.enlarge, self.scale = source, encoding, enlarge, scale
+        self.source, self.encoding, self.scale = source, encoding, scale
+        self.enlarge, self.steady = enlarge, steady
         self.options, self.work, self.progress = options, work, progress
-        self.picker = Picker(options.selection, source.facts.time_base, done=work.frames)
+        self.again = min(HISTORY, work.frames) if steady is not None else 0  # frames enlarged again, to look back at
+        self.picker = Picker(options.selection, source.facts.time_base, done=work.frames - self.again)
         self.small: Channel[Frame] = Channel(WAITING)
         self.large: Channel[_Large] = Channel(WAITING)
         self.seconds = {"decode": 0.0, "network": 0.0, "encode": 0.0}
@@ -288,6 +313,12 @@ class Flow:
             except SnpeSrganError as error:
                 place = f"frame {frame.number}" + (f"; {error.where}" if error.where else "")
                 raise type(error)(error.what, where=place, hint=error.hint) from error
+            if self.steady is not None and self.again:
+                self.steady.remember(frame.rgb, rgb)
+                self.again -= 1
+                continue
+            if self.steady is not None:
+                rgb = self.steady(frame.rgb, rgb)
             self.seconds["network"] += time.perf_counter() - clock
             zero = self.picker.first if self.options.selection.cuts else 0
             self.large.put(_Large(frame.pts - (zero or 0), frame.duration * every, rgb, alpha))

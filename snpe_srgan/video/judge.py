@@ -25,6 +25,7 @@ from snpe_srgan.metrics.protocol import Protocol, Score
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.video.frames import FrameEnlarger
 from snpe_srgan.video.source import open_source
+from snpe_srgan.video.steady import Steady
 from snpe_srgan.video.vmaf import Vmaf, VmafScore
 
 
@@ -51,7 +52,12 @@ class JudgedFrame:
 
 @dataclass(frozen=True)
 class JudgedVideo:
-    """One clip; the means are over its frames, `lowest` is the frame with the model's lowest VMAF-NEG."""
+    """One clip; the means are over its frames, `lowest` is the frame with the model's lowest VMAF-NEG.
+
+    Attributes:
+        flicker: mean change from frame to frame of what stands still, in levels of 255: of the LR frames, of the
+            model's and of bicubic's pictures; None where nothing stands still.
+    """
 
     video: Path
     engine: str
@@ -62,6 +68,7 @@ class JudgedVideo:
     mean: FrameScores
     bicubic: FrameScores
     lowest: int
+    flicker: tuple[float, float, float] | None
     damage: tuple[str, ...]
     remark: str | None
 
@@ -108,10 +115,13 @@ def evaluate_video(
                 places.append((frame.number, float(frame.pts * source.facts.time_base)))
                 yield Pair(f"frame {frame.number}", hr, downscale(hr, scale), grey=False, source=Path(path))
 
+        steadies = Steady(scale, smooth=False), Steady(scale, smooth=False)
         total = min(limit or source.facts.frames, source.facts.frames or (limit or 0))
         with Vmaf(size=(height, width), rate=source.facts.rate, rivals=2, colour=source.facts.colour) as vmaf:
             for found in score_pairs(pairs(), enlargers, protocol=protocol, scale=scale):
                 vmaf.add(found.pair.hr, [found.pictures[0], found.pictures[-1]])
+                for steady, picture in zip(steadies, (found.pictures[0], found.pictures[-1]), strict=True):
+                    steady(found.pair.lr, picture)
                 rows.append((found.scores, found.seconds[0]))
                 if progress is not None:
                     progress(len(rows), total)
@@ -130,9 +140,16 @@ def evaluate_video(
         mean=_mean([f.score for f in frames]),
         bicubic=_mean([f.bicubic for f in frames]),
         lowest=min(frames, key=lambda f: f.score.neg).number,
+        flicker=_flicker(*steadies),
         damage=() if limit else tuple(source.damage),
         remark=tiles.reason if tiles is not None else None,
     )
+
+
+def _flicker(model: Steady, bicubic: Steady) -> tuple[float, float, float] | None:
+    if model.flicker.means is None or bicubic.flicker.means is None:
+        return None
+    return model.flicker.means[0], model.flicker.means[1], bicubic.flicker.means[1]
 
 
 def upscale_by(scale: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -26,6 +26,7 @@ from snpe_srgan.video.encoding import choose_format
 from snpe_srgan.video.frames import FrameEnlarger
 from snpe_srgan.video.selection import Picker, Selection
 from snpe_srgan.video.source import Frame, open_source
+from snpe_srgan.video.steady import Steady
 
 # Pixel format -> YUV4MPEG2's name of it (https://wiki.multimedia.cx/index.php/YUV4MPEG2, and what FFmpeg adds to it).
 FORMATS = {
@@ -66,6 +67,7 @@ def run_live(
     selection: Selection | None = None,
     tile: tuple[int, int] | None = None,
     budget: float | None = None,
+    steady: bool = False,
     smaller: Callable[[Network], Network | None] = lambda network: None,
     say: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
@@ -75,6 +77,7 @@ def run_live(
 
     Args:
         budget: frames a second that the network must reach.
+        steady: smooth over time where nothing moves.
         smaller: gives the next smaller network of the same scale, or None.
         say: told the frame rate and the latency every two seconds.
         warn: told that a smaller network took over.
@@ -85,7 +88,7 @@ def run_live(
         BrokenPipeError: whoever reads the pipe has left.
     """
     source = open_source(path)
-    live = _Live(source, network, pipe, selection or Selection(), tile, budget, smaller, say, warn, clock)
+    live = _Live(source, network, pipe, selection or Selection(), tile, budget, steady, smaller, say, warn, clock)
     try:
         return live.run()
     finally:
@@ -94,10 +97,10 @@ def run_live(
 
 
 class _Live:
-    def __init__(self, source, network, pipe, selection, tile, budget, smaller, say, warn, clock):
+    def __init__(self, source, network, pipe, selection, tile, budget, steady, smaller, say, warn, clock):
         self.source, self.network, self.pipe, self.tile = source, network, pipe, tile
         self.budget, self.smaller, self.say, self.warn = budget, smaller, say, warn
-        self.clock = clock
+        self.steadies, self.clock = steady, clock
         self.picker = Picker(selection, source.facts.time_base)
         self.facts, self.scale = source.facts, network.session.scale
         self.size = tuple(side * self.scale for side in self.facts.size)
@@ -113,10 +116,12 @@ class _Live:
         self._open_network()
 
     def _open_network(self) -> None:
+        """Another network draws other detail: nothing of the one before is averaged with it."""
         self.enlarge = FrameEnlarger(self.network.session, self.facts.size, tile=self.tile)
         if self.enlarge.plan.reason:
             self.warn(self.enlarge.plan.reason)
         self.enlarge(np.zeros((*self.facts.size, 3), np.uint8))  # compiled before the first frame waits
+        self.steady = Steady(self.scale) if self.steadies else None
         self.recent.clear()
 
     def run(self) -> LiveRun:
@@ -164,6 +169,8 @@ class _Live:
         for arrived, frame in self.small:
             start = self.clock()
             rgb = self.enlarge(frame.rgb)
+            if self.steady is not None:
+                rgb = self.steady(frame.rgb, rgb)
             took = self.clock() - start
             self.recent.append(took)
             self.seconds.append(took)
