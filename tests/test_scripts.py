@@ -91,6 +91,7 @@ SMALLEST = {
     "kill_runs": Smallest(("--rounds", "1", "run"), "run ", slow=True),  # test_kills.py has it among the fast ones
     "make_degraded": Smallest(("{data}/photos", "-o", "{out}/degraded"), "3 pairs"),
     "matrix": Smallest(("tests/test_rounding.py",), " passed in "),
+    "small_pictures": Smallest(("mobile", "{data}/photos", "--side", "96", "--count", "1"), "levels"),
     "test": Smallest(("tests/test_rounding.py",), " passed in ", needs=("ruff", "importlinter", "mypy"), slow=True),
     "yardsticks": Smallest(("onnxruntime", "mobile", "{out}/q.onnx", "--calibration", "{data}/photos"), ""),
 }  # fmt: skip
