@@ -85,6 +85,10 @@ class Remark(UserWarning):
     """Something that a user must know and that stops nothing, said where no sink is at hand: `warnings.warn`."""
 
 
+class Finding(Remark):
+    """What was found out about a file, said as progress is."""
+
+
 NO_ROOM = ("failed to map segment", "cannot allocate memory", "cannot create shared object")  # glibc's loader
 
 

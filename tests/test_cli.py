@@ -44,11 +44,16 @@ def test_every_verb_has_help_with_its_options(verb):
 
 def test_choices_are_those_of_the_modules_that_a_verb_must_not_import():
     from snpe_srgan.metrics.perceptual import DISTANCES
-    from snpe_srgan.runtimes.values import VALUES
+    from snpe_srgan.onnx_graphs.boundary import CHANNELS, LAYOUTS, RANGES
 
     offered = {(verb, p.name): p.type.choices for verb in VERBS for p in cli.get_command(None, verb).params
                if isinstance(p.type, click.Choice)}  # fmt: skip
-    assert tuple(offered["evaluate", "perceptual"]) == DISTANCES and tuple(offered["run", "values"]) == tuple(VALUES)
+    assert tuple(offered["evaluate", "perceptual"]) == DISTANCES
+    takers = {verb for verb, name in offered if name == "values"}
+    assert takers >= {"run", "evaluate", "quantize", "convert", "benchmark", "inspect", "compare", "deploy", "plan"}
+    for verb in takers:
+        assert tuple(offered[verb, "values"]) == (*RANGES, "ours") and tuple(offered[verb, "takes"]) == tuple(RANGES)
+        assert tuple(offered[verb, "layout"]) == LAYOUTS and tuple(offered[verb, "channels"]) == CHANNELS
 
 
 @pytest.mark.parametrize(

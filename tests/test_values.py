@@ -12,8 +12,11 @@ from helpers_onnx import Net
 from PIL import Image
 
 from snpe_srgan.imaging.pictures import read_picture
+from snpe_srgan.onnx_graphs.boundary import RANGES, Said
+from snpe_srgan.runtimes.adapted import in_our_numbers
 from snpe_srgan.runtimes.session import Description, Session
-from snpe_srgan.runtimes.values import VALUES, unlike, with_values
+from snpe_srgan.runtimes.values import unlike
+from snpe_srgan.zoo.resolve import ModelFile
 
 
 class Doubling(Session):
@@ -21,7 +24,7 @@ class Doubling(Session):
 
     def __init__(self, values):
         super().__init__(Description(Path("here"), "doubling", scale=2, radius=7))
-        (self.low, self.high), self.out = VALUES[values]
+        (self.low, self.high), self.out = (RANGES[values], RANGES[values])
 
     def _infer(self, lr):
         assert np.allclose((lr.min(), lr.max()), (self.low, self.high))
@@ -29,13 +32,14 @@ class Doubling(Session):
         return (unit * (self.out[1] - self.out[0]) + self.out[0]).repeat(2, 1).repeat(2, 2)
 
 
-@pytest.mark.parametrize("values", VALUES)
-def test_every_convention_becomes_ours(values, rng):
+@pytest.mark.parametrize("values", RANGES)
+def test_every_convention_of_a_file_that_an_engine_reads_itself_becomes_ours(values, rng):
     lr = rng.random((1, 5, 4, 3), np.float32)
     lr[0, 0, :2, 0] = 0, 1
-    session = with_values(Doubling(values), values)
+    file = ModelFile(Path("here"), "pb", None, said=Said(takes=values, gives=values))
+    session = in_our_numbers(Doubling(values), file)
     assert np.allclose(session.run(lr), lr.repeat(2, 1).repeat(2, 2) * 2 - 1, atol=1e-5)
-    assert session.description.radius == 7
+    assert session.description.radius == 7 and session.description.found.boundary.takes == values
 
 
 def test_only_what_has_little_to_do_with_the_picture_is_unlike(rng):
@@ -62,7 +66,12 @@ def test_a_network_for_0_to_255_is_found_out_and_served(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     command = ["run", tmp_path / "net.onnx", tmp_path / "photo.png", "-o", tmp_path / "sr.png", "--engine"]
     done = snpe_srgan(*command, "onnxruntime")
-    assert done.code == 0 and "--values 0..255" in done.err
-    done = snpe_srgan(*command, "onnxruntime", "--values", "0..255", "--overwrite")
-    assert done.code == 0 and "--values" not in done.err
+    assert done.code == 0 and "takes 0..255, gives 0..255" in done.err and not list(tmp_path.glob("*.json"))
+    assert np.array_equal(read_picture(tmp_path / "sr.png").rgb, pixels + 10)
+    done = snpe_srgan(*command, "onnxruntime", "--values", "0..1", "--overwrite")
+    assert done.code == 0 and "as the user says" in done.err and "kept in" in done.err
+    done = snpe_srgan(*command, "onnxruntime", "--overwrite")  # told once, never asked again
+    assert done.code == 0 and "takes 0..1, gives 0..1 (as the user says)" in done.err
+    assert read_picture(tmp_path / "sr.png").rgb.min() == 255
+    done = snpe_srgan(*command, "onnxruntime", "--overwrite", "--values", "0..255")
     assert np.array_equal(read_picture(tmp_path / "sr.png").rgb, pixels + 10)

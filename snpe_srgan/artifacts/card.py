@@ -62,6 +62,8 @@ class Card:
     receptive_radius: int | None = None  # LR pixels that can influence an output pixel, to each side; see `remarks`
     input: TensorInfo | None = None
     output: TensorInfo | None = None
+    # Of a network of others: what its own file takes and gives, how that is known, what the user said of it.
+    ends: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
     training: Mapping[str, object] = field(default_factory=dict)  # data, steps, losses, origin, licences
     compression: Mapping[str, object] = field(default_factory=dict)  # target, strategy, what each layer gave up
@@ -76,6 +78,11 @@ class Card:
     bytes: int = 0
     created: str = ""
     schema_version: int = 1
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it lies beside a stranger's own file, to keep what the user said of it; this package wrote none."""
+        return "said" in self.ends
 
     @property
     def stages(self) -> Sequence[Mapping[str, Any]]:
@@ -149,6 +156,13 @@ def _are_stages(value: object) -> bool:
     return value is None or (isinstance(value, (list, tuple)) and all(isinstance(stage, Mapping) for stage in value))
 
 
+def _are_words(said: object) -> bool:
+    names = {"layout", "takes", "gives", "channels"}
+    if not isinstance(said, Mapping) or not set(said) <= names:
+        return False
+    return all(value is None or isinstance(value, str) for value in said.values())
+
+
 def _check_types(card: Card) -> None:
     """TypeError for a card that says one thing in the words of another: everything that reads cards relies on this."""
 
@@ -175,8 +189,9 @@ def _check_types(card: Card) -> None:
         ),
         **{
             name: isinstance(getattr(card, name), Mapping)
-            for name in ("options", "training", "compression", "quantization", "source", "tools")
+            for name in ("ends", "options", "training", "compression", "quantization", "source", "tools")
         },
+        "ends.said": isinstance(card.ends, Mapping) and _are_words(card.ends.get("said", {})),
         "training.stages": isinstance(card.training, Mapping) and _are_stages(card.training.get("stages")),
         **{
             name: port is None or (text(port.name) and text(port.layout) and all(map(whole, port.shape)))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.detail import find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common
 from snpe_srgan.cli.sessions import phone_options, sdk_option
 
@@ -29,12 +31,13 @@ from snpe_srgan.cli.sessions import phone_options, sdk_option
 )  # fmt: skip
 @click.option("--runtimes", metavar="A,B", default="cpu,gpu,dsp", help="With --on device: of cpu, gpu, dsp, aip.")
 @click.option("--layers", is_flag=True, help="With --on device: the time of every layer.")
+@ends_options
 @sdk_option
 @phone_options("high_performance")
 @common
 def command(
     models, input_size, runs, warmup, engines, threads, chip, on, runtimes, layers, sdk_folder, serial, perf_profile,
-    output,
+    said, output,
 ):  # fmt: skip
     """Size, time and memory of models, engine by engine.
 
@@ -49,10 +52,9 @@ def command(
         return _on_device(models, runs, runtimes, layers, sdk_folder, serial, perf_profile, output)
     refuse("--on host", "runtimes", "layers", "sdk_folder", "serial", "perf_profile")
     from snpe_srgan.runtimes.benchmark import benchmark, with_baseline
-    from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
     result = benchmark(
-        with_baseline([resolve(model, kinds=RUNNABLE) for model in models]),
+        with_baseline([find_model(model, None, runs=True, said=said, output=output) for model in models]),
         input_size=input_size,
         runs=runs,
         warmup=warmup,

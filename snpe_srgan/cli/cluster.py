@@ -50,7 +50,7 @@ def refuse_cluster_options(cluster: str | None, results: str | None, pictures, o
 
 
 def run_on_cluster(
-    file, pictures, network, *, cluster: str, results: str | None, out: str | None, tile, values: str, where,
+    file, pictures, network, *, cluster: str, results: str | None, out: str | None, tile, where,
     skip_existing: bool, overwrite: bool, output: Output,
 ) -> None:  # fmt: skip
     """The folder run of `run`, on a cluster; prints the result and exits with 1 where a picture failed."""
@@ -72,7 +72,7 @@ def run_on_cluster(
         raise UsageError("the result manifest is a file of this machine: say which", hint="--results FILE.jsonl")
     packed = Network(
         pack(file), on=where["on"], engine=where["engine"], precision=where["precision"], chip=where["chip"],
-        overlap=where["overlap"], threads=where["threads"] or wanted.threads, workers=wanted.processes, values=values,
+        overlap=where["overlap"], threads=where["threads"] or wanted.threads, workers=wanted.processes, said=file.said,
         tile=tile, overwrite=overwrite,
     )  # fmt: skip
     with packed.open(file, threads=where["threads"]) as session:  # its errors and remarks come before any work
@@ -88,7 +88,7 @@ def run_on_cluster(
         folder_run.refuse_taken(work.entries, folder, overwrite=overwrite, skip_existing=skip_existing)
     head = {
         "model": packed.model.digest, "scale": scale, "engine": description.computed_by, "on": packed.on,
-        "values": values, "chip": packed.chip, "tile": tile, "overlap": packed.overlap,
+        "ends": description.ends, "chip": packed.chip, "tile": tile, "overlap": packed.overlap,
     }  # fmt: skip
     manifest = open_results(path, head, overwrite=overwrite)
     before = sum(entry.target in manifest.before for entry in work.entries)

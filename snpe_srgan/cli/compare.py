@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snpe_srgan.cli.detail import find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, output_option, overwrite_option
 
 if TYPE_CHECKING:
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
     "from it by bicubic. Repeatable; of several, those of the same name belong together.",
 )  # fmt: skip
 @click.option("--name", "names", metavar="NAME", multiple=True, help="What to call A, B, ... in the page, in order.")
+@ends_options
 @output_option("The page.", default="compare.html")
 @overwrite_option
 @common
-def command(typed, lr, hr, names, out, overwrite, output):
+def command(typed, lr, hr, names, said, out, overwrite, output):
     """Pictures or networks under a slider, in one .html file that needs no network.
 
     A, B, ... are pictures (or folders of them), or they are models, each of which enlarges the --picture given; bicubic
@@ -56,7 +59,7 @@ def command(typed, lr, hr, names, out, overwrite, output):
     if len(set(shown_as)) < len(shown_as):
         raise UsageError("two would have the same name in the page", hint="--name for each")
     if models[0]:
-        made = _models(typed, shown_as, lr, hr, output)
+        made = _models(typed, said, shown_as, lr, hr, output)
     else:
         if lr:
             raise UsageError("--picture goes with models: A, B, ... are pictures already")
@@ -98,17 +101,16 @@ def _default_names(typed: Sequence[str]) -> list[str]:
     return next((names for way in ways if len(set(names := [way(t) for t in typed])) == len(typed)), list(typed))
 
 
-def _models(typed, shown_as, lr, hr, output: Output) -> list[Compared]:
+def _models(typed, said, shown_as, lr, hr, output: Output) -> list[Compared]:
     from snpe_srgan.errors import UsageError
     from snpe_srgan.imaging.pictures import read_picture
     from snpe_srgan.report.compare import compare_models, made_small
     from snpe_srgan.runtimes.open import open_session
     from snpe_srgan.runtimes.upscale import refuse_memory, upscale_picture
-    from snpe_srgan.zoo.resolve import RUNNABLE, resolve
 
     if not lr and not hr:
         raise UsageError("the models need a picture to enlarge", hint="--picture photo.jpg, or --hr HR.png")
-    files = [resolve(one, kinds=RUNNABLE) for one in typed]
+    files = [find_model(one, None, runs=True, said=said, output=output) for one in typed]
     low, high = _found(lr, output), _found(hr, output)
     pairs = _together([low, high] if high else [low], output) if low else {key: [path] for key, path in high.items()}
     with contextlib.ExitStack() as stack:

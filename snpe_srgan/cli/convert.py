@@ -12,6 +12,7 @@ import contextlib
 import click
 
 from snpe_srgan.cli.detail import detail_option, find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, input_size_option, model_argument, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text, refuse, toolchain_options
 
@@ -19,6 +20,7 @@ from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text
 @click.command()
 @model_argument
 @detail_option
+@ends_options
 @input_size_option()
 @click.option(
     "--soc", "chips", metavar="CHIP", multiple=True,
@@ -41,6 +43,7 @@ from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text
 def command(
     model,
     detail,
+    said,
     out,
     toolchain,
     sdk_folder,
@@ -64,7 +67,7 @@ def command(
     from snpe_srgan.stages.convert import convert_model
     from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
-    file = find_model(model, detail)
+    file = find_model(model, detail, said=said, output=output)
     folder = out or file.folder
     if toolchain == "snpe":
         refuse(f"--toolchain {toolchain}", "onnx_only")

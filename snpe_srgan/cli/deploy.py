@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.detail import find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
 
 
@@ -28,12 +30,14 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 @click.option("--check", metavar="BUNDLE", type=click.Path(), help="Say what of a bundle loads on --chip, and stop.")
 @click.option("--chip", metavar="CHIP", help="With --check: the phone's chip.")
 @click.option("--qairt", metavar="RELEASE", help="With --check: the QAIRT release of the runtime on the phone, 2.45.")
+@ends_options
 @output_option("The bundle: a folder that is not there yet.")
 @overwrite_option
 @common
 def command(
-    model, names, everything, recipe, calibration, input_size, no_proof, check, chip, qairt, out, overwrite, output
-):
+    model, names, everything, recipe, calibration, input_size, no_proof, check, chip, qairt, said, out, overwrite,
+    output,
+):  # fmt: skip
     """Everything that an app on a phone needs of a network, proven on the Hexagon emulator.
 
     Writes .tflite files with our own scales and with NPU code inside, the Google Play AI pack, ready-compiled .onnx,
@@ -58,11 +62,10 @@ def command(
         raise UsageError("--all is every chip: leave out --target")
     from snpe_srgan.deploy.bundle import deploy_model
     from snpe_srgan.toolchains.litert_targets import find_targets
-    from snpe_srgan.zoo.resolve import resolve
 
     targets = find_targets(names, everything=everything)
     result = deploy_model(
-        resolve(model), out, targets=targets, recipe=recipe, calibration=calibration,
+        find_model(model, None, said=said, output=output), out, targets=targets, recipe=recipe, calibration=calibration,
         input_size=input_size, proof=not no_proof, overwrite=overwrite, say=output.say,
     )  # fmt: skip
     for name, why in result.manifest.failed.items():

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from snpe_srgan.console import Output
+    from snpe_srgan.onnx_graphs.boundary import Said
     from snpe_srgan.zoo.resolve import ModelFile
 
 detail_option = click.option(
@@ -17,12 +19,22 @@ detail_option = click.option(
 )  # fmt: skip
 
 
-def find_model(model: str, detail: float | None, *, runs: bool = False) -> ModelFile:
-    """MODEL, with `runs` a .tflite too; or with `detail` the network in between, which goes with the command."""
+def find_model(
+    model: str, detail: float | None, *, runs: bool = False, said: Said | None = None, output: Output | None = None
+) -> ModelFile:
+    """MODEL, with `runs` a .tflite too; or with `detail` the network in between, which goes with the command.
+
+    Args:
+        said: what the user says of a foreign network's ends; `output` is told where it is kept.
+    """
+    from snpe_srgan.cli.ends import keep_said
     from snpe_srgan.zoo.detail import interpolated
     from snpe_srgan.zoo.resolve import KINDS, RUNNABLE, resolve
 
     if detail is None:
-        return resolve(model, kinds=RUNNABLE if runs else KINDS)
+        file = resolve(model, kinds=RUNNABLE if runs else KINDS, said=said)
+        if said and output is not None:
+            keep_said(file, said, output)
+        return file
     folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="snpe-srgan-detail-"))
     return interpolated(model, detail, folder)

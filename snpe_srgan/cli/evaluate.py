@@ -13,6 +13,7 @@ import contextlib
 import click
 
 from snpe_srgan.cli.detail import detail_option, find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
 from snpe_srgan.progress import track
@@ -24,6 +25,7 @@ from snpe_srgan.progress import track
 @click.option("--protocol", type=click.Choice(["y", "rgb"]), default="y", help="Compare luma, or all three channels.")
 @click.option("--border", type=click.IntRange(0, 256), help="Pixels cut from each side; the scale if left out.")
 @detail_option
+@ends_options
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
@@ -45,7 +47,7 @@ from snpe_srgan.progress import track
 @overwrite_option
 @common
 def command(
-    model, datasets, detail, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
+    model, datasets, detail, said, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
     save_images, unpaired, plot, min_psnr, overwrite, output, **where,
 ):  # fmt: skip
     """PSNR and SSIM of a model against bicubic.
@@ -66,7 +68,7 @@ def command(
         if min_psnr is not None or perceptual or save_images or protocol != "y" or border is not None:
             raise UsageError("--niqe has no original to compare with: it goes without --min-psnr, --perceptual, "
                              "--protocol, --border and --save-images", hint="`run` writes the pictures")  # fmt: skip
-        _unpaired(output, model, datasets, detail=detail, scale=scale, limit=limit, tile=tile, **where)
+        _unpaired(output, model, datasets, detail=detail, said=said, scale=scale, limit=limit, tile=tile, **where)
         return
     chosen = Protocol(protocol, border)
     if any(map(is_video, datasets)):
@@ -75,7 +77,7 @@ def command(
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         evaluate_videos(
-            model, datasets, session_for=lambda: _session_for(model, detail, where, output), scale=scale,
+            model, datasets, session_for=lambda: _session_for(model, detail, said, where, output), scale=scale,
             protocol=chosen, limit=limit, tile=tile, plot=plot, min_psnr=min_psnr, overwrite=overwrite, output=output,
         )  # fmt: skip
         return
@@ -87,7 +89,7 @@ def command(
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
-            file = _model(model, detail)
+            file = find_model(model, detail, runs=True, said=said, output=output)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
@@ -123,7 +125,7 @@ def command(
         raise SystemExit(CheckFailed.exit_code)
 
 
-def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) -> None:
+def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, **where) -> None:
     """`--niqe`: one table a folder."""
     from snpe_srgan.console import table
     from snpe_srgan.metrics.no_reference import evaluate_without_reference
@@ -132,7 +134,8 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
     with contextlib.ExitStack() as stack:
         session = None
         if model != "bicubic":
-            session = stack.enter_context(open_model(_model(model, detail), **where, say=output.say))
+            file = find_model(model, detail, runs=True, said=said, output=output)
+            session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
                 output.warn(remark)
@@ -153,20 +156,12 @@ def _unpaired(output, model, folders, *, detail, scale, limit, tile, **where) ->
     output.result({"model": model, "datasets": results}, text=[*lines, results[0].protocol])
 
 
-def _model(model: str, detail):
-    """MODEL as typed; a graph that clearly takes other numbers than ours would be scored wrongly."""
-    from snpe_srgan.zoo.foreign_graph import refuse_other_numbers
-
-    file = find_model(model, detail, runs=True)
-    refuse_other_numbers(file)
-    return file
-
-
-def _session_for(model: str, detail, where: dict, output):
+def _session_for(model: str, detail, said, where: dict, output):
     """The model's session with its remarks said; for bicubic a context that holds None."""
     if model == "bicubic":
         return contextlib.nullcontext()
-    session = open_model(_model(model, detail), **where, say=output.say)
+    file = find_model(model, detail, runs=True, said=said, output=output)
+    session = open_model(file, **where, say=output.say)
     for remark in session.description.remarks:
         output.warn(remark)
     return session

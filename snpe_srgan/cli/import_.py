@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Finite, common, output_option, overwrite_option
-
-RANGES = ["0..1", "-1..1", "0..255"]
 
 
 @click.command()
 @click.argument("source", metavar="FILE")
 @output_option("The .npz to write; an .onnx for a graph.", required=True)
-@click.option("--takes", type=click.Choice(RANGES), help="Black and white of a graph's input, where you know them.")
-@click.option("--gives", type=click.Choice(RANGES), help="Black and white of its output.")
-@click.option("--colour", type=click.Choice(["RGB", "BGR"]), help="Order of its colours.  [default: RGB]")
+@ends_options
 @click.option(
     "--blend", type=click.Path(), metavar="FILE2", help="Weights of the same network to mix in, as Real-ESRGAN's two "
     "general-x4v3 files are."
@@ -30,7 +27,7 @@ RANGES = ["0..1", "-1..1", "0..255"]
 )
 @overwrite_option
 @common
-def command(source, out, takes, gives, colour, blend, share, overwrite, output):
+def command(source, out, said, blend, share, overwrite, output):
     """Convert foreign networks into files that every command reads.
 
     FILE is a PyTorch weight file (.pth, .pt, .safetensors) of a known architecture: SRVGGNetCompact, RRDBNet (ESRGAN,
@@ -43,11 +40,11 @@ def command(source, out, takes, gives, colour, blend, share, overwrite, output):
     """
     from snpe_srgan.onnx_graphs.boundary import RESEMBLES
     from snpe_srgan.zoo.foreign import import_model
-    from snpe_srgan.zoo.foreign_graph import SUFFIXES, Said, import_graph
+    from snpe_srgan.zoo.foreign_graph import SUFFIXES, import_graph
 
     if not str(source).lower().endswith(SUFFIXES):
-        if takes or gives or colour:
-            raise click.UsageError("--takes, --gives and --colour are for graphs (.onnx, .dlc)")
+        if said:
+            raise click.UsageError("--values, --layout and --channels are for graphs (.onnx, .dlc)")
         if share is not None and blend is None:
             raise click.UsageError("--share needs --blend FILE2")
         card = import_model(source, out, blend=blend, share=0.5 if share is None else share, overwrite=overwrite)
@@ -63,11 +60,10 @@ def command(source, out, takes, gives, colour, blend, share, overwrite, output):
         return
     if blend is not None or share is not None:
         raise click.UsageError("--blend and --share are for weight files")
-    card, found = import_graph(source, out, said=Said(takes, gives, colour), overwrite=overwrite)
+    card, found = import_graph(source, out, said=said, overwrite=overwrite)
     if not found.certain:
         output.warn(
-            "in no range of numbers does its enlargement resemble the picture: the best was taken\n  try: --takes and "
-            "--gives, if you know them"
+            found.sentence(str(source))
         )
     lines = [f"{out}: x{card.scale}, {card.parameters:,} parameters, {found.boundary.describe()}"]
     lines += [f"  {line}" for line in found.evidence]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.detail import find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, overwrite_option
 from snpe_srgan.console import table
 
@@ -19,16 +21,17 @@ from snpe_srgan.console import table
 @click.option("--models", is_flag=True, help="List the networks that MODEL may name, here and everywhere.")
 @click.option("--layers", is_flag=True, help="List every layer, or every difference.")
 @click.option("--to-onnx", type=click.Path(), metavar="OUT", help="Write the graph that a .dlc holds as .onnx.")
+@ends_options
 @overwrite_option
 @common
-def command(model, other, models, layers, to_onnx, overwrite, output):
+def command(model, other, models, layers, to_onnx, said, overwrite, output):
     """What is inside a .npz, .pb, .onnx or .dlc file; of two .dlc files, what differs.
 
     A .dlc may be of any generation: SNPE 1.x, SNPE 2, QAIRT.
     """
     from snpe_srgan.errors import UsageError
     from snpe_srgan.stages.inspection import inspect_model
-    from snpe_srgan.zoo.resolve import RUNNABLE, resolve
+    from snpe_srgan.zoo.resolve import resolve
 
     if models:
         if model or layers or to_onnx:
@@ -36,7 +39,7 @@ def command(model, other, models, layers, to_onnx, overwrite, output):
         return _list(output)
     if model is None:
         raise UsageError("MODEL is missing", hint="snpe-srgan inspect --models  (the networks that have a name)")
-    file = resolve(model, kinds=RUNNABLE)
+    file = find_model(model, None, runs=True, said=said, output=output)
     if to_onnx and file.kind != "dlc":
         raise UsageError("--to-onnx takes the graph out of a .dlc", hint=f"snpe-srgan convert {file.path} --onnx-only")
     if other:

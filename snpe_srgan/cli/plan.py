@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Finite, Size, common
 
 COMPRESSIBLE = 0.2  # less of a network's time is another network's
@@ -22,8 +23,9 @@ COMPRESSIBLE = 0.2  # less of a network's time is another network's
     "--overlap", type=click.IntRange(0, 4096),
     help="LR pixels by which tiles overlap.  [default: as far as the network sees, so that tiles are exact]",
 )  # fmt: skip
+@ends_options
 @common
-def command(models, chip, size, fps, min_psnr, overlap, output):
+def command(models, chip, size, fps, min_psnr, overlap, said, output):
     """Which network, precision, tile and batch meets a frame rate on a chip, by estimate.
 
     Chooses among the MODELs, or all networks with a name. Times are estimates, calibrated on times that Qualcomm
@@ -35,7 +37,7 @@ def command(models, chip, size, fps, min_psnr, overlap, output):
     from snpe_srgan.toolchains import chips
 
     wanted = chips.find(chip)
-    subjects = [read_subject(model) for model in dict.fromkeys(models)] or named_subjects()
+    subjects = [read_subject(model, said=said) for model in dict.fromkeys(models)] or named_subjects()
     plan = make_plan(wanted, subjects, Budget(size, fps, min_psnr, overlap))
     output.result({**vars(plan), "meets": plan.meets}, text=plan_text(plan))
     if not plan.meets:

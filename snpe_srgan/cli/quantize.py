@@ -14,6 +14,7 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.detail import detail_option, find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, quantized_text, refuse, toolchain_options
 
@@ -23,6 +24,7 @@ WORST = 8  # layers shown
 @click.command()
 @click.argument("model", metavar="MODEL", required=False)
 @detail_option
+@ends_options
 @click.option(
     "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
     help="HR pictures to calibrate on: a folder, glob or file; repeatable. 'sample' are scikit-image's photos; "
@@ -65,8 +67,8 @@ WORST = 8  # layers shown
 @overwrite_option
 @common
 def command(
-    model, detail, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check, overrides,
-    htp_socs, hta, **options,
+    model, detail, said, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check,
+    overrides, htp_socs, hta, **options,
 ):  # fmt: skip
     """A model into a quantized .onnx and .dlc, with a report of where every tenth of a dB goes.
 
@@ -82,7 +84,7 @@ def command(
 
     from snpe_srgan.stages.quantize import QuantizeOptions, quantize_model
 
-    file = find_model(model, detail)
+    file = find_model(model, detail, said=said, output=output)
     if toolchain == "snpe":
         refuse(f"--toolchain {toolchain}", "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc", "chips")
         result = _with_sdk(

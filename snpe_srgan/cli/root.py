@@ -20,7 +20,7 @@ import click
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.inputs import watched
 from snpe_srgan.console import Output, fail, say
-from snpe_srgan.errors import Remark, SnpeSrganError, cannot_load, nearest
+from snpe_srgan.errors import Finding, Remark, SnpeSrganError, cannot_load, nearest
 from snpe_srgan.machine import nearly_full
 from snpe_srgan.opener import os_error
 from snpe_srgan.streams import Lines, guarded_streams
@@ -181,7 +181,7 @@ def remarks_on(output: Output) -> Iterator[None]:
             before(message, category, *where)
         elif str(message) not in said:
             said.add(str(message))
-            output.warn(str(message))
+            (output.note if issubclass(category, Finding) else output.warn)(str(message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", Remark)

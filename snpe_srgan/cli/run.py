@@ -15,6 +15,7 @@ import click
 
 from snpe_srgan.cli.cluster import cluster_options
 from snpe_srgan.cli.detail import detail_option, find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
 from snpe_srgan.cli.video import video_options
@@ -27,10 +28,7 @@ from snpe_srgan.progress import track
 @detail_option
 @session_options
 @click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
-@click.option(
-    "--values", type=click.Choice(["ours", "0..1", "-1..1", "0..255"]), default="ours",
-    help="Range of a foreign network's numbers, black..white, at input and output; ours is 0..1 in, -1..1 out.",
-)  # fmt: skip
+@ends_options
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @click.option(
     "--skip-existing", is_flag=True,
@@ -41,7 +39,7 @@ from snpe_srgan.progress import track
 @overwrite_option
 @common
 def command(
-    typed, out, detail, tile, values, dry_run, skip_existing, cluster, results, video, overwrite, output, **where
+    typed, out, detail, tile, said, dry_run, skip_existing, cluster, results, video, overwrite, output, **where
 ):
     """Enlarge pictures and videos.
 
@@ -59,7 +57,6 @@ def command(
     from snpe_srgan.cli.video import refuse_video_options
     from snpe_srgan.errors import UsageError
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
-    from snpe_srgan.runtimes.values import with_values
     from snpe_srgan.video.kinds import is_video
     from snpe_srgan.zoo.named import DEFAULT
     from snpe_srgan.zoo.resolve import RUNNABLE, is_name, resolve
@@ -72,17 +69,17 @@ def command(
         if not is_name(model):
             resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
-    file = find_model(model or DEFAULT, detail, runs=True)
+    file = find_model(model or DEFAULT, detail, runs=True, said=said, output=output)
     if any(map(is_video, pictures)) and cluster is None:
         network = _network(file, default=model is None)
-        _run_videos(file, pictures, network, out, tile, values, video, overwrite, output, where)
+        _run_videos(file, pictures, network, out, tile, video, overwrite, output, where)
         return
     refuse_video_options(video)
     refuse_cluster_options(cluster, results, pictures, out)
     if cluster is not None:
         run_on_cluster(
             file, pictures, _network(file, default=model is None), cluster=cluster, results=results, out=out, tile=tile,
-            values=values, where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
+            where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
         )  # fmt: skip
         return
     found, passed_over = find_pictures(pictures)
@@ -101,7 +98,7 @@ def command(
         watch = Watch(output, jobs.todo)
         try:
             done, failed = enlarge(
-                with_values(session, values),
+                session,
                 jobs.todo,
                 tile=tile,
                 overwrite=overwrite,
@@ -146,11 +143,10 @@ def _finish(output, head, jobs, done, failed, *, remarks, times, passed_over) ->
         raise SystemExit(1)
 
 
-def _run_videos(file, sources, network, out, tile, values, video, overwrite, output, where) -> None:
+def _run_videos(file, sources, network, out, tile, video, overwrite, output, where) -> None:
     from snpe_srgan.artifacts.files import sha256
     from snpe_srgan.cli.video import run_to_stdout, run_videos
     from snpe_srgan.errors import UsageError
-    from snpe_srgan.runtimes.values import with_values
     from snpe_srgan.video.kinds import is_video, require_av
 
     others = [str(source) for source in sources if not is_video(source)]
@@ -162,7 +158,7 @@ def _run_videos(file, sources, network, out, tile, values, video, overwrite, out
             output.warn(remark)
         output.note(_sentence(network))
         identity = {
-            "model": sha256(file.path), "engine": session.description.computed_by, "values": values,
+            "model": sha256(file.path), "engine": session.description.computed_by, "ends": session.description.ends,
             **{name: where[name] for name in ("on", "precision", "chip", "runtime", "overlap")},
         }  # fmt: skip
         if video["to_stdout"]:
@@ -172,12 +168,12 @@ def _run_videos(file, sources, network, out, tile, values, video, overwrite, out
                 return click.get_current_context().with_resource(opened)
 
             run_to_stdout(
-                with_values(session, values), sources, name=str(network["name"]), open_named=open_named, out=out,
+                session, sources, name=str(network["name"]), open_named=open_named, out=out,
                 parameters=network["parameters"], tile=tile, video=video, output=output,
             )  # fmt: skip
             return
         run_videos(
-            with_values(session, values), sources, out=out, tile=tile, video=video, overwrite=overwrite,
+            session, sources, out=out, tile=tile, video=video, overwrite=overwrite,
             identity=identity, network=network, output=output,
         )  # fmt: skip
 

@@ -24,11 +24,11 @@ from snpe_srgan.cluster.results import DONE, FAILED, Record
 from snpe_srgan.cluster.work_list import Entry
 from snpe_srgan.errors import InputError, MissingToolError, SnpeSrganError, UsageError
 from snpe_srgan.machine import share_memory
+from snpe_srgan.onnx_graphs.boundary import Said
 from snpe_srgan.opener import read_regular
 from snpe_srgan.runtimes.enlarge import Enlarged, Job, enlarge_one, error_lines, is_whole
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.session import Session
-from snpe_srgan.runtimes.values import with_values
 from snpe_srgan.toolchains.socs import DEFAULT
 from snpe_srgan.zoo.named import WEIGHTS
 from snpe_srgan.zoo.resolve import RUNNABLE, ModelFile, resolve
@@ -69,7 +69,8 @@ class Network:
     Attributes:
         on, engine, precision, chip: of `open_session`.
         threads: of a session; None for as many as Dask says the worker has.
-        values, tile, overlap, overwrite: as options of `run`.
+        said: what the user says of a foreign network's ends.
+        tile, overlap, overwrite: as options of `run`.
         workers: worker processes that share a machine's memory, as far as that is known.
         version: of this package; workers of another one refuse to work.
     """
@@ -80,7 +81,7 @@ class Network:
     precision: str = "f32"
     chip: str | None = None
     threads: int | None = None
-    values: str = "ours"
+    said: Said = Said()  # noqa: RUF009 - it cannot be changed
     overlap: int | None = None
     tile: tuple[int, int] | None = None
     overwrite: bool = False
@@ -90,12 +91,13 @@ class Network:
     def open(self, file: ModelFile, *, threads: int | None) -> Session:
         """The session, in this process."""
         session = open_session(
-            file, on=self.on, engine=self.engine, precision=self.precision, chip=self.chip or DEFAULT,
+            replace(file, said=self.said or file.said), on=self.on, engine=self.engine, precision=self.precision,
+            chip=self.chip or DEFAULT,
             threads=None if self.on == "emulator" else threads,
         )  # fmt: skip
         if self.overlap is not None:
             session.shorten_overlap(self.overlap)
-        return with_values(session, self.values)
+        return session
 
 
 class Outfit(WorkerPlugin):

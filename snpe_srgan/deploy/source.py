@@ -59,7 +59,7 @@ def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int]) -> F
     from snpe_srgan.quantization.session import load_float
 
     eight_bits(recipe)
-    model, facts, _ = load_float(file)
+    model, facts = load_float(file)[:2]
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             raise InputError(

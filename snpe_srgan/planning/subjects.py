@@ -14,6 +14,7 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.boundary import Said
 from snpe_srgan.planning.work import Work, of_graph, of_onnx
 from snpe_srgan.toolchains.published import FLOAT, PRECISIONS, W8A8, W8A16
 from snpe_srgan.zoo.named import PRETRAINED, list_named, model_names
@@ -55,8 +56,8 @@ def named_subjects() -> list[Subject]:
     return [read_subject(name) for name in model_names()]
 
 
-def read_subject(model: str) -> Subject:
-    """The network that MODEL names.
+def read_subject(model: str, *, said: Said | None = None) -> Subject:
+    """The network that MODEL names; `said` is what the user says of a foreign one's ends.
 
     Raises:
         InputError: no such model, or one whose operators cannot be read (.pb, ready-compiled code).
@@ -64,7 +65,7 @@ def read_subject(model: str) -> Subject:
     if is_name(model) and model in PRETRAINED:
         psnr = next(named.psnr.get(TEST_SET) for named in list_named() if named.name == model)
         return _of_graph(model, describe("srgan"), psnr)
-    file = resolve(model)
+    file = resolve(model, said=said)
     psnr = _psnr(file.card)
     if file.kind == "npz":
         from snpe_srgan.models.npz import load_npz

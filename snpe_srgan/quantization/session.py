@@ -7,8 +7,10 @@ made = source.make(parse_recipe("w8a8"))
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from snpe_srgan.calibration.crops import Crops, calibration_crops, hr_pictures, is_drawn, is_nothing
 from snpe_srgan.errors import InputError, UsageError
@@ -19,6 +21,13 @@ from snpe_srgan.quantization.recipe import Recipe, parse_recipe
 from snpe_srgan.quantization.steps.run import Made, make_plan
 from snpe_srgan.zoo.resolve import ModelFile
 
+if TYPE_CHECKING:
+    import onnx
+
+    from snpe_srgan.onnx_graphs.boundary import Found
+    from snpe_srgan.onnx_graphs.reach import Facts
+    from snpe_srgan.quantization.graph.analytic import Moments
+
 PICTURES = 600  # decoded for fine-tuning
 
 
@@ -26,7 +35,8 @@ class Source:
     """A float model with all that recipes need of it; several recipes may be tried on one."""
 
     def __init__(self, file: ModelFile, calibration, *, lr: bool, count: int, minutes: float, say):
-        self.model, self.facts, self.moments = load_float(file)
+        loaded = load_float(file)
+        self.model, self.facts, self.moments, self.found = loaded
         self.calibration, self.minutes, self.say = calibration, minutes, say
         nothing = is_nothing(calibration)
         # Something must be looked at to say what was lost, even where nothing may be looked at to quantize.
@@ -105,25 +115,38 @@ class Source:
         return replace(report, emulator=judged, datasets=datasets)
 
 
-def load_float(file: ModelFile):
-    """(float ONNX model that takes any size, its Facts, moments by its batch norms or None) of any model file."""
+class FloatModel(NamedTuple):
+    """A float ONNX model in our form that takes any size, its facts, the moments by its batch norms (or None), and what
+    was found out about a foreign file's ends."""
+
+    model: onnx.ModelProto
+    facts: Facts
+    moments: Mapping[str, Moments] | None
+    found: Found | None
+
+
+def load_float(file: ModelFile) -> FloatModel:
+    """The float network of any model file."""
     from snpe_srgan.onnx_graphs.model import onnx_facts
     from snpe_srgan.onnx_graphs.run import free_size
-    from snpe_srgan.runtimes.source import load_source
+    from snpe_srgan.runtimes.source import load_source, say_found
 
     moments = None
     if file.kind == "pb":
+        from snpe_srgan.onnx_graphs.adapt import adapt
         from snpe_srgan.onnx_graphs.from_tensorflow import pb_to_onnx
 
-        model = pb_to_onnx(file.path)
+        model, found = pb_to_onnx(file.path), None
+        model, found = adapt(model, where=file.path, said=file.known_ends)
+        say_found(file, found)
         facts = onnx_facts(model, where=file.path)
     else:
         source = load_source(file)
-        model, facts = source.graph, source.known
+        model, facts, found = source.graph, source.known, source.found
     if file.kind == "npz":
         from snpe_srgan.models.npz import load_npz
         from snpe_srgan.quantization.graph.analytic import batch_norm_statistics
 
         with contextlib.suppress(InputError):  # no batch norm: the steps that want one say so
             moments = batch_norm_statistics(*load_npz(file.path))
-    return free_size(model), facts, moments
+    return FloatModel(free_size(model), facts, moments, found)

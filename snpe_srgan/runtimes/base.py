@@ -33,6 +33,7 @@ def description_of(
         reads_all=facts.whole is not None,
         bytes_per_pixel=facts.bytes_per_pixel,
         most_pixels=most_pixels,
+        found=source.found,
         remarks=remarks,
     )
 

@@ -40,6 +40,7 @@ class Runner:
     """The opened model and its input; `once` is what is timed: the network, and tiles where its size is fixed."""
 
     def __init__(self, request: dict):
+        from snpe_srgan.onnx_graphs.boundary import Said
         from snpe_srgan.runtimes.open import open_session
         from snpe_srgan.runtimes.upscale import upscale_array
         from snpe_srgan.zoo.resolve import RUNNABLE, resolve
@@ -47,7 +48,7 @@ class Runner:
         start = time.perf_counter()
         size = tuple(request["size"])
         self.session = open_session(
-            resolve(request["model"], kinds=RUNNABLE),
+            resolve(request["model"], kinds=RUNNABLE, said=Said(**request["said"])),
             engine=request["engine"],
             threads=request["threads"],
             precision=request["precision"],

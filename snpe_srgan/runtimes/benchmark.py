@@ -19,6 +19,7 @@ from snpe_srgan import errors
 from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.machine import installed, usable_threads
 from snpe_srgan.runtimes.contender import ENGINES, Contender, Timing
+from snpe_srgan.runtimes.source import load_source, settled
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
 DEFAULT_ENGINES = ("tensorflow", "openvino", "onnxruntime", "litert")
@@ -98,7 +99,7 @@ def benchmark(
     """Times every file on every engine that takes it; `chip` None asks for no estimate."""
     from snpe_srgan.machine import cpu
 
-    threads = threads or usable_threads()
+    threads, files = threads or usable_threads(), [settled(file) for file in files]
     pairs = [(file, name) for file in files for name in choose_engines(file, engines)]
     if not pairs:
         raise errors.UsageError(
@@ -155,7 +156,6 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
         return None, "the cost model takes no .pb: see the row of the .onnx or .dlc"
     from snpe_srgan.onnx_graphs.model import fix_size
     from snpe_srgan.onnx_graphs.quantized import sixteen_bits
-    from snpe_srgan.runtimes.source import load_source
 
     source = load_source(file)
     size = source.known.input_size or size

@@ -16,8 +16,10 @@ import numpy as np
 
 from snpe_srgan.confined.process import Child, megabytes_for
 from snpe_srgan.machine import available_memory
-from snpe_srgan.onnx_graphs.boundary import Boundary
+from snpe_srgan.onnx_graphs.adapt import SECONDS
+from snpe_srgan.onnx_graphs.boundary import Found, Said
 from snpe_srgan.runtimes.session import Description, Session, Tiling
+from snpe_srgan.runtimes.source import say_found
 from snpe_srgan.zoo.resolve import ModelFile
 
 HERE = f"{__name__}:"
@@ -44,9 +46,13 @@ class ConfinedSession(Session):
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._child = Child(where=file.path, megabytes=megabytes_for(file.path.stat().st_size), say=say)
-        arguments = {"path": str(file.path.absolute()), "engine": engine, "threads": threads, "precision": precision}
-        told, _ = self._child.call(f"{HERE}open_here", arguments, doing="open the model")
+        arguments = {
+            "path": str(file.path.absolute()), "said": asdict(file.known_ends), "engine": engine, "threads": threads,
+            "precision": precision,
+        }  # fmt: skip
+        told, _ = self._child.call(f"{HERE}open_here", arguments, doing="open the model", seconds=SECONDS)
         super().__init__(_description(told, path=file.path))
+        say_found(file, self.description.found)
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         free = available_memory()
@@ -59,13 +65,13 @@ class ConfinedSession(Session):
 
 
 def open_here(
-    state: dict[str, Any], *, path: str, engine: str, threads: int | None, precision: str
+    state: dict[str, Any], *, path: str, said: dict[str, str | None], engine: str, threads: int | None, precision: str
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """In the child: opens the model on its engine."""
     from snpe_srgan.runtimes.open import open_engine
 
     # The card is the parent's affair: nothing here needs it.
-    file = ModelFile(path=Path(path), kind=os.path.splitext(path)[1].lower().lstrip("."), card=None)
+    file = ModelFile(path=Path(path), kind=os.path.splitext(path)[1].lower().lstrip("."), card=None, said=Said(**said))
     state["session"] = session = open_engine(file, engine=engine, threads=threads, precision=precision)
     return {**asdict(session.description), "path": path}, []
 
@@ -79,7 +85,7 @@ def _description(told: dict[str, Any], *, path: Path) -> Description:
             "path": path,
             "input_size": None if size is None else (size[0], size[1]),
             "tiling": Tiling(told["tiling"]),
-            "boundary": Boundary(**{**told["boundary"], "dtypes": tuple(told["boundary"]["dtypes"])}),
+            "found": None if told["found"] is None else Found.of(told["found"]),
             "remarks": tuple(told["remarks"]),
         }
     )

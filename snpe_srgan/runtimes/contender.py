@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from snpe_srgan import errors
@@ -60,7 +60,10 @@ class Contender:
             text=True,
             env=_environment(),
         )
-        request = {"engine": engine, "precision": precision, "size": size, "threads": threads, "warmup": warmup}
+        request = {
+            "said": asdict(file.said), "engine": engine, "precision": precision, "size": size, "threads": threads,
+            "warmup": warmup,
+        }  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None  # they are pipes
         self._requests, self._replies = self._process.stdin, self._process.stdout
         try:

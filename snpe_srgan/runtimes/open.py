@@ -13,6 +13,7 @@ from collections.abc import Callable
 from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import InputError, UsageError, did_you_mean
 from snpe_srgan.machine import installed, require
+from snpe_srgan.runtimes.adapted import in_our_numbers
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.source import load_source
 from snpe_srgan.tflite import schema as litert
@@ -133,11 +134,12 @@ def open_engine(file: ModelFile, *, engine: str, threads: int | None, precision:
     if engine == "tensorflow":
         from snpe_srgan.runtimes.tensorflow import TensorFlowSession
 
-        return TensorFlowSession(source, threads=threads)
+        return in_our_numbers(TensorFlowSession(source, threads=threads), file)
     if engine == "openvino":
         from snpe_srgan.runtimes.openvino import OpenVinoSession
 
-        return OpenVinoSession(source, threads=threads, precision=precision)
+        session = OpenVinoSession(source, threads=threads, precision=precision)
+        return in_our_numbers(session, file) if source.kind == "pb" else session
     from snpe_srgan.runtimes.onnxruntime import OnnxRuntimeSession
 
     return OnnxRuntimeSession(source, threads=threads)

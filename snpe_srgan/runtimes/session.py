@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError, UsageError
-from snpe_srgan.onnx_graphs.boundary import OURS, Boundary
+from snpe_srgan.onnx_graphs.boundary import OURS, Found
 
 if TYPE_CHECKING:
     from snpe_srgan.runtimes.tiling import TilePlan
@@ -50,7 +50,7 @@ class Description:
         reads_all: an operator reads the whole picture, so that a tile has means of its own.
         bytes_per_pixel: an estimate of the memory that one LR pixel takes.
         most_pixels: LR pixels that are run at once; None where free memory decides.
-        boundary: what the file itself takes and gives. A session always takes and gives ours.
+        found: what a foreign file itself takes and gives, and how that is known. A session always takes and gives ours.
         remarks: for the user, about how this machine runs it.
     """
 
@@ -67,13 +67,18 @@ class Description:
     reads_all: bool = False
     bytes_per_pixel: int = 1
     most_pixels: int | None = None
-    boundary: Boundary = OURS
+    found: Found | None = None
     remarks: tuple[str, ...] = field(default=())
 
     @property
     def computed_by(self) -> str:
         """The engine and its version, for people."""
         return f"{self.engine} {self.version}".strip()
+
+    @property
+    def ends(self) -> str:
+        """What the file itself takes and gives, for people."""
+        return (OURS if self.found is None else self.found.boundary).describe()
 
     def with_overlap(self, overlap: int) -> Description:
         """With tiles that overlap by less than the network sees: near the whole picture's result, not equal to it. An

@@ -6,14 +6,21 @@
 | `.onnx` | itself |
 | `.dlc` | the graph that the file holds, rebuilt by `dlc/`: the file's own operators, weights and encodings |
 | `.pb` | itself; OpenVINO reads frozen TensorFlow graphs |
+
+An `.onnx` or `.dlc` of others, of whatever layout and numbers, is brought into our form here, so that every command
+takes it: `onnx_graphs/adapt.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snpe_srgan.confined.worker import inside
+from snpe_srgan.errors import Finding, Remark
+from snpe_srgan.onnx_graphs.boundary import OURS, Found, Said
 from snpe_srgan.onnx_graphs.quantized import integer_sums
 from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.zoo.resolve import ModelFile
@@ -24,12 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """`model` is an ONNX ModelProto, or None for a `.pb`; `facts` likewise (OpenVINO finds them)."""
+    """`model` is an ONNX ModelProto in our form, or None for a `.pb`; `facts` likewise (OpenVINO finds them). `found`
+    says what a foreign file itself takes and gives, None for one of ours."""
 
     path: Path
     kind: str
     model: onnx.ModelProto | None
     facts: Facts | None
+    found: Found | None = None
 
     @property
     def graph(self) -> onnx.ModelProto:
@@ -61,21 +70,41 @@ class Source:
 
 
 def load_source(file: ModelFile) -> Source:
-    """Reads a model file; `InputError` for whatever is not a whole super-resolution model."""
+    """Reads a model file; `InputError` for whatever is not a whole super-resolution model.
+
+    A foreign graph is brought into our form; what was found out about it is said as a remark.
+    """
     if file.kind == "pb":
         return Source(file.path, file.kind, None, None)
-    from snpe_srgan.onnx_graphs.model import onnx_facts, read_onnx
+    from snpe_srgan.onnx_graphs.model import onnx_facts
 
+    found = None
     if file.kind == "npz":
         from snpe_srgan.models.npz import load_npz
         from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
         model = to_onnx(*load_npz(file.path))
-    elif file.kind == "dlc":
-        from snpe_srgan.dlc.reader import read
-        from snpe_srgan.dlc.to_onnx import rebuild
-
-        model = rebuild(read(file.path))
     else:
-        model = read_onnx(file.path)
-    return Source(file.path, file.kind, model, onnx_facts(model, where=file.path))
+        from snpe_srgan.onnx_graphs.adapt import read_graph
+
+        model, found = read_graph(file.path, said=file.known_ends)
+    say_found(file, found)
+    return Source(file.path, file.kind, model, onnx_facts(model, where=file.path), found)
+
+
+def settled(file: ModelFile) -> ModelFile:
+    """The file with all said that was found out about its ends, so that no other process finds it out again."""
+    if file.kind not in ("onnx", "dlc") or file.in_our_form:
+        return file
+    found = load_source(file).found
+    if found is None:
+        return file
+    ends = found.boundary
+    return replace(file, said=Said(ends.layout, ends.takes, ends.gives, ends.channels))
+
+
+def say_found(file: ModelFile, found: Found | None) -> None:
+    """Says what a foreign network takes and gives: as a finding, or, where it had to be assumed, as a remark."""
+    if found is None or inside() or (found.certain and found.boundary == OURS):
+        return
+    warnings.warn(found.sentence(file.path.name), Finding if found.certain else Remark, stacklevel=3)

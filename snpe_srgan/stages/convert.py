@@ -18,11 +18,12 @@ from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.npz import load_npz
+from snpe_srgan.onnx_graphs.boundary import OURS, Found, size_of
 from snpe_srgan.quiet import import_tensorflow
 from snpe_srgan.stages.checked_dlc import write_checked_dlc
 from snpe_srgan.stages.compare import check_equal, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
-from snpe_srgan.zoo.foreign_graph import refuse_other_numbers
+from snpe_srgan.zoo.foreign_graph import card_for
 from snpe_srgan.zoo.model_card import model_card, ports
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
@@ -159,7 +160,9 @@ def convert_model(
 
 def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, say: Callable[[str], None]):
     """(model, its card, the checks against the source network) of any float model file; an `.onnx` is only read."""
-    from snpe_srgan.onnx_graphs.model import onnx_facts, read_onnx
+    from snpe_srgan.onnx_graphs.adapt import adapt
+    from snpe_srgan.onnx_graphs.model import onnx_facts
+    from snpe_srgan.runtimes.source import load_source, say_found
 
     training = file.card.training if file.card else None
     if file.kind == "npz":
@@ -174,20 +177,22 @@ def _to_onnx(file: ModelFile, input_name: str | None, output_name: str | None, s
         )
         return model, model_card(graph, kind="onnx", training=training), (check,)
     if file.kind == "onnx":
-        refuse_other_numbers(file)
-        model = read_onnx(file.path)
-        return model, _card_of(file, model, onnx_facts(model, where=file.path)), ()
+        source = load_source(file)
+        return source.graph, _card_of(file, source.graph, source.known, source.found), ()
 
     from snpe_srgan.onnx_graphs.from_tensorflow import FrozenGraph
 
     say("loading TensorFlow")
     with FrozenGraph(file.path, say=say) as frozen:
         model = frozen.to_onnx(input_name=input_name, output_name=output_name)
-        facts = onnx_facts(model, where=file.path)
-        lr = probe_picture(*(facts.input_size or PROBE))
+        ours, found = adapt(model, where=file.path, said=file.known_ends)
+        boundary = OURS if found is None else found.boundary
+        lr = boundary.given(probe_picture(*(size_of(model, boundary.layout) or PROBE)))
         expected = frozen.run(lr)
     check = check_equal(run_onnx(model, lr), expected, against=file.path.name, where=file.path)
-    card = _card_of(file, model, facts)
+    say_found(file, found)
+    model = ours
+    card = _card_of(file, model, onnx_facts(model, where=file.path), found)
     _describe(model, card)
     return model, card, (check,)
 
@@ -201,13 +206,13 @@ def _tensorlayer(graph, weights, lr: np.ndarray) -> np.ndarray:
     return np.asarray(network(lr, is_train=False))
 
 
-def _card_of(file: ModelFile, model, facts) -> Card:
+def _card_of(file: ModelFile, model, facts, found: Found | None) -> Card:
     """The card of an ONNX model of which there is no description, only the graph (and the source's card, if any)."""
     from snpe_srgan.onnx_graphs.cost import onnx_cost
 
     cost = onnx_cost(model, where=file.path)
     lr, sr = ports(facts.scale, facts.input_size)
-    base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
+    base = card_for(file, found, scale=facts.scale)
     return replace(
         base,
         kind="onnx",

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.models.npz import load_npz
 from snpe_srgan.zoo.resolve import ModelFile
 
+UNKNOWN: Mapping[str, object] = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
 MAX_MEASURED = 1 << 27  # bytes of weights: the rebuilt graph takes several times as much memory
 
 
@@ -74,7 +74,10 @@ class Inspection:
 
 
 def inspect_model(file: ModelFile) -> Inspection:
-    report = {"npz": _npz, "onnx": _onnx, "pb": _pb, "dlc": _dlc, "tflite": _tflite}[file.kind](file.path)
+    report = {
+        "npz": lambda: _npz(file.path), "onnx": lambda: _onnx(file), "pb": lambda: _pb(file.path),
+        "dlc": lambda: _dlc(file), "tflite": lambda: _tflite(file.path),
+    }[file.kind]()  # fmt: skip
     if report.network == "unknown" and file.card is not None:
         report = replace(report, network=file.card.network, scale=report.scale or file.card.scale)
     if file.card is not None:
@@ -118,14 +121,17 @@ def _npz(path: Path) -> Inspection:
     )
 
 
-def _onnx(path: Path) -> Inspection:
+def _onnx(file: ModelFile) -> Inspection:
     from snpe_srgan.onnx_graphs.model import read_onnx
 
+    path = file.path
     model = read_onnx(path)
     properties = {item.key: item.value for item in model.metadata_props}
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     opsets = {item.domain or "ai.onnx": item.version for item in model.opset_import}
-    shared = _measured(model, path)
+    shared = _measured(file)
+    if shared["parameters"] is None:
+        shared["parameters"] = sum(sizes.values())
     return Inspection(
         path=path,
         kind="onnx",
@@ -152,14 +158,17 @@ def _remark(facts) -> str:
     return "; ".join(facts.remarks)
 
 
-def _measured(model, path: Path) -> dict:
-    """Scale, parameters, MACs and reach of an ONNX graph; only parameters when it is no super-resolution network."""
+def _measured(file: ModelFile) -> dict:
+    """Scale, parameters, MACs and reach of the graph in a file, and what a foreign one takes and gives; only parameters
+    when it is no super-resolution network."""
     from snpe_srgan.onnx_graphs.compiled import is_compiled
     from snpe_srgan.onnx_graphs.cost import onnx_cost
-    from snpe_srgan.onnx_graphs.model import onnx_facts
+    from snpe_srgan.runtimes.source import load_source
 
+    path = file.path
     try:
-        facts = onnx_facts(model, where=path)
+        source = load_source(file)
+        model, facts = source.model, source.facts
         if is_compiled(model):
             return {
                 "scale": facts.scale, "parameters": 0, "macs_per_lr_pixel": None, "receptive_radius": facts.overlap,
@@ -167,15 +176,16 @@ def _measured(model, path: Path) -> dict:
             }  # fmt: skip
         cost = onnx_cost(model, where=path)
     except InputError as error:
-        parameters = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
-        unknown: dict[str, Any] = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
-        return {"parameters": parameters, **unknown, "remark": error.what}
+        return {"parameters": None, **UNKNOWN, "remark": error.what}
+    ends = {} if source.found is None else {
+        "takes_and_gives": source.found.boundary.describe(), "evidence": "; ".join(source.found.evidence)
+    }  # fmt: skip
     return {
         "scale": facts.scale,
         "parameters": cost.parameters,
         "macs_per_lr_pixel": cost.macs_per_lr_pixel,
         "receptive_radius": facts.overlap,
-        "facts": {"quantized_convolutions": cost.quantized},
+        "facts": {**ends, "quantized_convolutions": cost.quantized},
         "remark": _remark(facts),
     }
 
@@ -284,20 +294,19 @@ def _pb(path: Path) -> Inspection:
     )
 
 
-def _dlc(path: Path) -> Inspection:
+def _dlc(file: ModelFile) -> Inspection:
     from snpe_srgan.dlc.describe import describe
     from snpe_srgan.dlc.reader import read
-    from snpe_srgan.dlc.to_onnx import rebuild
 
+    path = file.path
     dlc = read(path)
     summary = describe(dlc)
     try:
         if summary.weight_bytes > MAX_MEASURED:
             raise InputError("too large to be measured")
-        measured = _measured(rebuild(dlc), path)
+        measured = _measured(file)
     except InputError as error:
-        unknown: dict[str, Any] = {"scale": None, "macs_per_lr_pixel": None, "receptive_radius": None, "facts": {}}
-        measured = {**unknown, "remark": error.what}
+        measured = {**UNKNOWN, "remark": error.what}
     measured["parameters"] = summary.parameters
     facts = {
         "format": summary.version,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from snpe_srgan.artifacts.card import Card, Check, source_of, write_card
+from snpe_srgan.artifacts.card import Check, source_of, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.calibration.crops import SAMPLE, Pictures, check_sources
@@ -23,7 +23,7 @@ from snpe_srgan.quantization.session import Source
 from snpe_srgan.quantization.steps.run import Made
 from snpe_srgan.stages.checked_dlc import write_checked_dlc
 from snpe_srgan.toolchains.socs import Soc
-from snpe_srgan.zoo.foreign_graph import refuse_other_numbers
+from snpe_srgan.zoo.foreign_graph import card_for
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
 SUFFIXES = {
@@ -182,7 +182,6 @@ def _check(file: ModelFile, out_dir: str | os.PathLike, options: QuantizeOptions
     from snpe_srgan.toolchains import qnn
 
     _check_options(options.auto, options.max_drop, options.evaluate, options.onnx_only, options.judge)
-    refuse_other_numbers(file)
     recipes = options.recipes
     if not options.onnx_only:
         qnn.require()
@@ -222,7 +221,7 @@ def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, in
 
     facts = source.facts
     lr, sr = ports(facts.scale, None)
-    base = file.card or Card(artifact="", kind="onnx", network="unknown", scale=facts.scale)
+    base = card_for(file, source.found, scale=facts.scale)
     card = replace(
         base,
         kind="onnx",

@@ -6,69 +6,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from snpe_srgan.artifacts.card import Card, source_of, write_card
-from snpe_srgan.artifacts.files import refuse_overwrite, write_bytes
+from snpe_srgan.artifacts.card import Card, card_path, source_of, write_card
+from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError, UsageError
-from snpe_srgan.onnx_graphs.boundary import OURS, Boundary, Found, find_boundary, in_our_form, is_ours
+from snpe_srgan.onnx_graphs.adapt import read_graph
+from snpe_srgan.onnx_graphs.boundary import OURS, Found, Said
 from snpe_srgan.onnx_graphs.cost import onnx_cost
-from snpe_srgan.onnx_graphs.model import onnx_facts, read_onnx
+from snpe_srgan.onnx_graphs.model import onnx_facts
 from snpe_srgan.zoo.model_card import ports
 from snpe_srgan.zoo.resolve import ModelFile
 
-if TYPE_CHECKING:
-    import onnx
-
 SUFFIXES = (".onnx", ".dlc")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the user says of a network's ends; None is found out."""
-
-    takes: str | None = None
-    gives: str | None = None
-    colour: str | None = None
-
-    @property
-    def boundary(self) -> Boundary | None:
-        """None where nothing was said; of two ranges the one left out is like the other."""
-        if self == Said():
-            return None
-        takes, gives = self.takes or self.gives, self.gives or self.takes
-        if takes is None or gives is None:
-            return Boundary(takes="0..1", gives="0..1", colour=self.colour or "RGB")
-        return Boundary(takes=takes, gives=gives, colour=self.colour or "RGB")
-
-
-def read_graph(path: str | os.PathLike) -> onnx.ModelProto:
-    """The graph in an `.onnx` or a `.dlc` of anyone; checked, not yet in our form."""
-    path = Path(path)
-    if path.suffix.lower() != ".dlc":
-        return read_onnx(path)
-    from snpe_srgan.dlc.reader import read
-    from snpe_srgan.dlc.to_onnx import rebuild
-
-    return rebuild(read(path))
-
-
-def adapt(model: onnx.ModelProto, *, where: object, said: Said | None = None) -> tuple[onnx.ModelProto, Found]:
-    """A graph in our form, and what was found out about it; one that is in our form already stays as it is.
-
-    Raises:
-        InputError: the ends are no RGB pictures, or the rewritten graph does not enlarge by a whole number.
-    """
-    if is_ours(model) and (said is None or said == Said()):
-        return model, Found(OURS, ("it is in our form",))
-    found = find_boundary(model, where=where, wanted=said.boundary if said else None)
-    ours = in_our_form(model, found.boundary)
-    onnx_facts(ours, where=where)
-    return ours, found
 
 
 def import_graph(
@@ -90,7 +44,8 @@ def import_graph(
         raise UsageError(f"a graph is imported as an .onnx, not as '{target.suffix}'", hint=f"-o {target.stem}.onnx")
     reading(path)
     refuse_overwrite(target, overwrite)
-    model, found = adapt(read_graph(path), where=path, said=said)
+    model, found = read_graph(path, said=said or Said())
+    found = found or Found(OURS, ("it is in our form",))
     facts, cost = onnx_facts(model, where=path), onnx_cost(model)
     lr, sr = ports(facts.scale, facts.input_size)
     if cost.macs_per_lr_pixel == 0:
@@ -105,36 +60,38 @@ def import_graph(
         receptive_radius=facts.overlap,
         input=replace(lr, name=facts.input_name),
         output=replace(sr, name=facts.output_name),
-        training={"origin": path.name, "data": "not known", "licence": "not known",
-                  "boundary": found.boundary.describe(), "evidence": list(found.evidence)},
+        ends=ends_of(path, found),
+        training={"origin": path.name, "data": "not known", "licence": "not known"},
         remarks=facts.remarks,
         source=source_of(path),
-    )  # fmt: skip
+    )
     with unfinished(target.parent):
         write_bytes(target, model.SerializeToString(), overwrite=overwrite)
         return write_card(target, card, tools=("onnx", "onnxruntime")), found
 
 
-def refuse_other_numbers(file: ModelFile) -> None:
-    """`InputError` for a graph without a card that clearly takes or gives other numbers than ours.
+def ends_of(path: Path, found: Found | None) -> dict[str, Any]:
+    """For the card of what is made from a foreign file: what that itself takes and gives; empty for one of ours."""
+    return {} if found is None else {"file": path.name, "describes": found.boundary.describe(), **found.plain()}
 
-    Scored or calibrated on our numbers it would draw nonsense, and nothing would say so. One whose ends cannot be told
-    passes: there is nothing to hold against it.
+
+def card_for(file: ModelFile, found: Found | None, *, scale: int) -> Card:
+    """What the card of whatever is made from a file starts from: its own card, or an empty one, with a foreign
+    network's ends."""
+    base = file.card or Card(artifact="", kind=file.kind, network="unknown", scale=scale)
+    return replace(base, ends=ends_of(file.path, found)) if found is not None or base.foreign else base
+
+
+def write_foreign_card(file: ModelFile, found: Found | None, *, scale: int) -> Path | None:
+    """Keeps beside a stranger's file what the user said of its ends; None where nothing is new.
+
+    Raises:
+        InputError: the folder cannot be written, or another card lies there.
     """
-    if file.kind not in ("onnx", "dlc") or file.card is not None:
-        return
-    model = read_graph(file.path)
-    if is_ours(model):
-        return
-    try:
-        found = find_boundary(model, where=file.path)
-    except InputError:
-        raise
-    except Exception:  # an operator that ONNX Runtime does not have: the engine says so in its own words
-        return
-    ours = (OURS.layout, OURS.takes, OURS.gives)
-    if found.certain and (found.boundary.layout, found.boundary.takes, found.boundary.gives) != ours:
-        raise InputError(
-            f"this network is {found.boundary.describe()}; ours is {OURS.describe()}", where=file.path,
-            hint=f"snpe-srgan import {file.path.name} -o {file.stem}_ours.onnx, and use that",
-        )  # fmt: skip
+    said = asdict(file.said)
+    if file.card is not None and (not file.card.foreign or dict(file.card.ends["said"]) == said):
+        return None
+    require_writable(file.path.parent)
+    ends = {**ends_of(file.path, found), "said": said}
+    write_card(file.path, Card(artifact="", kind=file.kind, network="foreign", scale=scale, ends=ends))
+    return card_path(file.path)

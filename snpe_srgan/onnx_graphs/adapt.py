@@ -1,0 +1,155 @@
+"""A stranger's graph file, read, and brought into our form before anything else sees it.
+
+    model, found = read_graph("theirs.onnx", said=Said())
+
+What runs a stranger's graph to find out what it takes is a child process (`confined/`), which answers with what it
+found; it is asked once for each state of a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snpe_srgan.confined.process import Child, megabytes_for
+from snpe_srgan.confined.worker import inside
+from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.boundary import (
+    LARGE,
+    OURS,
+    OURS_SAID,
+    SIDE,
+    Boundary,
+    Found,
+    Said,
+    find_boundary,
+    is_ours,
+    looks_like_ours,
+    probe_picture,
+    size_of,
+)
+from snpe_srgan.onnx_graphs.compiled import is_compiled
+from snpe_srgan.onnx_graphs.graph import ends
+from snpe_srgan.onnx_graphs.model import MAX_BYTES, checked, onnx_facts, survived
+from snpe_srgan.onnx_graphs.our_form import check_in_our_form, in_our_form
+from snpe_srgan.opener import read_regular
+
+if TYPE_CHECKING:
+    import onnx
+
+SAME, NEARLY = 55.0, 35.0  # dB between the rewritten graph and the network: float32 alone, and with 16 or 8 bits
+SECONDS = 120.0  # of work for the probe: up to four inferences
+_known: dict[tuple[bytes, Said], dict[str, Any] | None] = {}  # SHA-256 and what was said -> what a child found out
+
+
+def read_graph(path: str | os.PathLike, *, said: Said) -> tuple[onnx.ModelProto, Found | None]:
+    """The graph in an `.onnx` or a `.dlc` of anyone, in our form, and what was found out about its ends.
+
+    Args:
+        said: what is known of the ends, by the user or a card: taken as it is.
+
+    Raises:
+        InputError: no whole graph, or its ends are no pictures.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".dlc":
+        known = said == OURS_SAID
+        found = find_out(_rebuilt(path), where=path, said=said) if inside() or known else _asked(path, None, said)
+        model = _rebuilt(path)
+    else:
+        data = read_regular(path, limit=MAX_BYTES, doing="read the model")
+        found = None if inside() else _asked(path, data, said)
+        model = checked(data, where=path)
+        found = find_out(model, where=path, said=said) if inside() else found
+    if found is None or found.boundary == OURS:
+        return model, found
+    return in_our_form(model, found.boundary), found
+
+
+def adapt(model: onnx.ModelProto, *, where: object, said: Said | None = None) -> tuple[onnx.ModelProto, Found | None]:
+    """A graph that was read (and may be run in this process) in our form; None for one that says that it is."""
+    found = find_out(model, where=where, said=said or Said())
+    if found is None or found.boundary == OURS:
+        return model, found
+    return in_our_form(model, found.boundary), found
+
+
+def _rebuilt(path: Path) -> onnx.ModelProto:
+    from snpe_srgan.dlc.reader import read
+    from snpe_srgan.dlc.to_onnx import rebuild
+
+    return rebuild(read(path))
+
+
+def _asked(path: Path, data: bytes | None, said: Said) -> Found | None:
+    """What a child finds out of an `.onnx` file's bytes, or of a `.dlc`; the same bytes are not asked twice. The child
+    gets the very bytes that this process goes on with."""
+    sent = [] if data is None else [np.frombuffer(data, np.uint8)]
+    key = hashlib.sha256(path.read_bytes() if data is None else data).digest(), said
+    if key not in _known:
+        with Child(where=path, megabytes=megabytes_for(path.stat().st_size)) as child:
+            arguments = {"path": str(path.absolute()), "said": asdict(said)}
+            function = f"{__name__}:find_out_here"
+            told, _ = child.call(function, arguments, sent, doing="read the model", seconds=SECONDS)
+        _known[key] = told["found"]
+    if data is not None:
+        survived(data)
+    return None if _known[key] is None else Found.of(_known[key])
+
+
+def find_out_here(
+    state: dict, data: np.ndarray | None = None, *, path: str, said: dict[str, str | None]
+) -> tuple[dict[str, Any], list]:
+    """In the child: reads a file and finds out about its ends."""
+    model = _rebuilt(Path(path)) if data is None else checked(data.tobytes(), where=path)
+    found = find_out(model, where=path, said=Said(**said))
+    return {"found": None if found is None else found.plain()}, []
+
+
+def find_out(model: onnx.ModelProto, *, where: object, said: Said) -> Found | None:
+    """The boundary of a graph that may be run in this process; None for one that says that it is in our form.
+
+    The rewritten graph is run as well: it must draw what the network itself draws.
+    """
+    if is_compiled(model) or (is_ours(model) and said in (Said(), OURS_SAID)):
+        return None
+    try:
+        found = find_boundary(model, where=where, said=said)
+    except InputError:
+        raise
+    except Exception as error:  # an operator that ONNX Runtime does not have: an engine says so in its own words
+        if looks_like_ours(model) and not said:
+            return Found(OURS, (f"ONNX Runtime does not run it: {str(error)[:100]}",), True)
+        raise InputError(f"the graph cannot be run: {_last_line(error)}", where=where) from error
+    if found.boundary == OURS:
+        return found
+    ours = in_our_form(model, found.boundary)
+    facts = onnx_facts(ours, where=where)
+    if facts.input_size is None or facts.input_size[0] * facts.input_size[1] <= LARGE:
+        _check(model, ours, found.boundary, where)
+    return found
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[-1]) if lines else type(error).__name__
+    return said[:300]
+
+
+def _check(model: onnx.ModelProto, ours: onnx.ModelProto, boundary: Boundary, where: object) -> None:
+    from snpe_srgan.onnx_graphs.run import open_on_host
+
+    picture = probe_picture(*(size_of(model, boundary.layout) or (SIDE, SIDE)))
+    taken, _ = ends(model, where=where)
+    raw = open_on_host(model.SerializeToString()).run(None, {taken.name: boundary.given(picture)})[0]
+    exact = boundary.dtypes == ("float32", "float32") and not any(
+        n.op_type == "QuantizeLinear" for n in model.graph.node
+    )
+    expected = np.asarray(boundary.drawn(np.asarray(raw), picture))
+    check_in_our_form(ours, expected, picture, least=SAME if exact else NEARLY, where=where)
