@@ -38,6 +38,27 @@ def make_folder(path: str | os.PathLike) -> Path:
     return path
 
 
+def work_folder(path: str | os.PathLike) -> Path:
+    """A folder in which unfinished work is gone on with; made where it is missing.
+
+    Files in it are written in place. A folder that comes from a stranger may hold links to other files, or pipes:
+    they are refused.
+    """
+    path = Path(path)
+    if path.is_symlink():
+        raise InputError("the folder for unfinished work is a link", where=path, hint="remove it")
+    make_folder(path)
+    try:
+        with os.scandir(path) as entries:
+            wrong = next((e.path for e in entries if not e.is_file(follow_symlinks=False)), None)
+    except OSError as error:
+        raise os_error(error, path, "read the folder") from error
+    if wrong is not None:
+        raise InputError("unfinished work that this program did not leave: it is no plain file", where=wrong,
+                         hint=f"remove the folder {path.name}")  # fmt: skip
+    return path
+
+
 def require_writable(folder: str | os.PathLike) -> Path:
     """Raises unless `folder` can be written or made, changing nothing: for before long work."""
     folder = Path(folder)

@@ -20,10 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snpe_srgan.artifacts.locks import FolderIsLocked, try_lock
-from snpe_srgan.opener import os_error
+from snpe_srgan.errors import InputError
+from snpe_srgan.opener import os_error, read_regular
 
 PREFIX, SUFFIX = ".snpe-srgan-", ".part"
 JOURNAL, MOVING = "journal", "moving"  # files in such a folder: see `unfinished` and `atomic_folder`
+MAX_JOURNAL = 1 << 24  # bytes
 NEW, OLD = "new", "old"  # in a folder for `atomic_folder`; files that are replaced are kept as old-0, old-1, ...
 
 _recovered: set[tuple[int, int]] = set()  # folders that this process has looked through
@@ -145,14 +147,22 @@ def _inside(folder: Path, entry: dict[str, object]) -> Path | None:
     """The file that an entry names; None for names that lead elsewhere (a folder may come from a stranger)."""
     name = entry.get("name")
     parts = Path(name).parts if isinstance(name, str) and "\0" not in name else ("..",)
-    return None if not parts or ".." in parts or Path(*parts).is_absolute() else folder.joinpath(*parts)
+    if not parts or ".." in parts or Path(*parts).is_absolute():
+        return None
+    place, target = Path(os.path.realpath(folder)), folder.joinpath(*parts)
+    parent = Path(os.path.realpath(target.parent))  # a linked folder on the way leads elsewhere too
+    return target if place in (parent, *parent.parents) else None
 
 
 def _lines(path: Path) -> list[dict[str, object]]:
     """A journal's entries; a half-written last one is none."""
     entries: list[dict[str, object]] = []
     if path.is_file() and not path.is_symlink():
-        for line in path.read_bytes().splitlines():
+        try:
+            lines = read_regular(path, limit=MAX_JOURNAL).splitlines()
+        except InputError:
+            return []
+        for line in lines:
             with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
                 if isinstance(entry, dict):

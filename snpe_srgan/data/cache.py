@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json
+from snpe_srgan.artifacts.files import os_error, remove, work_folder, write_json
 from snpe_srgan.data.headers import headers
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.data.stored import (
@@ -41,9 +41,11 @@ from snpe_srgan.data.stored import (
     require_size,
 )
 from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.opener import read_regular
 from snpe_srgan.progress import SILENT, Say, track
 
 JOURNAL = "journal.txt"
+MAX_JOURNAL = 1 << 26  # bytes
 __all__ = ["Cache", "CachedPicture", "find_cache", "open_cache", "prepare", "require_size"]
 
 
@@ -92,7 +94,7 @@ def _open_if_whole(folder: Path) -> Cache | None:
 def _build(pairs, folder: Path, key: str, scale: int, min_size: int, workers: int, say: Say) -> Cache:
     pictures = read_headers(pairs, scale)
     require_size(pictures, min_size)
-    part = make_folder(folder.with_name(folder.name + ".part"))
+    part = work_folder(folder.with_name(folder.name + ".part"))
     try:
         sizes = plane_sizes(pictures, scale)
         require_space(part, sum(sizes))
@@ -231,8 +233,10 @@ def _crc(hr: np.ndarray, lr: np.ndarray) -> int:
 
 def read_journal(path: Path) -> list[list[int]]:
     """Pictures an earlier run finished: number, height, width, CRC. A half-written last line is no entry."""
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.is_file() else []
-    rows = [line.split() for line in lines]
+    if not path.is_file():
+        return []
+    text = read_regular(path, limit=MAX_JOURNAL, doing="read the journal").decode("ascii", "replace")
+    rows = [line.split() for line in text.splitlines()]
     whole = (row for row in rows if len(row) == 4 and all(word.isdigit() and len(word) < 19 for word in row))
     return [[int(word) for word in row] for row in whole]
 

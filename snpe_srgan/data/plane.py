@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import make_folder, os_error, read_json, remove, write_json
+from snpe_srgan.artifacts.files import os_error, read_json, remove, work_folder, write_json
 from snpe_srgan.data.cache import JOURNAL, read_journal, require_space
 from snpe_srgan.data.stored import INDEX, Cache
 from snpe_srgan.errors import InputError
@@ -63,7 +63,7 @@ def find_plane(cache: Cache, key: str) -> Plane | None:
 def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, say: Say = SILENT) -> Plane:
     """Enlarges the cache's LR pictures one after another (the engine has its own threads) and keeps the results."""
     folder = _folder(cache, key)
-    part = make_folder(folder.with_name(folder.name + ".part"))
+    part = work_folder(folder.with_name(folder.name + ".part"))
     try:
         require_space(part, cache.pixels * 3)
         with open(part / SR, "ab") as file:  # keeps what an earlier run has written

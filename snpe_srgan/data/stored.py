@@ -14,17 +14,19 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from snpe_srgan.artifacts.files import read_json
+from snpe_srgan.artifacts.typed import typed
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import downscale, modcrop
 
 VERSION = 1
 INDEX, HR, LR = "index.json", "hr.bin", "lr.bin"
 LISTED = 10  # pictures an error names
+AGAIN = "delete the folder, it is made again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,25 +85,35 @@ class Cache:
         return _map(self.folder, self.pictures, self.scale)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Index:
+    """index.json: of each picture its name, height, width and CRC-32."""
+
+    version: int
+    key: str
+    scale: int
+    pictures: tuple[tuple[str, int, int, int], ...]
+
+
 def open_cache(folder: str | os.PathLike) -> Cache:
     """The finished cache in `folder`; `InputError` when it is damaged or none."""
     folder = Path(folder)
-    data: Any = read_json(folder / INDEX)
-    try:
-        if data["version"] != VERSION:
-            raise InputError(f"a cache of format {data['version']}, and this program reads {VERSION}", where=folder)
-        pictures = tuple(CachedPicture(str(n), int(h), int(w), int(crc)) for n, h, w, crc in data["pictures"])
-        cache = Cache(folder, str(data["key"]), int(data["scale"]), pictures)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("not the index of a picture cache", where=folder / INDEX) from error
-    hr_bytes, lr_bytes = plane_sizes(cache.pictures, cache.scale) if cache.scale > 0 else (0, 0)
+    index = typed(_Index, read_json(folder / INDEX), where=folder / INDEX, hint=AGAIN)
+    if index.version != VERSION:
+        raise InputError(f"a cache of format {index.version}, and this program reads {VERSION}", where=folder)
+    pictures = tuple(CachedPicture(*picture) for picture in index.pictures)
+    cache = Cache(folder, index.key, index.scale, pictures)
+    sides = [side for p in pictures for side in (p.height, p.width)]
+    if not 1 <= cache.scale <= 16 or any(side < 1 or side % cache.scale for side in sides):
+        raise InputError("not the index of a picture cache: sizes that cannot be", where=folder / INDEX, hint=AGAIN)
+    hr_bytes, lr_bytes = plane_sizes(cache.pictures, cache.scale)
     for name, expected in ((HR, hr_bytes), (LR, lr_bytes)):
         size = (folder / name).stat().st_size if (folder / name).is_file() else 0
         if size != expected or not expected:
             raise InputError(
                 f"the cache is damaged: {size:,} bytes where {expected:,} belong",
                 where=folder / name,
-                hint="delete the folder, it is made again",
+                hint=AGAIN,
             )
     return cache
 

@@ -8,12 +8,11 @@ as the release that wrote it. Nothing here was tried on a phone.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import sha256
-from snpe_srgan.deploy.manifest import AI_PACK, DLC, NPU_TFLITE, TFLITE, Artifact, read_manifest
+from snpe_srgan.deploy.manifest import AI_PACK, DLC, NPU_TFLITE, RELEASE, TFLITE, Artifact, read_manifest
 from snpe_srgan.errors import UsageError
 from snpe_srgan.toolchains import chips
 from snpe_srgan.toolchains.litert_targets import TARGETS
@@ -64,7 +63,7 @@ def find_phone(name: str) -> Phone:
 
 def parse_release(text: str) -> tuple[int, ...]:
     """(2, 45) of "2.45" or "v2.45.0.250101"; UsageError for anything else."""
-    found = re.fullmatch(r"v?(\d{1,3}(?:\.\d{1,9}){1,3})", text.strip())
+    found = RELEASE.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"'{text}' is no QAIRT release", where="--qairt", hint="two or three numbers: 2.45")
     return tuple(int(part) for part in found[1].split("."))

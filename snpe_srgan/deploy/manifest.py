@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import read_json, write_json
+from snpe_srgan.artifacts.typed import typed
 from snpe_srgan.errors import InputError
 
 NAME = "bundle.json"
+RELEASE = re.compile(r"v?(\d{1,3}(?:\.\d{1,9}){1,3})")  # of QAIRT
 TFLITE, NPU_TFLITE, AI_PACK, CONTEXT, ONNX, DLC = "tflite", "tflite-npu", "ai-pack", "onnx-context", "onnx", "dlc"
 
 
@@ -84,24 +87,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     if not path.is_file():
         raise InputError(f"no bundle: the folder has no {NAME}", where=folder, hint="snpe-srgan deploy MODEL -o FOLDER")
     data = read_json(path)
-    try:
-        if not isinstance(data, dict) or data.get("schema_version") != 1:
-            raise TypeError("it is not of version 1")
-        artifacts = tuple(_artifact(item) for item in data["artifacts"])
-        known = {f.name for f in fields(Manifest)}
-        values = {k: v for k, v in data.items() if k in known}
-        height, width = data["input_size"]
-        return Manifest(**{**values, "artifacts": artifacts, "input_size": (int(height), int(width))})
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"the bundle's {NAME} is damaged: {error}"[:200], where=path) from error
-
-
-def _artifact(item: dict) -> Artifact:
-    known = {f.name for f in fields(Artifact)}
-    values = {k: v for k, v in item.items() if k in known}
-    for end in ("input", "output"):
-        values[end] = Port(**{**values[end], "shape": tuple(values[end]["shape"])})
-    values["chips"] = tuple(str(chip) for chip in values.get("chips", ()))
-    if not isinstance(values["path"], str) or Path(values["path"]).is_absolute() or ".." in Path(values["path"]).parts:
-        raise ValueError("a path that leaves the bundle")
-    return Artifact(**values)
+    if not isinstance(data, dict) or data.get("schema_version") != 1:
+        raise InputError(f"the bundle's {NAME} is not of version 1", where=path)
+    manifest = typed(Manifest, data, where=path, hint="snpe-srgan deploy makes the bundle again")
+    for artifact in manifest.artifacts:
+        inside = Path(artifact.path)
+        if inside.is_absolute() or ".." in inside.parts or "\0" in artifact.path:
+            raise InputError(f"the bundle's {NAME} names a path that leaves the bundle", where=path)
+        if artifact.qairt is not None and RELEASE.fullmatch(artifact.qairt) is None:
+            raise InputError(f"the bundle's {NAME} names no QAIRT release: {artifact.qairt[:50]!r}", where=path)
+    return manifest

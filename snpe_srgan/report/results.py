@@ -9,12 +9,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from snpe_srgan.artifacts.card import Card
 from snpe_srgan.artifacts.files import read_json
+from snpe_srgan.artifacts.typed import typed
 from snpe_srgan.compression.measure import Measured
 from snpe_srgan.compression.result import Row
 from snpe_srgan.errors import InputError
@@ -22,9 +23,7 @@ from snpe_srgan.metrics.evaluate import Evaluation
 from snpe_srgan.opener import read_text
 from snpe_srgan.runtimes.benchmark import Benchmark
 
-T = TypeVar("T")
 LOG_BYTES = 1 << 28
-_adapters: dict[Any, TypeAdapter[Any]] = {}  # made once: one takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -95,27 +94,27 @@ class LogLine:
 
 def read_scores(path: str | os.PathLike) -> Scores:
     """PSNR and SSIM of every picture."""
-    return _typed(Scores, _without_none_psnr(read_json(path)), path)
+    return typed(Scores, _without_none_psnr(read_json(path)), where=path)
 
 
 def read_benchmark(path: str | os.PathLike) -> Benchmark:
     """Size, time and memory of every artifact."""
-    return _typed(Benchmark, read_json(path), path)
+    return typed(Benchmark, read_json(path), where=path)
 
 
 def read_compression(path: str | os.PathLike) -> CompressionFile:
     """What a compression saved and cost."""
-    return _typed(CompressionFile, read_json(path), path)
+    return typed(CompressionFile, read_json(path), where=path)
 
 
 def trained_stages(card: Card) -> tuple[TrainedStage, ...]:
     """The stages that a card says the network was trained by; none where it says nothing."""
-    return _typed(_Training, dict(card.training), f"the card of {card.artifact}").stages
+    return typed(_Training, dict(card.training), where=f"the card of {card.artifact}").stages
 
 
 def read_proof(path: str | os.PathLike) -> ProofFile:
     """What was proven of a bundle for phones."""
-    return _typed(ProofFile, read_json(path), path)
+    return typed(ProofFile, read_json(path), where=path)
 
 
 def read_log(path: str | os.PathLike) -> tuple[LogLine, ...] | None:
@@ -137,22 +136,7 @@ def _log_line(line: str, where: str) -> LogLine:
     if not isinstance(data, dict):
         raise InputError("the training's log is damaged: no object", where=where)
     head = {key: data.pop(key, None) for key in ("kind", "stage", "step")}
-    return _typed(LogLine, {**head, "values": data}, where)
-
-
-def _typed(kind: type[T], data: object, where: str | os.PathLike) -> T:
-    try:
-        if kind not in _adapters:
-            _adapters[kind] = TypeAdapter(kind)
-        return _adapters[kind].validate_python(data)
-    except OverflowError as error:  # an integer of hundreds of digits where a float belongs
-        raise InputError(f"damaged: {error}", where=where, hint="delete the file and make it again") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(
-            f"damaged: {place}: {first['msg']}"[:200], where=where, hint="delete the file and make it again"
-        ) from error
+    return typed(LogLine, {**head, "values": data}, where=where)
 
 
 def _without_none_psnr(value: object) -> object:

@@ -19,13 +19,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.files import make_folder
+from snpe_srgan.artifacts.files import work_folder
 from snpe_srgan.artifacts.locks import exclusive
+from snpe_srgan.artifacts.typed import typed
 from snpe_srgan.errors import InputError, SnpeSrganError
-from snpe_srgan.opener import os_error
+from snpe_srgan.opener import os_error, read_regular
 
 STATE, JOURNAL = "state.json", "journal.jsonl"
 LONGEST = 180  # bytes of the output's name that go into the folder's
+MAX_STATE, MAX_JOURNAL = 1 << 20, 1 << 26  # bytes
+LATEST = 1 << 53  # time stamp: a century in nanoseconds is less
 _HEAD = struct.Struct("<qqI?")  # pts, duration, bytes, key frame
 
 
@@ -91,8 +94,8 @@ class Workplace:
 
     def _read_state(self) -> dict[str, object] | None:
         try:
-            state = json.loads((self.folder / STATE).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            state = json.loads(read_regular(self.folder / STATE, limit=MAX_STATE))
+        except (InputError, ValueError, RecursionError):
             return None
         return state if isinstance(state, dict) else None
 
@@ -108,33 +111,35 @@ class Workplace:
         """Segments that are whole, in a row from the first; a half-written line ends it."""
         segments: list[Segment] = []
         try:
-            lines = (self.folder / JOURNAL).read_bytes().splitlines()
-        except OSError:
+            lines = read_regular(self.folder / JOURNAL, limit=MAX_JOURNAL).splitlines()
+        except InputError:
             return [], None
         for line in lines:
             try:
                 entry = json.loads(line)
                 if "damage" in entry:
-                    return segments, Ending(**{**entry, "damage": tuple(entry["damage"])})
-                segment = Segment(**entry)
-            except (ValueError, TypeError, RecursionError):
-                break
-            if segment.index != len(segments) or not self._whole(segment):
+                    return segments, typed(Ending, entry, where=self.folder) if segments else None
+                segment = typed(Segment, entry, where=self.folder)
+                if segment.index != len(segments) or segment != self._seen(segment.index):
+                    break
+            except (InputError, OSError, ValueError, TypeError, RecursionError, struct.error):
                 break
             segments.append(segment)
         return segments, None
 
-    def _whole(self, segment: Segment) -> bool:
-        try:
-            if self.file(segment.index).stat().st_size != segment.size:
-                return False
-            crc = 0
-            with open(self.file(segment.index), "rb") as file:
-                while block := file.read(1 << 20):
-                    crc = zlib.crc32(block, crc)
-        except OSError:
-            return False
-        return crc == segment.crc
+    def _seen(self, index: int) -> Segment:
+        """What a segment's file holds, read again; ValueError when its packets do not fill it."""
+        crc, size = 0, self.file(index).stat().st_size
+        with open(self.file(index), "rb") as file:
+            while block := file.read(1 << 20):
+                crc = zlib.crc32(block, crc)
+            file.seek(0)
+            heads = list(_heads(file))
+        if sum(_HEAD.size + length for _, _, length, _ in heads) != size or not heads:
+            raise ValueError("packets that do not fill the file")
+        if any(abs(pts) > LATEST or not 0 <= duration <= LATEST for pts, duration, *_ in heads):
+            raise ValueError("times that cannot be")
+        return _segment(index, [pts for pts, *_ in heads], size=size, crc=crc)
 
     def _rewrite_journal(self) -> None:
         lines = [json.dumps(asdict(s)) for s in self.segments] + (
@@ -251,15 +256,20 @@ class SegmentWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        rank = {pts: place for place, pts in enumerate(sorted(times))}
-        reorder = max(place - rank[pts] for place, pts in enumerate(times))
-        segment = Segment(self._index, len(times), min(times), max(times), reorder, self._size, self._crc)
+        segment = _segment(self._index, times, size=self._size, crc=self._crc)
         self._work.add(segment)
         return segment
 
     def abandon(self) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
+
+
+def _segment(index: int, times: list[int], *, size: int, crc: int) -> Segment:
+    """The record of a segment whose packets have these times, in the order of the file."""
+    rank = {pts: place for place, pts in enumerate(sorted(times))}
+    reorder = max(place - rank[pts] for place, pts in enumerate(times))
+    return Segment(index, len(times), min(times), max(times), reorder, size, crc)
 
 
 def _heads(file, *, skip: bool = True) -> Iterator[tuple[int, int, int, bool]]:
@@ -274,10 +284,7 @@ def _heads(file, *, skip: bool = True) -> Iterator[tuple[int, int, int, bool]]:
 @contextlib.contextmanager
 def workplace(target: Path, key: dict[str, object], *, restart: bool = False) -> Iterator[Workplace]:
     """The unfinished state for `target`, made or gone on with; another process at the same output is refused."""
-    folder = place_for(target)
-    if folder.is_symlink():
-        raise InputError("the folder for unfinished work is a link", where=folder, hint="remove it")
-    make_folder(folder)
+    folder = work_folder(place_for(target))
     with exclusive(folder, "another run is at work on this output", hint="choose another -o"):
         work = Workplace(folder, key, restart=restart)
         try:
