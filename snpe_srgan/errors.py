@@ -48,7 +48,7 @@ class SnpeSrganError(Exception):
 
 def _one_line(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= LONGEST_LINE else f"{words[:LONGEST_LINE]} ..."
+    return words if len(words) <= LONGEST_LINE else f"{words[: LONGEST_LINE - 4]} ..."
 
 
 def _rebuild(kind, what, where, hint):

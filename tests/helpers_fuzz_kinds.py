@@ -11,46 +11,16 @@ from pathlib import Path
 
 import helpers_dlc
 import numpy as np
-from helpers_cli import snpe_srgan
-from helpers_fuzz import Kind, Unforeseen, injure_bytes, injure_json, injure_json_text, injure_protobuf
+from helpers_fuzz import Kind, injure_bytes, injure_json, injure_json_text, injure_protobuf
+from helpers_fuzz_folders import FOLDERS
+from helpers_fuzz_graphs import GRAPHS
 from helpers_fuzz_pictures import PICTURES
-
-from snpe_srgan.errors import SnpeSrganError
+from helpers_fuzz_verbs import network, photo, verb
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def verb(*arguments: object) -> None:
-    """Runs a verb; SnpeSrganError when it refuses, Unforeseen when it does not know what has happened."""
-    outcome = snpe_srgan(*arguments)
-    if "again with -v" in outcome.err or "Traceback" in outcome.err:
-        raise Unforeseen(f"{arguments[0]}: {outcome.err.strip()[-250:]}")
-    if outcome.code:
-        raise SnpeSrganError(outcome.err.strip().splitlines()[0] if outcome.err.strip() else "no word")
-    if "--json" in arguments:
-        json.loads(outcome.out)
-
-
-def _photo(folder: Path) -> Path:
-    from PIL import Image
-
-    path = folder / "photo.png"
-    if not path.exists():
-        pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(path)
-    return path
-
-
 # .npz: a network of ours
-
-
-def _network(network: str):
-    from helpers_networks import TINY, random_weights
-
-    from snpe_srgan.models.registry import describe
-
-    graph = describe(network, TINY[network], scale=4)
-    return graph, random_weights(graph, np.random.default_rng(0))
 
 
 def _zoo():
@@ -63,7 +33,7 @@ def _zoo():
 def make_npz(folder: Path) -> list[bytes]:
     from snpe_srgan.models.npz import save_npz
 
-    networks = [_network("mobile"), _network("srgan"), _zoo()]
+    networks = [network("mobile"), network("srgan"), _zoo()]
     return [
         save_npz(folder / f"{i}.npz", graph, weights).read_bytes() for i, (graph, weights) in enumerate(networks)
     ]
@@ -102,7 +72,7 @@ def read_npz(path: Path) -> None:
     graph, weights = load_npz(path)
     model_card(graph, kind="npz")
     to_onnx(graph, weights)
-    verb("run", path, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
+    verb("run", path, photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
 
 
 # .dlc
@@ -128,14 +98,14 @@ def read_dlc(path: Path) -> None:
 def make_onnx(folder: Path) -> list[bytes]:
     from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
-    made = [to_onnx(*_network("mobile")), to_onnx(*_zoo()), to_onnx(*_network("srgan"), input_size=(12, 16))]
+    made = [to_onnx(*network("mobile")), to_onnx(*_zoo()), to_onnx(*network("srgan"), input_size=(12, 16))]
     return [model.SerializeToString() for model in made]
 
 
 def make_pb(folder: Path) -> list[bytes]:
     from snpe_srgan.models.freeze import freeze
 
-    return [freeze(*network).SerializeToString(deterministic=True) for network in (_network("mobile"), _zoo())]
+    return [freeze(*made).SerializeToString(deterministic=True) for made in (network("mobile"), _zoo())]
 
 
 def warm() -> None:
@@ -153,7 +123,7 @@ def warm() -> None:
 
 def read_foreign(path: Path) -> None:
     verb("inspect", path, "--json")
-    verb("run", path, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
+    verb("run", path, photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
 
 
 # .h5: weights that Keras wrote
@@ -162,7 +132,7 @@ def read_foreign(path: Path) -> None:
 def make_h5(folder: Path) -> list[bytes]:
     import h5py
 
-    graph, weights = _network("srgan")
+    graph, weights = network("srgan")
     made = {"conv": "conv2d", "prelu": "p_re_lu", "batch_norm": "batch_normalization_v1"}
     arrays = {"mean": "moving_mean", "variance": "moving_variance"}
     with h5py.File(folder / "whole.h5", "w") as file:
@@ -198,7 +168,7 @@ def make_card(folder: Path) -> list[bytes]:
     from snpe_srgan.models.npz import save_npz
     from snpe_srgan.zoo.model_card import model_card
 
-    graph, weights = _network("mobile")
+    graph, weights = network("mobile")
     path = save_npz(folder / "damaged.npz", graph, weights)
     card = model_card(graph, kind="npz", training={"stages": [{"name": "pixel"}], "data": "a"}, checks=(
         Check("other.npz", "max |difference|", 3e-7, 1e-5),
@@ -213,7 +183,7 @@ def read_card(path: Path) -> None:
     model = path.with_name("damaged.npz")
     verb("inspect", model, "--json")
     verb("inspect", model)
-    verb("run", model, _photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
+    verb("run", model, photo(path.parent), "-o", path.with_suffix(".png"), "--overwrite")
 
 
 def make_checkpoint(folder: Path) -> list[bytes]:
@@ -372,6 +342,8 @@ KINDS = {
         Kind("pipeline.json", ".json", make_state, injure_json_text, read_state),
         Kind("metrics.jsonl", ".jsonl", make_log, injure_log, read_log),
         Kind("yaml", ".yaml", make_yaml, injure_yaml, read_yaml),
+        *GRAPHS,
+        *FOLDERS,
         *PICTURES,
     )
 }

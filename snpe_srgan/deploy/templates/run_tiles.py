@@ -17,10 +17,16 @@ import numpy as np
 
 
 def load(path="tiles.json"):
-    """The rule, from tiles.json."""
+    """The rule, from tiles.json; ValueError for what is none."""
     rule = json.loads(Path(path).read_text("utf-8"))
-    if rule["schema_version"] != 1:
-        raise ValueError(f"tiles.json of version {rule['schema_version']}: this runner knows version 1")
+    if not isinstance(rule, dict) or rule.get("schema_version") != 1:
+        raise ValueError(f"{path}: this runner knows tiles.json of version 1")
+    tile = rule.get("tile") if isinstance(rule.get("tile"), dict) else {}
+    limits = {"scale": (1, 16), "overlap": (0, 4096), "height": (1, 4096), "width": (1, 4096)}
+    for name, (least, most) in limits.items():
+        value = (rule if name in ("scale", "overlap") else tile).get(name)
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"{path}: '{name}' must be a whole number of {least} to {most}")
     return rule
 
 

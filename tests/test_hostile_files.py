@@ -1,14 +1,16 @@
-"""`.npz` files from strangers: networks, checkpoints, weights. What is impossible is said before it costs anything."""
+"""Networks, checkpoints, weights and bundles from strangers: what is impossible is said before it costs anything."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 
 import numpy as np
 import pytest
-from helpers_fuzz import copies, judge
+from helpers_cli import assert_error, snpe_srgan
+from helpers_fuzz import copies, fuzz, judge
 from helpers_fuzz_kinds import KINDS
 from helpers_networks import random_weights, zoo
 
@@ -141,7 +143,11 @@ def test_arrays_come_back_as_they_were_written(tmp_path, rng):
     assert load_npz(tmp_path / "zoo.npz")[0] == graph_from_json(GRAPH.to_json())
 
 
-COUNTS = {"checkpoint": 150, "h5": 60, "card": 40, "npz": 100, "pipeline.json": 150, "metrics.jsonl": 150}
+COUNTS = {
+    "checkpoint": 150, "h5": 60, "card": 40, "npz": 100, "pipeline.json": 150, "metrics.jsonl": 150, "pth": 60,
+    "safetensors": 100, "bundle.json": 100, "tiles.json": 100, "cache_index": 100, "scores": 100,
+}  # fmt: skip
+IN_A_CHILD = ("video", "unfinished_video", "tflite", "ctx_onnx")  # a library that crashes must not end the tests
 
 
 @pytest.mark.parametrize(("kind", "count"), COUNTS.items())
@@ -152,3 +158,62 @@ def test_damaged_copies_are_read_or_refused_in_plain_words(tmp_path, kind, count
     verdicts = [judge(kind, tmp_path, index, data) for index, data in damaged]
     assert [verdict for verdict in verdicts if verdict.problem] == []
     assert any(verdict.refused for verdict in verdicts)
+
+
+@pytest.mark.parametrize("kind", IN_A_CHILD)
+def test_damaged_copies_for_native_libraries_are_read_or_refused_in_plain_words(tmp_path, kind):
+    if kind == "tflite":
+        pytest.importorskip("ai_edge_litert")
+    verdicts = list(fuzz(KINDS[kind], tmp_path, count=20, seed=9))
+    assert len(verdicts) == 20 and [verdict for verdict in verdicts if verdict.problem] == []
+
+
+@pytest.mark.parametrize("kind", [*COUNTS, "video", "unfinished_video"])
+def test_whole_files_are_read(tmp_path, kind):
+    """Else a fuzz in which everything is refused would say nothing."""
+    kind = KINDS[kind]
+    for index, data in enumerate(kind.make(tmp_path)):
+        verdict = judge(kind, tmp_path, index, data)
+        assert verdict.problem is None and not verdict.refused, index
+
+
+# unfinished work in a folder from a stranger
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_unfinished_work_that_leads_elsewhere_is_refused(tmp_path, kind):
+    """Else the video's segments would be written into the file that a link names."""
+    from helpers_video import make_clip
+
+    from snpe_srgan.artifacts.files import work_folder
+    from snpe_srgan.video.segments import place_for
+
+    make_clip(tmp_path / "a.mkv", frames=2, size=(16, 16))
+    (tmp_path / "precious").write_text("kept")
+    place = place_for(tmp_path / "b.mkv")
+    place.mkdir()
+    wrong = place / "000000.packets"
+    {"link": lambda: wrong.symlink_to(tmp_path / "precious"), "pipe": lambda: os.mkfifo(wrong), "folder": wrong.mkdir}[
+        kind
+    ]()
+    assert_error(snpe_srgan("run", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv"), 1, "no plain file", "000000.packets")
+    assert (tmp_path / "precious").read_text() == "kept"
+    (tmp_path / "linked").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        work_folder(tmp_path / "linked")
+
+
+@pytest.mark.parametrize("name", ["../out", "linked/out", "/tmp/out-of-it", "a\0b", ""])
+def test_a_strangers_journal_leads_nowhere_else(tmp_path, name):
+    """A killed run's folder comes with the data: what it says is undone within the folder only."""
+    from snpe_srgan.artifacts.staging import MOVING, recover
+
+    inside, outside = tmp_path / "data", tmp_path / "outside"
+    inside.mkdir(), outside.mkdir()
+    (inside / "linked").symlink_to(outside)
+    left = inside / ".snpe-srgan-x.part"
+    (left / "new").mkdir(parents=True)
+    (left / "new" / "evil").touch()
+    (left / MOVING).write_text(json.dumps({"name": name}))
+    recover(inside, again=True)
+    assert not left.exists() and list(outside.iterdir()) == [] and sorted(os.listdir(tmp_path)) == ["data", "outside"]
