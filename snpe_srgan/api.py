@@ -204,8 +204,8 @@ def import_model(source: PathLike, out: PathLike, *, overwrite: bool = False) ->
         InputError: no known architecture, or a file that is damaged or unsafe to read.
     """
     from snpe_srgan.zoo.foreign import import_model
-    from snpe_srgan.zoo.foreign_graph import SUFFIXES, import_graph
+    from snpe_srgan.zoo.foreign_graph import import_graph, is_graph
 
-    if str(source).lower().endswith(SUFFIXES):
+    if is_graph(source, out):
         return import_graph(source, out, overwrite=overwrite)[0]
     return import_model(source, out, overwrite=overwrite)

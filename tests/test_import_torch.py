@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -117,6 +118,19 @@ class _Runs:
         return self.function, self.arguments
 
 
+class _RunsEx:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce_ex__(self, protocol):
+        return os.system, (self.command,)
+
+
+class _WithState(_RunsEx):
+    def __reduce_ex__(self, protocol):
+        return __import__("collections").OrderedDict, (), {"x": _RunsEx(self.command)}
+
+
 def gadgets(mark):
     """Pickles that would leave a file behind if anything of them ran."""
     command = f"touch {mark}"
@@ -132,6 +146,13 @@ def gadgets(mark):
         "OBJ": obj, "STACK_GLOBAL": stack, "import": inst, "BUILD": built,
         "getattr": b"cbuiltins\ngetattr\n(cos\npath\nVjoin\ntR.",
         "NEWOBJ": b"\x80\x02csubprocess\nPopen\n(X\x05\x00\x00\x00touchtt\x81.",
+        "reduce_ex": pickle.dumps(_RunsEx(command), 2), "nested": pickle.dumps({"a": {"b": [_RunsEx(command)]}}, 4),
+        "key": pickle.dumps({_RunsEx(command): 1}, 2), "set": pickle.dumps({_RunsEx(command)}, 4),
+        "state": pickle.dumps(_WithState(command), 2), "whole model": b"\x80\x02cmy_networks\nNet\n)\x81}b.",
+        "NEWOBJ_EX": b"\x80\x04\x8c\x02os\x8c\x06system\x93)}\x92.",
+        "PERSID of a function": b"(Vstorage\ncos\nsystem\nV0\nVcpu\nI1\ntQ.",
+        "rebuild_parameter of a call": b"\x80\x02ctorch._utils\n_rebuild_parameter\n(" + builds[:-1] + b"\x88\x88tR.",
+        "rebuild_from_type": b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nNNNtR.",
         "EXT1": b"\x80\x02\x82\x01.", "PERSID": b"Pstorage\n.", "torch": b"\x80\x02ctorch.hub\nload\n)R.",
     }  # fmt: skip
 
@@ -149,13 +170,59 @@ def test_a_malicious_file_runs_nothing(kind, form, tmp_path):
     assert_error(snpe_srgan("import", path, "-o", tmp_path / "out.npz"), 1)
 
 
+BOMB = 40  # levels: what each says twice is said 2^40 times
+
+
+def bombs():
+    """Small pickles that a reader which walks them never comes to the end of."""
+    level = b"2\x86"  # DUP, TUPLE2: a tuple of one thing twice
+    key = b"\x80\x02}K\x01" + level * BOMB + b"K\x02s."
+    dicts = (
+        b"\x80\x02}"
+        + b"".join(b"q%c0}(" % i + b"".join(b"K%ch%c" % (n, i) for n in range(100)) + b"u" for i in range(14))
+        + b"."
+    )
+    return {"a key of tuples": key, "dicts of one dict": dicts}
+
+
+@pytest.mark.parametrize("kind", bombs())
+def test_a_pickle_that_unfolds_without_end_is_refused_at_once(kind, tmp_path):
+    with pytest.raises(InputError):
+        read_weights(write_archive(tmp_path / "bomb.pth", bombs()[kind], {}))
+
+
+@pytest.mark.parametrize("kind", ["TorchScript", "two in one", "link", "outside", "byteorder"])
+def test_an_archive_that_is_more_than_weights_is_refused(kind, tmp_path, rng):
+    """Nothing of an archive is ever written to disk, so that links and names with '..' lead nowhere."""
+    arrays = {"a": rng.random((3, 4), np.float32)}
+    path = write_pth(tmp_path / "net.pth", arrays)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    words = []
+    if kind == "TorchScript":
+        parts |= {"archive/constants.pkl": b"\x80\x02).", "archive/code/__torch__.py": b"import os"}
+        words = ["TorchScript", "state_dict"]
+    elif kind == "two in one":
+        parts["archive/inner/data.pkl"] = parts["archive/data.pkl"]
+    elif kind == "outside":
+        parts["../archive/data.pkl"] = parts.pop("archive/data.pkl")
+    elif kind == "byteorder":
+        parts["archive/byteorder"] = b"big"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            entry = zipfile.ZipInfo(name)
+            if kind == "link" and name == "archive/data/0":
+                entry.external_attr, data = 0o120777 << 16, b"/etc/passwd"
+            archive.writestr(entry, data)
+    assert_error(snpe_srgan("import", path, "-o", tmp_path / "out.npz"), 1, *words)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.pth"]
+
+
 @pytest.mark.parametrize("fault", ["reach", "negative", "repeat", "short"])
 def test_a_tensor_stays_within_its_storage(fault, tmp_path, rng):
     arrays = {"a": np.arange(12, dtype=np.float32).reshape(3, 4)}
     good = write_pth(tmp_path / "good.pth", arrays)
     np.testing.assert_array_equal(read_weights(good)["a"], arrays["a"])
-    import zipfile
-
     with zipfile.ZipFile(good) as archive:
         program, data = archive.read("archive/data.pkl"), archive.read("archive/data/0")
     shape = b"K\x03K\x04\x86"

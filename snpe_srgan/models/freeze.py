@@ -34,10 +34,10 @@ def freeze(graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple
     signature = tf.TensorSpec([1, *(input_size or (None, None)), 3], tf.float32, name=INPUT)
     function = tf.function(lambda lr: tf.identity(model(lr, is_train=False), name=OUTPUT), input_signature=[signature])
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-    return _clean(_needed_by(OUTPUT, frozen.graph.as_graph_def()))
+    return _clean(needed_by(OUTPUT, frozen.graph.as_graph_def()))
 
 
-def _needed_by(output: str, graph_def):
+def needed_by(output: str, graph_def):
     """The part of a graph that `output` is computed from."""
     by_name = {node.name: node for node in graph_def.node}
     needed, waiting = set(), [output]
@@ -73,14 +73,18 @@ def _clean(graph_def):
 
 def read_graph_def(path: str | Path):
     """The GraphDef in a `.pb`; `InputError` when the file is not a frozen graph."""
+    return parse_graph_def(check_frozen_graph(Path(path)), where=path)
+
+
+def parse_graph_def(data: bytes, *, where: object):
+    """The GraphDef in checked bytes."""
     from tensorflow.core.framework import graph_pb2
 
-    data = check_frozen_graph(Path(path))
     graph_def = graph_pb2.GraphDef()
     try:
         graph_def.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError has no stable home
-        raise InputError("not a frozen TensorFlow graph (GraphDef)", where=path) from error
+        raise InputError("not a frozen TensorFlow graph (GraphDef)", where=where) from error
     return graph_def
 
 

@@ -27,6 +27,7 @@ CONTROL = (
     "Enter", "Exit", "NextIteration", "Merge", "Switch", "LoopCond", "While", "StatelessWhile", "If", "StatelessIf",
     "Case", "StatelessCase", "For", "PartitionedCall", "StatefulPartitionedCall", "SymbolicGradient", "RemoteCall",
 )  # fmt: skip
+SWITCHES = ("Switch", "Merge")
 FOREIGN = (
     "ReadFile", "WriteFile", "PyFunc", "PyFuncStateless", "EagerPyFunc", "SaveV2", "RestoreV2", "Save", "Restore",
 )  # fmt: skip
@@ -36,9 +37,7 @@ SIZES = {  # DT_* -> bytes of one number, of those that a network may hold
 }  # fmt: skip
 STRING = 7
 LISTS = {1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 9: 10, 10: 11, 14: 13, 17: 7, 19: 13, 22: 16, 23: 17}  # -> field of values
-SAVED_MODEL = (
-    "a SavedModel is made an .onnx first: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx --opset 18"
-)
+SAVED_MODEL = "a SavedModel is imported first: snpe-srgan import FOLDER -o model.onnx"
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,12 @@ class Node:
     attributes: Mapping[str, memoryview]
 
 
-def check_frozen_graph(path: str | Path) -> bytes:
+def check_frozen_graph(path: str | Path, *, switches: bool = False) -> bytes:
     """The bytes of a `.pb` that is a whole GraphDef without variables, loops or impossible constants.
 
     Args:
         path: the file.
+        switches: whether the reader takes branches out itself (`onnx_graphs/switches.py`).
 
     Raises:
         InputError: it is none, or one that no reader is to see.
@@ -63,7 +63,8 @@ def check_frozen_graph(path: str | Path) -> bytes:
     data = read_regular(path, limit=MAX_BYTES)
     try:
         nodes = read_nodes(memoryview(data))
-        problems = ((node, _problem(node)) for node in nodes)
+        allowed = SWITCHES if switches else ()
+        problems = ((node, None if node.operator in allowed else _problem(node)) for node in nodes)
         found = next(((node, problem) for node, problem in problems if problem), None)
     except InputError as error:
         raise InputError(error.what, where=path) from error
@@ -89,7 +90,7 @@ def _hint(data: bytes) -> str | None:
 def _problem(node: Node) -> str | None:
     """What is wrong with one node, in words that follow its name."""
     if node.operator in CONTROL:
-        return f"is a loop, a branch or a call ({node.operator}): the graph cannot be taken"
+        return f"is a loop, a branch or a call ({node.operator}): import takes such a graph where it can"
     if node.operator in FOREIGN:
         return f"reaches outside the graph ({node.operator}): it is not taken"
     if not (node.name + node.operator).isprintable() or len(node.name) > 1000:
@@ -199,7 +200,7 @@ def read_nodes(data: memoryview) -> list[Node]:
     nodes = []
     for field, kind, value in fields(data):
         if field == 1 and isinstance(value, memoryview):
-            nodes.append(_node(value))
+            nodes.append(read_node(value))
             if len(nodes) > MAX_NODES:
                 raise InputError(f"the graph has more than {MAX_NODES} nodes: not a super-resolution network")
         elif (field, kind) not in ((2, LENGTH_DELIMITED), (3, VARINT), (4, LENGTH_DELIMITED), (5, LENGTH_DELIMITED)):
@@ -209,7 +210,8 @@ def read_nodes(data: memoryview) -> list[Node]:
     return nodes
 
 
-def _node(data: memoryview) -> Node:
+def read_node(data: memoryview) -> Node:
+    """One NodeDef; ValueError for bytes that are none."""
     name = operator = ""
     inputs, attributes = [], {}
     for part, _, value in fields(data):

@@ -62,11 +62,17 @@ def read_graph(path: str | os.PathLike, *, said: Said) -> tuple[onnx.ModelProto,
         known = said == OURS_SAID
         found = find_out(_rebuilt(path), where=path, said=said) if inside() or known else _asked(path, None, said)
         model = _rebuilt(path)
-    else:
-        data = read_regular(path, limit=MAX_BYTES, doing="read the model")
-        found = None if inside() else _asked(path, data, said)
-        model = checked(data, where=path)
-        found = find_out(model, where=path, said=said) if inside() else found
+        if found is None or found.boundary == OURS:
+            return model, found
+        return in_our_form(model, found.boundary), found
+    return graph_of(read_regular(path, limit=MAX_BYTES, doing="read the model"), where=path, said=said)
+
+
+def graph_of(data: bytes, *, where: Path, said: Said) -> tuple[onnx.ModelProto, Found | None]:
+    """As `read_graph`, of the bytes of an ONNX model: a file's, or what was made of the file `where`."""
+    found = None if inside() else _asked(where, data, said)
+    model = checked(data, where=where)
+    found = find_out(model, where=where, said=said) if inside() else found
     if found is None or found.boundary == OURS:
         return model, found
     return in_our_form(model, found.boundary), found

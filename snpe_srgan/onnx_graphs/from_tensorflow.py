@@ -64,29 +64,47 @@ def find_ports(
 def graph_def_to_onnx(graph_def, *, input_name: str, output_name: str, input_size=None, where: object = None):
     """The converted, cleaned model; `where` is what errors call the graph."""
     graph_def = _with_input_shape(graph_def, input_name, input_size, where=where)
-    model = _finish(_converted(graph_def, input_name, output_name, where))
-    for _ in range(AGAIN):
-        if not LEFT_OVER.intersection(node.op_type for node in model.graph.node):
-            break
-        again = _finish(_converted(graph_def, input_name, output_name, where))
-        model = min(model, again, key=lambda made: len(made.graph.node))
-    return model
+    return _best(graph_def, input_name, output_name, ("lr", "sr"), where)
 
 
-def _converted(graph_def, input_name: str, output_name: str, where: object):
-    """What tf2onnx makes of it."""
+def convert_foreign(graph_def, *, input_name: str, output_name: str, where: object = None):
+    """As `graph_def_to_onnx`, with the ends as they are: any layout, channels and numbers; a batch is one picture."""
+    copy = type(graph_def)()
+    copy.CopyFrom(graph_def)
+    node = next(node for node in copy.node if node.name == input_name)
+    dims = node.attr["shape"].shape.dim
+    if node.op == "Placeholder" and len(dims) == 4:
+        dims[0].size = 1
+    elif node.op == "Placeholder" and not dims:  # nothing is known of it: TensorFlow's pictures
+        for size in (1, -1, -1, 3):
+            dims.add().size = size
+        node.attr["shape"].shape.unknown_rank = False
+    return _best(copy, input_name, output_name, ("input", "output"), where)
+
+
+def _best(graph_def, input_name: str, output_name: str, names: tuple[str, str], where: object):
+    """The smallest of a few goes of tf2onnx, whose optimizer sometimes leaves operators that change a shape alone."""
     import tf2onnx
 
     lr, sr = f"{input_name}:0", f"{output_name}:0"
+    ends = {"input_names": [lr], "output_names": [sr], "tensors_to_rename": dict(zip((lr, sr), names, strict=True))}
+
+    def convert():
+        return tf2onnx.convert.from_graph_def(graph_def, opset=OPSET, **ends)[0]
+
+    model = finish(converted(convert, where))
+    for _ in range(AGAIN):
+        if not LEFT_OVER.intersection(node.op_type for node in model.graph.node):
+            break
+        model = min(model, finish(converted(convert, where)), key=lambda made: len(made.graph.node))
+    return model
+
+
+def converted(convert: Callable[[], onnx.ModelProto], where: object) -> onnx.ModelProto:
+    """What tf2onnx makes of a graph; `InputError` names what it does not know."""
     try:
         with _quiet():
-            model, _ = tf2onnx.convert.from_graph_def(
-                graph_def,
-                input_names=[lr],
-                output_names=[sr],
-                opset=OPSET,
-                tensors_to_rename={lr: "lr", sr: "sr"},
-            )
+            model = convert()
     except Exception as error:  # whatever tf2onnx meets in a foreign graph
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(f"tf2onnx cannot convert the graph: {reason}", where=where) from error
@@ -116,7 +134,8 @@ def _with_input_shape(graph_def, input_name: str, input_size: tuple[int, int] | 
     return copy
 
 
-def _finish(model):
+def finish(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Our passes, and our ways of saying what a graph is."""
     from snpe_srgan.onnx_graphs.passes import clean
 
     model = clean(model)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
-from snpe_srgan.onnx_graphs.size_passes import drop_reshapes, fuse_pool, fuse_resize
+from snpe_srgan.onnx_graphs.size_passes import drop_reshapes, fuse_deconvolution, fuse_pool, fuse_resize
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,7 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """All passes; changes and returns `model`."""
     net = OnnxGraph(model)
     passes = (drop_identities, cancel_transposes, explicit_attributes, fold_affine, fuse_prelu, fuse_clip)
-    for step in (*passes, fuse_resize, fuse_pool, drop_reshapes):
+    for step in (fuse_deconvolution, *passes, fuse_resize, fuse_pool, drop_reshapes):
         step(net)
         net.drop_unused()
     plain_names(net)
@@ -159,6 +159,8 @@ def fuse_prelu(net: OnnxGraph) -> None:
 
 def _homogeneous(net: OnnxGraph, node, states) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     unary: dict[str, Callable] = {"Relu": lambda v: np.maximum(v, 0), "Neg": np.negative, "Abs": np.abs}
+    if any(name in net.constants and net.constants[name].dtype.kind != "f" for name in node.input):
+        return  # a picture's size, not a picture
     pairs: dict[str, Callable] = {"Add": np.add, "Sub": np.subtract, "Max": np.maximum, "Min": np.minimum}
     if node.op_type in unary:
         for source, pair in states(node.input[0]).items():
@@ -192,7 +194,12 @@ def fuse_clip(net: OnnxGraph) -> None:
             return None
         for value, other in (node.input, node.input[::-1]):
             constant = net.constants.get(value)
-            if constant is not None and constant.size == 1 and other not in net.constants:
+            if (
+                constant is not None
+                and constant.size == 1
+                and constant.dtype.kind == "f"
+                and other not in net.constants
+            ):
                 return other, float(constant.reshape(()))
         return None
 

@@ -90,6 +90,77 @@ def _factors(net: OnnxGraph, chain: list, node) -> np.ndarray | None:
     return answers[0].astype(np.float32) if np.array_equal(answers[0], answers[1]) else None
 
 
+def fuse_deconvolution(net: OnnxGraph) -> None:
+    """TensorFlow's transposed convolution has the size that the graph computes for it: whatever it is larger is sliced
+    off, whatever it is smaller is padded. Where the same is cut at every size, that becomes the operator's padding."""
+    from onnx import helper
+
+    for node in list(net.nodes):
+        own = attributes_of(node)
+        if node.op_type != "ConvTranspose" or node.input[1] not in net.constants or any(own.get("pads", (0,))):
+            continue
+        after = [n for n in net.readers(node.output[0]) if n.op_type != "Shape"]
+        cut = after[0] if len(after) == 1 and after[0].op_type == "Slice" else None
+        if cut is None or list(net.constants.get(cut.input[3], ())) not in ([2, 3], [-2, -1]):
+            continue
+        more = net.only_reader(cut.output[0])
+        pad = more if more is not None and more.op_type == "Pad" else None
+        ends = _cut_ends(net, node, own, cut, pad)
+        if ends is None:
+            continue
+        del node.attribute[:]
+        full = {"dilations": [1, 1], "strides": [1, 1], "group": 1, **own, "pads": ends}
+        full["kernel_shape"] = list(net.constants[node.input[1]].shape[2:])
+        full.pop("auto_pad", None)
+        node.attribute.extend(helper.make_attribute(name, full[name]) for name in sorted(full))
+        net.remove(cut, gives=node.output[0])
+        if pad is not None:
+            net.remove(pad, gives=node.output[0])
+
+
+def _cut_ends(net: OnnxGraph, node, own: dict, cut, pad) -> list[int] | None:
+    """[top, left, bottom, right] that is cut off a transposed convolution at every size; None where that differs."""
+    kernel = net.constants[node.input[1]].shape[2:]
+    steps, spread = (list(own.get(name, (1, 1))) for name in ("strides", "dilations"))
+    found = []
+    for size in SIZES:
+        grown = [
+            (side - 1) * step + (k - 1) * d + 1
+            for side, step, k, d in zip(size[2:], steps, kernel, spread, strict=True)
+        ]
+        shapes = {node.input[0]: size, node.output[0]: (1, net.constants[node.input[1]].shape[1], *grown)}
+        low, high = (_sizes(net, name, shapes) for name in cut.input[1:3])
+        padded = [0] if pad is None else _sizes(net, pad.input[1], shapes)
+        if low is None or high is None or padded is None or any(padded):
+            return None
+        found.append([*low, *(max(side - end, 0) for side, end in zip(grown, high, strict=True))])
+    return found[0] if found[0] == found[1] and min(found[0]) >= 0 else None
+
+
+def _sizes(net: OnnxGraph, tensor: str, shapes: dict[str, tuple[int, ...]]) -> list[int] | None:
+    """The numbers that a tensor holds where the pictures have these shapes."""
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    if tensor in net.constants:
+        return np.asarray(net.constants[tensor]).reshape(-1).tolist()
+    chain = _chain(net, tensor)
+    asked = [n for n in chain or () if n.op_type == "Shape"]
+    if chain is None or any(n.input[0] not in shapes or n.attribute for n in asked):
+        return None
+    nodes = [n for n in chain if n.op_type != "Shape"]
+    read = {x for n in nodes for x in n.input}
+    graph = helper.make_graph(
+        nodes, "size",
+        [helper.make_tensor_value_info(n.output[0], TensorProto.INT64, [4]) for n in asked],
+        [helper.make_tensor_value_info(tensor, TensorProto.INT64, None)],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in net.constants.items() if name in read],
+    )  # fmt: skip
+    run = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+    given = {n.output[0]: np.array(shapes[n.input[0]], np.int64) for n in asked}
+    return np.asarray(next(iter(run.run(None, given)))).reshape(-1).tolist()
+
+
 def fuse_pool(net: OnnxGraph) -> None:
     """The mean over height and width: GlobalAveragePool."""
     from onnx import helper

@@ -138,14 +138,6 @@ def _is_torch(file: BinaryIO, path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _is_keras(file: BinaryIO) -> bool:
-    file.seek(0)
-    try:
-        return "model.weights.h5" in zipfile.ZipFile(file).namelist()
-    except Exception:  # the reader of arrays reports a damaged one
-        return False
-
-
 def read_foreign(path: str | os.PathLike) -> Foreign:
     """Recognizes a weight file by its content and reads it; `InputError` says what does not fit."""
     from snpe_srgan.zoo.foreign_keras import read_krasserm
@@ -156,12 +148,6 @@ def read_foreign(path: str | os.PathLike) -> Foreign:
         magic = file.read(8)
         file.seek(0)
         torch = _is_torch(file, path)
-        keras = magic[:4] == b"PK\x03\x04" and not torch and _is_keras(file)
-    if keras:
-        raise InputError(
-            "a Keras 3 model (.keras): it cannot be imported", where=path,
-            hint="export the network to .onnx with its own framework",
-        )  # fmt: skip
     if torch:
         from snpe_srgan.zoo.foreign_torch import read_torch
 

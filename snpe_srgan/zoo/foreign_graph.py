@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,38 @@ from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError, UsageError
-from snpe_srgan.onnx_graphs.adapt import read_graph
+from snpe_srgan.onnx_graphs.adapt import graph_of, read_graph
 from snpe_srgan.onnx_graphs.boundary import OURS, Found, Said
 from snpe_srgan.onnx_graphs.cost import onnx_cost
 from snpe_srgan.onnx_graphs.model import onnx_facts
+from snpe_srgan.onnx_graphs.saved_model import NAME as SAVED_MODEL
+from snpe_srgan.onnx_graphs.tensorflow_models import kind_of, read_tensorflow
 from snpe_srgan.zoo.model_card import ports
 from snpe_srgan.zoo.resolve import ModelFile
 
 SUFFIXES = (".onnx", ".dlc")
 
 
+def is_graph(path: str | os.PathLike, out: str | os.PathLike) -> bool:
+    """Whether what lies there is a network with its graph, and not weights alone. An HDF5 file may be both: an `.npz`
+    to write asks for its weights."""
+    if str(path).lower().endswith((".h5", ".hdf5")) and str(out).lower().endswith(".npz"):
+        return False
+    return str(path).lower().endswith(SUFFIXES) or kind_of(path) is not None
+
+
 def import_graph(
-    source: str | os.PathLike, out: str | os.PathLike, *, said: Said | None = None, overwrite: bool = False
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    said: Said | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Card, Found]:
     """Writes a foreign graph in our form, with its card.
 
     Args:
-        source: an `.onnx` or `.dlc` file.
+        source: an `.onnx` or `.dlc` file, a SavedModel's folder, a `.keras`, `.h5`, `.pb` or float `.tflite`.
         out: the `.onnx` to write.
         said: what the user says of the ends, taken as it is.
 
@@ -42,9 +58,13 @@ def import_graph(
     path, target = Path(source), Path(out)
     if target.suffix.lower() != ".onnx":
         raise UsageError(f"a graph is imported as an .onnx, not as '{target.suffix}'", hint=f"-o {target.stem}.onnx")
-    reading(path)
+    file = path / SAVED_MODEL if path.is_dir() else path
+    reading(file)
     refuse_overwrite(target, overwrite)
-    model, found = read_graph(path, said=said or Said())
+    if str(path).lower().endswith(SUFFIXES):
+        model, found = read_graph(path, said=said or Said())
+    else:
+        model, found = graph_of(read_tensorflow(path, say=say).SerializeToString(), where=path, said=said or Said())
     found = found or Found(OURS, ("it is in our form",))
     facts, cost = onnx_facts(model, where=path), onnx_cost(model)
     lr, sr = ports(facts.scale, facts.input_size)
@@ -63,7 +83,7 @@ def import_graph(
         ends=ends_of(path, found),
         training={"origin": path.name, "data": "not known", "licence": "not known"},
         remarks=facts.remarks,
-        source=source_of(path),
+        source=source_of(file),
     )
     with unfinished(target.parent):
         write_bytes(target, model.SerializeToString(), overwrite=overwrite)

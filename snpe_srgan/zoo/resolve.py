@@ -12,7 +12,6 @@ from pathlib import Path
 from snpe_srgan.artifacts.card import Card, card_path, read_card
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.errors import InputError, did_you_mean, nearest
-from snpe_srgan.models.frozen_graph import SAVED_MODEL
 from snpe_srgan.onnx_graphs.boundary import OURS_SAID, Said
 from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
 
@@ -88,7 +87,10 @@ def resolve(
         path = path / "generator.npz"
         if not path.is_file():
             if (path.parent / "saved_model.pb").is_file():
-                raise InputError("a SavedModel is not taken as it is", where=path.parent, hint=SAVED_MODEL)
+                raise InputError(
+                    "a SavedModel is not taken as it is", where=path.parent,
+                    hint=f"snpe-srgan import {path.parent.name} -o {path.parent.name}.onnx, and use that",
+                )  # fmt: skip
             raise InputError(
                 "the folder holds no generator.npz", where=path.parent, hint="snpe-srgan train -c CONFIG --run-dir DIR"
             )
@@ -105,9 +107,7 @@ def resolve(
 
 def _require(path: Path, kind: str, kinds: tuple[str, ...]) -> None:
     if kind in WEIGHT_FILES and kind not in kinds:
-        imported = kind in ("h5", "pth", "pt", "ckpt", "safetensors")
-        again = f"snpe-srgan import {path.name} -o {path.stem}.npz"
-        hint = again if imported else "export it to .onnx with its own framework"
+        hint = f"snpe-srgan import {path.name} -o {path.stem}{'.onnx' if kind == 'keras' else '.npz'}, and use that"
         raise InputError(f"{WEIGHT_FILES[kind]} (.{kind}): this command takes whole networks", where=path, hint=hint)
     if kind not in kinds:
         raise InputError(

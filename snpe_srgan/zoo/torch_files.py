@@ -89,8 +89,12 @@ def _read_archive(file: BinaryIO) -> dict[str, np.ndarray]:
         if len(roots) != 1:
             raise _Refused("a ZIP archive that PyTorch did not write (it has no data.pkl)")
         root = roots[0]
-        if f"{root}byteorder" in names and archive.read(f"{root}byteorder").strip() != b"little":
-            raise _Refused("its numbers are big-endian")
+        if f"{root}constants.pkl" in names or any(name.startswith(f"{root}code/") for name in names):
+            raise _Refused("a TorchScript program, whose code is not run")
+        if f"{root}byteorder" in names:
+            order = archive.getinfo(f"{root}byteorder")
+            if order.file_size > 16 or archive.read(order).strip() != b"little":
+                raise _Refused("its numbers are big-endian")
         info = archive.getinfo(f"{root}data.pkl")
         if info.file_size > MAX_PICKLE:
             raise _Refused("its description is larger than any network's")
@@ -111,7 +115,8 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         raise ValueError("not PyTorch's")
     _Machine.next(data), _Machine.next(data)  # the protocol; the sizes of C's types
     value, keys = _Machine.next(data), _Machine.next(data)
-    sizes = {ref.key: ref.count * ref.width for ref in _storages(value)}
+    refs = [tensor.storage for tensor in _tensors(value).values()]
+    sizes = {ref.key: ref.count * ref.width for ref in refs}
     stored: dict[str, bytes] = {}
     for key in keys:
         (count,) = struct.unpack("<q", data.read(8))
@@ -208,27 +213,30 @@ def _array(tensor: _Tensor, storage: Callable[[str, int], bytes]) -> np.ndarray:
     return np.array(view, np.float32 if flat.dtype.kind == "f" else flat.dtype)
 
 
-def _storages(value: Any, depth: int = 0) -> list[_Storage]:
-    if isinstance(value, _Tensor):
-        return [value.storage]
-    if isinstance(value, dict) and depth < MAX_DEPTH:
-        return [ref for part in value.values() for ref in _storages(part, depth + 1)]
-    return []
+def _tensors(value: Any) -> dict[str, _Tensor]:
+    """The tensors in nested dicts; a pickle can say one dict a thousand times in each of sixteen, so visits count."""
+    found: dict[str, _Tensor] = {}
+    waiting, visits = [("", value, 0)], 0
+    while waiting:
+        name, part, depth = waiting.pop()
+        visits += 1
+        if visits > MAX_TENSORS or depth > MAX_DEPTH:
+            raise ValueError("more than a network holds")
+        if isinstance(part, _Tensor):
+            found[name] = part
+        elif isinstance(part, dict):
+            inner = [(f"{name}/{key}" if name else str(key), value, depth + 1) for key, value in part.items()]
+            waiting += inner[::-1]
+    return found
 
 
 def _arrays(value: Any, storage: Callable[[str, int], bytes]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-
-    def visit(name: str, part: Any, depth: int) -> None:
-        if len(found) > MAX_TENSORS or depth > MAX_DEPTH:
+    found, size = {}, 0
+    for name, tensor in _tensors(value).items():
+        size += math.prod(n for n in tensor.shape if type(n) is int) * 4
+        if size > MAX_BYTES:  # a file can name one storage many times
             raise ValueError("more than a network holds")
-        if isinstance(part, _Tensor):
-            found[name] = _array(part, storage)
-        elif isinstance(part, dict):
-            for key, inner in part.items():
-                visit(f"{name}/{key}" if name else str(key), inner, depth + 1)
-
-    visit("", value, 0)
+        found[name] = _array(tensor, storage)
     return found
 
 
@@ -239,6 +247,13 @@ def _arrays(value: Any, storage: Callable[[str, int], bytes]) -> dict[str, np.nd
 class _Name:
     module: str
     name: str
+
+
+def _dict(items: list[Any]) -> dict[Any, Any]:
+    """Keys and values by turns. A key is a text or a number: the hash of tuples in tuples may take forever."""
+    if any(type(key) not in (str, int) for key in items[::2]):
+        raise ValueError("a key that no state dict has")
+    return dict(zip(items[::2], items[1::2], strict=True))
 
 
 _MARK = object()
@@ -314,19 +329,18 @@ class _Machine:
         self._short_tuple(3)
 
     def _dict(self, argument) -> None:
-        items = self._pop_mark()
-        self._stack.append(dict(zip(items[::2], items[1::2], strict=True)))
+        self._stack.append(_dict(self._pop_mark()))
 
     def _list(self, argument) -> None:
         self._stack.append(self._pop_mark())
 
     def _setitem(self, argument) -> None:
         value, key = self._stack.pop(), self._stack.pop()
-        self._own(dict)[key] = value
+        self._own(dict).update(_dict([key, value]))
 
     def _setitems(self, argument) -> None:
-        items = self._pop_mark()
-        self._own(dict).update(zip(items[::2], items[1::2], strict=True))
+        items = _dict(self._pop_mark())
+        self._own(dict).update(items)
 
     def _append(self, argument) -> None:
         value = self._stack.pop()
@@ -377,7 +391,8 @@ class _Machine:
             raise ValueError("a call of no function")
         call = (function.module, function.name)
         if call == ORDERED:
-            self._stack.append({} if not arguments else {key: value for key, value in arguments[0]})
+            pairs = arguments[0] if arguments else []
+            self._stack.append(_dict([part for key, value in pairs for part in (key, value)]))
         elif call == TENSOR:
             storage, offset, shape, strides = arguments[:4]
             if not isinstance(storage, _Storage):
