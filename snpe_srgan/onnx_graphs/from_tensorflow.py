@@ -39,9 +39,7 @@ def find_ports(
 ) -> tuple[str, str]:
     """The names of the picture that goes in and the one that comes out; asks for an option when it is not clear."""
     names = {node.name: node for node in graph_def.node}
-    read = {name.lstrip("^").split(":")[0] for node in graph_def.node for name in node.input}
-    inputs = [node.name for node in graph_def.node if node.op == "Placeholder"]
-    outputs = [node.name for node in graph_def.node if node.name not in read and node.op not in NO_RESULT]
+    inputs, outputs = [node.name for node in graph_def.node if node.op == "Placeholder"], possible_outputs(graph_def)
     chosen = []
     for given, found, option, what in (
         (input_name, inputs, "--input-name", "input"),
@@ -59,6 +57,12 @@ def find_ports(
             name = found[0]
         chosen.append(name)
     return chosen[0], chosen[1]
+
+
+def possible_outputs(graph_def) -> list[str]:
+    """The nodes that nothing reads and that give a result."""
+    read = {name.lstrip("^").split(":")[0] for node in graph_def.node for name in node.input}
+    return [node.name for node in graph_def.node if node.name not in read and node.op not in NO_RESULT]
 
 
 def graph_def_to_onnx(graph_def, *, input_name: str, output_name: str, input_size=None, where: object = None):

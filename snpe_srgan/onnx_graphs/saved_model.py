@@ -194,11 +194,11 @@ def _reachable(model: SavedModel) -> Iterable[Node]:
         for node in nodes[at:]:
             wanted += _calls(node)
         at = len(nodes)
-        name = next((n for n in wanted if n not in done), None)
-        if name is None:
+        missing = next((function for function in wanted if function not in done), None)
+        if missing is None:
             return nodes
-        done.add(name)
-        nodes += model.functions.get(name, ())
+        done.add(missing)
+        nodes += model.functions.get(missing, ())
 
 
 def _calls(node: Node) -> list[str]:

@@ -20,7 +20,7 @@ from snpe_srgan.confined.process import Child, megabytes_for
 from snpe_srgan.errors import InputError
 from snpe_srgan.machine import require
 from snpe_srgan.models.frozen_graph import check_frozen_graph
-from snpe_srgan.onnx_graphs.from_tensorflow import convert_foreign, find_ports
+from snpe_srgan.onnx_graphs.from_tensorflow import convert_foreign, possible_outputs
 from snpe_srgan.onnx_graphs.keras_files import check_keras, is_keras_model
 from snpe_srgan.onnx_graphs.saved_model import NAME, check_saved_model, is_saved_model
 from snpe_srgan.onnx_graphs.switches import PLACEHOLDERS, without_switches
@@ -62,17 +62,18 @@ def read_tensorflow(path: str | os.PathLike, *, say: Callable[[str], None] | Non
     if kind is None:
         raise InputError("no network of TensorFlow's or Keras'", where=path)
     require("tensorflow", what=f"reading {KINDS[kind]}")
-    folder, size = path, path
+    folder, files = path, [path]
     if kind == "saved_model":
         folder = path if path.is_dir() else path.parent
         check_saved_model(folder)
-        size = max((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+        files = [file for file in folder.rglob("*") if file.is_file()]
     elif kind == "keras":
         check_keras(path)
     elif kind == "graph":
         check_frozen_graph(path, switches=True)
     else:
         _check_tflite(path)
+    size = sum(file.stat().st_size for file in files)
     with Child(where=path, megabytes=megabytes_for(size), say=say) as child:
         arguments = {"path": str(folder.absolute()), "where": str(path), "kind": kind}
         told, (data,) = child.call(f"{__name__}:convert_here", arguments, doing="convert the network")
@@ -240,7 +241,10 @@ def _graph(tf: Any, path: str, where: str) -> tuple[Any, str, str]:
     from snpe_srgan.models.freeze import parse_graph_def
 
     graph_def = parse_graph_def(check_frozen_graph(path, switches=True), where=where)
-    outputs = [find_ports(without_switches(graph_def, where=where), where=where)[1]]
+    outputs = possible_outputs(graph_def)
+    if len(outputs) != 1:
+        listed = ", ".join(outputs[:4])[:100] or "none"
+        raise InputError(f"the graph has {len(outputs)} possible results ({listed}), not one picture", where=where)
     return _ends(graph_def, [node.name for node in graph_def.node if node.op in PLACEHOLDERS], outputs[0], where)
 
 
