@@ -86,6 +86,10 @@ SMALLEST = {
         "demo: ", slow=True,
     ),
     "docs": Smallest(("--site-dir", "{out}/site"), "docs: built", needs=("mkdocs",), slow=True),
+    "field_networks": Smallest(
+        ("--only", "opset 9, Upsample", "--keep", "{out}/field"), "1 of 1 networks taken",
+        needs=("torch", "tensorflow", "onnxruntime_qnn"), slow=True,
+    ),
     "fit_latency": Smallest((), "median error"),
     "fuzz": Smallest(("png", "card", "dlc", "--total", "9", "--keep", "{out}"), "9 damaged copies, 0 bad"),
     "kill_runs": Smallest(("--rounds", "1", "run"), "run ", slow=True),  # test_kills.py has it among the fast ones
