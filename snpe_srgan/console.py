@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from snpe_srgan.progress import Telling
 from snpe_srgan.streams import Lines, printable
 
 SCHEMA_VERSION = 1
+NUMBER = re.compile(r"[-+<>~]?\d|-$|nan$|inf$")  # what a cell of a column of numbers begins with
 
 
 @dataclasses.dataclass
@@ -75,14 +77,14 @@ def say_error(lines: Sequence[str]) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Lines:
-    """A plain text table: the first column to the left, the others to the right."""
+    """A plain text table: columns of numbers to the right, all others to the left."""
     cells = [[printable(str(c)) for c in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = []
-    for row in cells:
-        lines.append(
-            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        )
+    numbers = [i > 0 and all(NUMBER.match(row[i]) for row in cells[1:] if row[i]) for i in range(len(header))]
+    lines = [
+        "  ".join(c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numbers, strict=True))
+        for row in cells
+    ]
     lines.insert(1, "  ".join("-" * w for w in widths))
     return Lines("\n".join(line.rstrip() for line in lines))
 

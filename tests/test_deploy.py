@@ -166,10 +166,14 @@ def test_refusals_come_at_once_and_leave_nothing(tmp_path):
     assert_error(snpe_srgan("deploy", file.path, "-o", bundle, "--chip", "SM8650"), 2, "--check")
     assert_error(snpe_srgan("deploy", "--check", tmp_path, "--chip", "SM8650"), 1, "no bundle")
     assert_error(snpe_srgan("deploy", "--check", tmp_path), 2, "--chip")
+    assert_error(snpe_srgan("deploy", "--check", tmp_path, "--chip", "SM8650", "--all"), 2, "--all")
     taken = tmp_path / "taken"
     taken.mkdir()
     assert_error(snpe_srgan("deploy", file.path, "-o", taken), 1, "exists")
     assert not bundle.exists() and not list(taken.iterdir())
+    (taken / "photo.jpg").touch()
+    assert_error(snpe_srgan("deploy", file.path, "-o", taken, "--overwrite"), 1, "other files")
+    assert [p.name for p in taken.iterdir()] == ["photo.jpg"]
 
 
 @needs_both
@@ -227,6 +231,38 @@ def test_every_file_with_npu_code_is_proven_or_says_why_not(bundle):
     assert told["estimate"]["microseconds"] > 0 and "estimate" in told["estimate"]["source"]
     assert all(a.qairt for a in result.manifest.artifacts if a.chips)
     assert not (folder / ".work").exists() and not list(folder.parent.glob(".snpe*"))
+
+
+@needs_both
+@pytest.mark.slow
+def test_every_chips_ready_compiled_file_gives_the_bits_of_the_session_that_compiled_it(bundle, tmp_path):
+    from snpe_srgan.deploy.ep_context import compile_onnx
+
+    lr = np.random.default_rng(3).random((1, 16, 24, 3), dtype=np.float32)
+    for soc in [target.soc for target in TARGETS if target.soc is not None]:
+        path = tmp_path / f"{soc.name}.onnx"
+        made = compile_onnx(bundle[0] / f"onnx/generator_{RECIPE}.onnx", path, [soc], metadata={"scale": "4"}, probe=lr)
+        with open_session(resolve(path, kinds=RUNNABLE), on="emulator") as session:
+            assert np.array_equal(session.run(lr), made.sr), soc.name
+        assert made.trace.unsupported == () and made.sr.std() > 0
+
+
+@needs_both
+@pytest.mark.slow
+def test_a_file_that_cannot_be_run_here_is_an_error(bundle, tmp_path, monkeypatch):
+    from snpe_srgan.deploy import proof
+    from snpe_srgan.errors import SnpeSrganError
+
+    def broken(*args, **options):
+        raise SnpeSrganError("the emulator ended")
+
+    monkeypatch.setattr(proof, "open_session", broken)
+    file = model(tmp_path / "generator.npz")
+    outcome = snpe_srgan(
+        "deploy", file.path, "-o", tmp_path / "b", "--target", "SM8650", "--recipe", RECIPE,
+        "--calibration", "synthetic", "--input-size", "16x16",
+    )  # fmt: skip
+    assert outcome.code == 1 and "could not be run here" in outcome.err and (tmp_path / "b/proof.json").is_file()
 
 
 @needs_both

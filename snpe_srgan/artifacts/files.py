@@ -142,18 +142,38 @@ def _put(temporary: Path, path: Path, overwrite: bool) -> None:
         os.replace(temporary, path)
 
 
-@contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Like `atomic_write` for a whole folder: yields a temporary folder that becomes `path` on success.
+def refuse_folder(path: str | os.PathLike, overwrite: bool, *, mark: str | None = None) -> Path:
+    """Raises unless the folder `path` is free or may be replaced; call it before long work, not after.
 
-    The old folder is moved aside and removed only when the new one is in its place; a kill between the two leaves both
-    in the hidden folder, and the next run puts one of them back.
+    Args:
+        mark: a file that each folder of this kind holds. A folder without it, and not empty, is somebody's own: it is
+            never replaced, whatever flag is given. None: the caller chose the name, not the user.
     """
     path = Path(path)
     recover(path.parent)
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise InputError(TAKEN, where=path, hint="add --overwrite, or choose another -o")
     refuse_input(path)
+    if mark is not None and path.is_dir() and not (path / mark).is_file():
+        try:
+            empty = not any(path.iterdir())
+        except OSError as error:
+            raise os_error(error, path, "read the folder") from error
+        if not empty:
+            raise InputError(
+                f"the folder holds other files and no {mark}: it is not replaced", where=path, hint="choose another -o"
+            )
+    return path
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike, *, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
+    """Like `atomic_write` for a whole folder: yields a temporary folder that becomes `path` on success.
+
+    The old folder is moved aside and removed only when the new one is in its place; a kill between the two leaves both
+    in the hidden folder, and the next run puts one of them back. `mark`: as of `refuse_folder`.
+    """
+    path = refuse_folder(path, overwrite, mark=mark)
     make_folder(path.parent)
     with staging(path.parent) as work:
         try:

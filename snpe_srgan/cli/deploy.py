@@ -11,6 +11,7 @@ import click
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
+from snpe_srgan.cli.toolchain import refuse
 
 
 @click.command()
@@ -47,8 +48,9 @@ def command(
     from snpe_srgan.errors import UsageError
 
     if check is not None:
-        if model is not None or out is not None:
-            raise UsageError("--check looks at a bundle: it takes no MODEL and no -o")
+        if model is not None:
+            raise UsageError("--check looks at a bundle: it takes no MODEL")
+        refuse("--check", "names", "everything", "recipe", "calibration", "input_size", "no_proof", "out", "overwrite")
         if chip is None:
             raise UsageError("--check needs the phone's chip", hint="--chip 'Snapdragon 8 Gen 3'")
         return _check(check, chip, qairt, output)

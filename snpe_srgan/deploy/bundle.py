@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.artifacts.card import source_of, version_of
-from snpe_srgan.artifacts.files import TAKEN, atomic_folder, make_folder, sha256
+from snpe_srgan.artifacts.files import atomic_folder, make_folder, refuse_folder, require_writable, sha256
 from snpe_srgan.calibration.crops import Pictures
 from snpe_srgan.deploy.ep_context import ContextFile, OperatorTrace, compile_onnx
 from snpe_srgan.deploy.make_tflite import make_tflite
@@ -25,6 +25,7 @@ from snpe_srgan.deploy.manifest import (
     AI_PACK,
     CONTEXT,
     DLC,
+    NAME,
     NPU_TFLITE,
     ONNX,
     TFLITE,
@@ -92,10 +93,10 @@ def deploy_model(
     litert.require()
     qnn.require()
     environment()
-    if Path(out).exists() and not overwrite:
-        raise InputError(TAKEN, where=out, hint="add --overwrite, or choose another -o")
+    refuse_folder(out, overwrite, mark=NAME)
+    require_writable(Path(out).absolute().parent)
     facts = refuse_early(file, recipe, input_size)
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite, mark=NAME) as folder:
         maker = _Maker(folder, targets, input_size, say)
         scratch = make_folder(folder / ".work")
         with maker.timed("quantize"):

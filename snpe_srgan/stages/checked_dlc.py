@@ -45,10 +45,11 @@ def write_checked_dlc(
     fixed = fix_size(model, (input_size[0], input_size[1]), where=path)
     lr = probe_picture(*input_size)
     quantized = is_quantized(model)
+    size_of = "{} at {}x{}".format(path.name, *input_size)  # what errors speak of: the files below are temporary
     with Scratch() as folder:
         onnx_path, dlc_path = Path(folder) / "fixed.onnx", Path(folder) / path.name
         onnx_path.write_bytes(fixed.SerializeToString())
-        qnn.write_dlc(onnx_path, dlc_path, soc_model=soc)
+        qnn.write_dlc(onnx_path, dlc_path, soc_model=soc, name=size_of)
         rebuilt = rebuild(read(dlc_path))
         same = check_decibel(
             run_onnx(rebuilt, lr),
@@ -62,6 +63,7 @@ def write_checked_dlc(
         if caches:
             from snpe_srgan.toolchains.qnn_caches import add_caches
 
-            compiled = tuple(Check(c.chip, CACHE, c.bytes / 1024) for c in add_caches(onnx_path, dlc_path, caches))
+            added = add_caches(onnx_path, dlc_path, caches, name=size_of)
+            compiled = tuple(Check(c.chip, CACHE, c.bytes / 1024) for c in added)
         write_bytes(path, dlc_path.read_bytes(), overwrite=overwrite)
     return (same, strip, *compiled), rebuilt

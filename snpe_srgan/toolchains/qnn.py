@@ -88,6 +88,7 @@ def write_dlc(
     soc_model: int | str = socs.DEFAULT,
     offload_io: bool = False,
     overwrite: bool = False,
+    name: object = None,
     timeout: float = PREPARE_TIMEOUT,
 ) -> DlcInfo:
     """Writes an ONNX (float or QDQ) model of fixed shape as a .dlc, each operator checked against the chip's HTP.
@@ -95,12 +96,16 @@ def write_dlc(
     `offload_io` leaves the quantization of the input and the dequantization of the output to the caller, so that both
     are integer tensors; the output is then named after the graph's last QuantizeLinear. The default keeps float32
     tensors with the model's own names, which is what SNPE's float .raw files and every tool of this project feed.
+    `name`: what errors call the model; its path by default.
     """
     require()
     soc = socs.find(soc_model)
     refuse_overwrite(dlc_path, overwrite)
     check_static(onnx_path)
-    with Worker(subject=onnx_path, timeout=timeout) as worker, atomic_write(dlc_path, overwrite=overwrite) as temporary:
+    with (
+        Worker(subject=name or onnx_path, timeout=timeout) as worker,
+        atomic_write(dlc_path, overwrite=overwrite) as temporary,
+    ):
         ports = _dump(worker, onnx_path, soc, "0", "dlc")
         if offload_io:  # leaves operators at the ends to the caller, so that only the run above could be strict
             _dump(worker, onnx_path, soc, "1", "offloaded")

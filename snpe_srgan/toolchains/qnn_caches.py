@@ -35,13 +35,17 @@ class Cache:
 
 
 def add_caches(
-    onnx_path: str | Path, dlc_path: str | Path, chips: Sequence[Soc], *, timeout: float = PREPARE_TIMEOUT
-) -> tuple[Cache, ...]:
-    """Compiles the model that `dlc_path` was written from, and replaces the .dlc by one that holds the caches too."""
+    onnx_path: str | Path, dlc_path: str | Path, chips: Sequence[Soc], *, name: object = None,
+    timeout: float = PREPARE_TIMEOUT,
+) -> tuple[Cache, ...]:  # fmt: skip
+    """Compiles the model that `dlc_path` was written from, and replaces the .dlc by one that holds the caches too.
+
+    `name`: what errors call the model; its path by default.
+    """
     require()
     chips = list({chip.id: chip for chip in chips}.values())
     told = chips if len(chips) > 1 else chips * 2  # for one chip alone the wheel writes a bare cache, not a .dlc
-    with Worker(subject=onnx_path, timeout=timeout) as worker:
+    with Worker(subject=name or onnx_path, timeout=timeout) as worker:
         target = worker.folder / "caches.onnx"
         options = {
             "soc_model": ",".join(str(chip.id) for chip in told),

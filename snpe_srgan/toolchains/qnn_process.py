@@ -133,7 +133,10 @@ class Worker:
         if "INVALID_CONFIG" in said:
             hint = "choose another chip: this build of the Hexagon tools does not know the one asked for"
         elif "COMMON_ERROR_MEM_ALLOC" in said:
-            hint = "the HTP lacks a float32 form of an operator here: compute in float16, as a chip would: --chip 57"
+            hint = (
+                "a smaller input size; or, for a float network, float16 as a chip computes: --chip 57 "
+                "(the HTP lacks some operators in float32)"
+            )
         elif "memory ran out" in how or "bad_alloc" in said or kind == "MemoryError":
             hint = "take a smaller input size: smaller tiles need less memory"
         elif "CPU EP, but fallback" in error:
