@@ -17,7 +17,7 @@ from snpe_srgan.cli.sessions import phone_options, sdk_option
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--input-size", type=Size(), default="169x255", help="Height x width of the LR picture (the paper's).")
 @click.option("--runs", type=click.IntRange(1, 10000), default=10, help="Timed runs of each.")
-@click.option("--warmup", type=click.IntRange(0, 1000), default=1, help="Runs before, not counted.")
+@click.option("--warmup", type=click.IntRange(0, 1000), default=1, help="Warm-up runs, not counted.")
 @click.option(
     "--engines",
     metavar="A,B",
@@ -39,10 +39,10 @@ def command(
     models, input_size, runs, warmup, engines, threads, chip, on, runtimes, layers, sdk_folder, serial, perf_profile,
     said, output,
 ):  # fmt: skip
-    """Size, time and memory of models, engine by engine.
+    """Measure size, time and memory of models, engine by engine.
 
-    The baseline is TensorFlow on the first .pb (given, or beside a given .npz). Every engine has a process of its
-    own; they run in turns. What Qualcomm's cost model says about the DSP is an estimate, never a measured latency.
+    The baseline is TensorFlow on the first .pb (given, or beside a given .npz). Every engine has its own
+    process; they run in turns. What Qualcomm's cost model says about the DSP is an estimate, never a measured latency.
     With --on device the times are measured: SNPE's own log on the phone, for each unit of its chip.
     """
     from snpe_srgan.cli.toolchain import refuse

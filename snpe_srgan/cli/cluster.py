@@ -24,7 +24,7 @@ def cluster_options(function):
     """Adds --cluster and --results."""
     function = click.option(
         "--results", type=click.Path(), metavar="FILE",
-        help=f"With --cluster: the result manifest, a line a picture.  [default: {RESULTS} in the folder -o]",
+        help=f"With --cluster: the result manifest, one line per picture.  [default: {RESULTS} in the folder -o]",
     )(function)  # fmt: skip
     return click.option(
         "--cluster", metavar="CLUSTER",

@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 @click.argument("typed", metavar="A B...", nargs=-1, required=True)
 @click.option(
     "--picture", "lr", metavar="LR", multiple=True, type=click.Path(),
-    help="With models: a picture that each enlarges; a file, folder or quoted glob; repeatable.",
+    help="With models: a picture for each to enlarge; a file, folder or quoted glob; repeatable.",
 )  # fmt: skip
 @click.option(
     "--hr", metavar="HR", multiple=True, type=click.Path(),
-    help="The true picture: PSNR and difference maps are made with it. With models and without --picture, LR is made "
-    "from it by bicubic. Repeatable; of several, those of the same name belong together.",
+    help="The original picture, for PSNR and difference maps. With models and without --picture, LR is made from it "
+         "by bicubic. Repeatable; of several, those of the same name are paired.",
 )  # fmt: skip
-@click.option("--name", "names", metavar="NAME", multiple=True, help="What to call A, B, ... in the page, in order.")
+@click.option("--name", "names", metavar="NAME", multiple=True, help="Names for A, B, ... on the page, in order.")
 @ends_options
 @output_option("The page.", default="compare.html")
 @overwrite_option
 @common
 def command(typed, lr, hr, names, said, out, overwrite, output):
-    """Pictures or networks under a slider, in one .html file that needs no network.
+    """Compare pictures or networks under a slider, in one .html file that works offline.
 
-    A, B, ... are pictures (or folders of them), or they are models, each of which enlarges the --picture given; bicubic
-    is added to these. Pictures larger than 1536 pixels to a side are cut to the part with the most detail.
+    A, B, ... are pictures (or folders of pictures), or models, each of which enlarges the given --picture; bicubic is
+    then added. Pictures larger than 1536 pixels to a side are cut to the part with the most detail.
     """
     from snpe_srgan.artifacts.files import refuse_overwrite
     from snpe_srgan.errors import UsageError
@@ -57,7 +57,7 @@ def command(typed, lr, hr, names, said, out, overwrite, output):
         raise UsageError("compare takes models or pictures, not both at once", hint="make the pictures by run first")
     shown_as = names or _default_names(typed)
     if len(set(shown_as)) < len(shown_as):
-        raise UsageError("two would have the same name in the page", hint="--name for each")
+        raise UsageError("two of them would have the same name on the page", hint="give each a --name")
     if models[0]:
         made = _models(typed, said, shown_as, lr, hr, output)
     else:

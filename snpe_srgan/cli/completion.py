@@ -17,7 +17,7 @@ PROGRAM, VARIABLE = "snpe-srgan", "_SNPE_SRGAN_COMPLETE"  # click's name for the
 @click.argument("shell", type=click.Choice(SHELLS))
 @common
 def command(shell, output):
-    """Completion of verbs, options and their values: prints the script that your shell loads."""
+    """Print the script by which your shell completes verbs, options and their values."""
     from snpe_srgan.streams import Lines
 
     script = source(shell)

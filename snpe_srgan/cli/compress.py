@@ -14,7 +14,7 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 
 @click.command()
 @click.argument("model", metavar="RUN_OR_NPZ", required=False)
-@click.option("--target", metavar="KIND=SHARE", help="What is to be left of macs, size or latency, e.g. macs=0.5.")
+@click.option("--target", metavar="KIND=SHARE", help="How much to keep of macs, size or latency, e.g. macs=0.5.")
 @click.option("--ssvd", type=float, metavar="R", help="Share of the MACs left after spatial SVD, instead of --target.")
 @click.option(
     "--prune", type=float, metavar="R", help="Share of the MACs left by pruning channels, of what --ssvd left."
@@ -27,7 +27,7 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 )  # fmt: skip
 @click.option(
     "--validation", metavar="IMAGES", multiple=True,
-    help="HR pictures to choose by; repeatable.  [default: every other of the calibration pictures]",
+    help="HR pictures to choose the best by; repeatable.  [default: every second calibration picture]",
 )  # fmt: skip
 @click.option("--count", type=click.IntRange(2, 4096), default=24, help="Calibration crops of 48x48 LR pixels.")
 @click.option(
@@ -47,9 +47,9 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 @overwrite_option
 @common
 def command(model, list_strategies, out, output, multiple, **options):
-    """A trained network into a smaller one: spatial SVD, channel pruning, fewer blocks, fine-tuning.
+    """Make a trained network smaller by spatial SVD, channel pruning, fewer blocks and fine-tuning.
 
-    Writes MODEL_macs50.npz, which every later command takes as it is, and MODEL_macs50.compression.json: what each
+    Writes MODEL_macs50.npz, which every later command takes, and MODEL_macs50.compression.json: what each
     layer gave up, the strategies compared, and MACs, bytes and time before and after.
     """
     if list_strategies:

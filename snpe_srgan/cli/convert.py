@@ -24,14 +24,16 @@ from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text
 @input_size_option()
 @click.option(
     "--soc", "chips", metavar="CHIP", multiple=True,
-    help="A chip that the .dlc is for, see `devices`: held against Table 1, and compiled for where the wheel can; "
-    "repeatable. Without it the operators are checked for SM8650.",
+    help="A chip that the .dlc is for (see `devices`): checked against Table 1, and compiled for if the wheel "
+    "supports it; repeatable. Without it, the operators are checked for SM8650.",
 )  # fmt: skip
 @toolchain_options
 @click.option("--input-name", help="Input node of a foreign .pb.")
 @click.option("--output-name", help="Output node of a foreign .pb.")
 @click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
-@click.option("--quantize", is_flag=True, help="Write the quantized .onnx and .dlc as well; `quantize` has more say.")
+@click.option(
+    "--quantize", is_flag=True, help="Write the quantized .onnx and .dlc as well; `quantize` has more options."
+)
 @click.option("--recipe", default="w8a8", help="Bits of weights and activations, for --quantize.")
 @click.option(
     "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
@@ -56,10 +58,10 @@ def command(
     output,
     **options,
 ):
-    """A model into .onnx and a Qualcomm .dlc.
+    """Convert a model to .onnx and a Qualcomm .dlc.
 
     Writes MODEL.onnx, which takes any picture, and MODEL.dlc, which takes LR pictures of --input-size. Each is checked
-    against what it was made from; the checks stand on the cards beside the files. With --toolchain snpe the .dlc is
+    against what it was made from; the cards beside the files hold the results. With --toolchain snpe the .dlc is
     written by the SDK's own converter, from a .pb (SNPE) or .onnx (QAIRT) that is made for it.
     """
     from snpe_srgan.artifacts.staging import unfinished

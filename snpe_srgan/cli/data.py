@@ -24,8 +24,8 @@ DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
 def command():
     """Download DIV2K, decode pictures once, make the sample set.
 
-    A SOURCE is 'sample', 'div2k' or a folder of pictures (searched with the folders in it). LR pictures that lie beside
-    HR (HR + LRx4, GT + LQ, DIV2K's names and others) are used, else LR is made by bicubic.
+    A SOURCE is 'sample', 'div2k' or a folder of pictures (searched recursively). LR pictures beside HR (HR + LRx4,
+    GT + LQ, DIV2K's names and others) are used; otherwise LR is made by bicubic.
     """
 
 
@@ -34,7 +34,7 @@ def command():
 @overwrite_option
 @common
 def sample(output, out, overwrite):
-    """A tiny set in DIV2K's layout, from the photographs that scikit-image ships."""
+    """Make a tiny set in DIV2K's layout from the photographs that scikit-image ships."""
     from snpe_srgan.data.sample import make_sample
 
     made = make_sample(out, overwrite=overwrite)
@@ -42,14 +42,14 @@ def sample(output, out, overwrite):
 
 
 @command.command("download")
-@click.option("--split", type=click.Choice([*SPLITS, "all"]), default="all", help="Half of the data set to get.")
+@click.option("--split", type=click.Choice([*SPLITS, "all"]), default="all", help="Half of the data set to download.")
 @click.option(
     "--scale",
     "scales",
     type=click.Choice(["2", "3", "4", "none"]),
     multiple=True,
     default=["4"],
-    help="LR pictures to get as well; may be repeated. With 'none', LR is made from HR by the same bicubic.",
+    help="LR pictures to download as well; repeatable. With 'none', LR is made from HR by the same bicubic.",
 )
 @click.option("--mirror", default=DIV2K_URL, help="Folder on a web server that holds the zip files.")
 @click.option("--keep-archives", is_flag=True, help="Keep the zip files.")
@@ -57,7 +57,7 @@ def sample(output, out, overwrite):
 @overwrite_option
 @common
 def download(output, split, scales, mirror, keep_archives, out, overwrite):
-    """DIV2K, resumed when interrupted, checked against its SHA-256 sums. About 4.3 GB; for academic research."""
+    """Download DIV2K; it resumes after an interruption and checks SHA-256 sums. About 4.3 GB; for academic research."""
     from snpe_srgan.data.catalogue import TERMS, select
     from snpe_srgan.data.div2k import fetch
     from snpe_srgan.errors import UsageError
@@ -84,9 +84,12 @@ def download(output, split, scales, mirror, keep_archives, out, overwrite):
 @command.command("prepare")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
-@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels to an LR pixel.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels per LR pixel.")
 @click.option(
-    "--crop", type=click.IntRange(min=1), default=96, help="Training crop that each picture must hold, in HR pixels."
+    "--crop",
+    type=click.IntRange(min=1),
+    default=96,
+    help="Side of the training crop that each picture must hold, in HR pixels.",
 )
 @click.option("--root", type=click.Path(), default="data", help="Folder that holds 'sample' and 'div2k'.")
 @output_option("Folder of the caches.", default="data/cache")
@@ -110,7 +113,7 @@ def prepare(output, sources, split, scale, crop, root, out):
 @command.command("preview")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
-@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels to an LR pixel.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels per LR pixel.")
 @click.option("--preset", type=click.Choice(PRESETS), default="photo", help="As data.degradation.preset of a config.")
 @click.option(
     "--strength", type=click.FloatRange(0, 1), default=1.0, help="How far the published ranges are used, 0 to 1."
@@ -122,7 +125,7 @@ def prepare(output, sources, split, scale, crop, root, out):
 @overwrite_option
 @common
 def preview(output, sources, split, scale, preset, strength, count, seed, root, out, overwrite):
-    """A contact sheet of LR / HR pairs as a training with `data.degradation` sees them."""
+    """Make a contact sheet of LR / HR pairs as a training with `data.degradation` sees them."""
     from snpe_srgan.data.degradation.preview import contact_sheet, draw_pairs
     from snpe_srgan.data.sources import find_pictures
     from snpe_srgan.imaging.pictures import Picture, write_picture
@@ -137,11 +140,11 @@ def preview(output, sources, split, scale, preset, strength, count, seed, root, 
 @command.command("info")
 @click.argument("source", metavar="SOURCE")
 @click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
-@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels to an LR pixel.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels per LR pixel.")
 @click.option("--root", type=click.Path(), default="data", help="Folder that holds 'sample', 'div2k' and the caches.")
 @common
 def info(output, source, split, scale, root):
-    """How many pictures a source or a cache holds, how large and how deep they are, and whether they are decoded."""
+    """Show how many pictures a source or cache holds, their sizes and bit depths, and whether they are decoded."""
     from snpe_srgan.data.info import describe
 
     found = describe(source, root=root, split=split, scale=int(scale))

@@ -20,30 +20,32 @@ from snpe_srgan.cli.toolchain import refuse
     "--target", "names", metavar="CHIP", multiple=True,
     help="A chip to compile for: SM8650, '8 Gen 3', a phone; repeatable.  [default: 8 Gen 2 and 3, both 8 Elite]",
 )  # fmt: skip
-@click.option("--all", "everything", is_flag=True, help="Every chip that LiteRT compiles for: ten.")
-@click.option("--recipe", default="w8a8", help="Bits and steps, as of quantize; 8-bit activations.")
+@click.option("--all", "everything", is_flag=True, help="All ten chips that LiteRT compiles for.")
+@click.option("--recipe", default="w8a8", help="Bits and steps, as in quantize; 8-bit activations.")
 @click.option(
     "--calibration", metavar="IMAGES", multiple=True, default=("sample",),
-    help="HR pictures to calibrate on, as of quantize; the first of them is also what the proof shows.",
+    help="HR pictures to calibrate on, as in quantize; the first of them is also what the proof shows.",
 )  # fmt: skip
 @input_size_option()
-@click.option("--no-proof", is_flag=True, help="Run nothing on the emulator; the proof then says so of every file.")
-@click.option("--check", metavar="BUNDLE", type=click.Path(), help="Say what of a bundle loads on --chip, and stop.")
+@click.option("--no-proof", is_flag=True, help="Run nothing on the emulator; the proof then says so for every file.")
+@click.option(
+    "--check", metavar="BUNDLE", type=click.Path(), help="Report which files of a bundle load on --chip, and stop."
+)
 @click.option("--chip", metavar="CHIP", help="With --check: the phone's chip.")
 @click.option("--qairt", metavar="RELEASE", help="With --check: the QAIRT release of the runtime on the phone, 2.45.")
 @ends_options
-@output_option("The bundle: a folder that is not there yet.")
+@output_option("The bundle: a new folder.")
 @overwrite_option
 @common
 def command(
     model, names, everything, recipe, calibration, input_size, no_proof, check, chip, qairt, said, out, overwrite,
     output,
 ):  # fmt: skip
-    """Everything that an app on a phone needs of a network, proven on the Hexagon emulator.
+    """Make everything that an app on a phone needs from a network, proven on the Hexagon emulator.
 
     Writes .tflite files with our own scales and with NPU code inside, the Google Play AI pack, ready-compiled .onnx,
-    the .dlc, the tile plan with its reference runner, samples, and proof.html. --check ends with 0 when something in
-    the bundle loads on the chip's NPU or DSP, else with 1.
+    the .dlc, the tile plan with its reference runner, samples, and proof.html. --check exits with 0 if something in
+    the bundle loads on the chip's NPU or DSP, otherwise with 1.
     """
     from snpe_srgan.errors import UsageError
 

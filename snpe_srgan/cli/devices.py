@@ -15,10 +15,10 @@ from snpe_srgan.cli.options import common
 @click.argument("dlc", metavar="[FILE.dlc]", required=False)
 @common
 def command(chip, dlc, output):
-    """Which Snapdragon runs which runtime: the paper's Table 1 and newer chips.
+    """Show which Snapdragon runs which runtime: the paper's Table 1 and newer chips.
 
-    CHIP is a name, a part number, a SoC id or a phone; all are listed when it is left out. With FILE.dlc: which
-    runtimes of that chip take the file, and why not the others.
+    CHIP is a name, a part number, a SoC id or a phone; without it, all are listed. With FILE.dlc: which runtimes
+    of that chip take the file, and why the others do not.
     """
     from snpe_srgan.cli.fit_text import chip_table, fit_text
     from snpe_srgan.toolchains import chips

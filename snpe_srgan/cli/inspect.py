@@ -25,9 +25,9 @@ from snpe_srgan.console import table
 @overwrite_option
 @common
 def command(model, other, models, layers, to_onnx, said, overwrite, output):
-    """What is inside a .npz, .pb, .onnx or .dlc file; of two .dlc files, what differs.
+    """Show what is inside a .npz, .pb, .onnx, .dlc or .tflite file, or how two .dlc files differ.
 
-    A .dlc may be of any generation: SNPE 1.x, SNPE 2, QAIRT.
+    A .dlc may come from any generation of the SDK: SNPE 1.x, SNPE 2 or QAIRT.
     """
     from snpe_srgan.errors import UsageError
     from snpe_srgan.stages.inspection import inspect_model

@@ -1,4 +1,4 @@
-"""The main job: every stage of a config, from pictures to a quantized .dlc that ran, with the report.
+"""Run every stage of a config, from pictures to a quantized .dlc that has been run, with a report.
 
     snpe-srgan pipeline -c configs/smoke.yaml
     snpe-srgan pipeline -c configs/paper.yaml --run-dir runs/paper

@@ -26,11 +26,11 @@ COMPRESSIBLE = 0.2  # less of a network's time is another network's
 @ends_options
 @common
 def command(models, chip, size, fps, min_psnr, overlap, said, output):
-    """Which network, precision, tile and batch meets a frame rate on a chip, by estimate.
+    """Estimate which network, precision, tile and batch meets a frame rate on a chip.
 
     Chooses among the MODELs, or all networks with a name. Times are estimates, calibrated on times that Qualcomm
-    publishes and never measurements; each says how far it is off on networks that it was not fitted on. Ends with 0
-    when the estimate of some network meets the budget, else with 1 and what comes nearest.
+    publishes, never measurements; each states its error on networks that it was not fitted on. Exits with 0 if the
+    estimate of some network meets the budget, otherwise with 1 and the nearest one.
     """
     from snpe_srgan.planning.plan import Budget, make_plan
     from snpe_srgan.planning.subjects import named_subjects, read_subject

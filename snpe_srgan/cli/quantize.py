@@ -30,15 +30,15 @@ WORST = 8  # layers shown
     help="HR pictures to calibrate on: a folder, glob or file; repeatable. 'sample' are scikit-image's photos; "
     "'synthetic' are drawn, no photograph at all; 'none': not even those, for recipes that need no picture.",
 )  # fmt: skip
-@click.option("--lr", is_flag=True, help="The calibration pictures are LR already: do not make them smaller.")
+@click.option("--lr", is_flag=True, help="The calibration pictures are LR already: do not downscale them.")
 @click.option(
     "--count", type=click.IntRange(1, 4096),
     help="Calibration crops of 48x48 LR pixels.  [default: 16, with 4-bit weights 40]",
 )  # fmt: skip
 @click.option(
     "--recipe", default="w8a8",
-    help="Bits of weights and activations, and steps if not the recommended ones: w8a8, w8a8-cle-bc, ... (see --list); "
-    "auto: the cheapest that holds --max-drop.",
+    help="Bits of weights and activations, and steps to replace the recommended ones: w8a8, w8a8-cle-bc, ... (see "
+         "--list); auto: the cheapest recipe within --max-drop.",
 )  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0), help="dB that --recipe auto may lose on each --evaluate set.")
 @click.option("--minutes", type=click.FloatRange(0.1), default=20.0, help="How long the step qat trains.")
@@ -55,7 +55,7 @@ WORST = 8  # layers shown
     "--overrides",
     type=click.Path(),
     metavar="FILE.encodings.json",
-    help="With --toolchain snpe: our encodings, which its quantizer is to store; MODEL is the .onnx beside them.",
+    help="With --toolchain snpe: an encodings file of ours for its quantizer to use; MODEL is the .onnx beside it.",
 )
 @click.option(
     "--htp-socs", metavar="sm8550,sm8650",
@@ -70,7 +70,7 @@ def command(
     model, detail, said, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check,
     overrides, htp_socs, hta, **options,
 ):  # fmt: skip
-    """A model into a quantized .onnx and .dlc, with a report of where every tenth of a dB goes.
+    """Quantize a model to .onnx and .dlc, with a report of where every tenth of a dB is lost.
 
     Writes MODEL_RECIPE.onnx (any input size), MODEL_RECIPE.dlc (fixed input size), .report.json, .analysis.json and
     .plots (every layer), .encodings.json with .encodings.onnx (for the SDK's own converters). With --toolchain snpe

@@ -32,31 +32,31 @@ AGAIN = "  try: again with -v for the traceback"
 GROUPS = {
     "Start": {
         "run": ("run", "Enlarge pictures and videos."),
-        "compare": ("compare", "Pictures or networks under a slider, in one .html file."),
-        "inspect": ("inspect", "What is inside a .npz, .pb, .onnx, .dlc or .tflite file."),
-        "doctor": ("doctor", "What this machine can do, and what to install for the rest."),
+        "compare": ("compare", "Compare pictures or networks under a slider, in one .html file."),
+        "inspect": ("inspect", "Show what is inside a .npz, .pb, .onnx, .dlc or .tflite file."),
+        "doctor": ("doctor", "Show what this machine can do, and what to install for the rest."),
     },
     "Train": {
-        "pipeline": ("pipeline", "All stages of a config, resumable: photos -> network -> .dlc -> report."),
-        "config": ("config", "Check a config and show all of it; the JSON Schema for editors."),
+        "pipeline": ("pipeline", "Run all stages of a config, resumable: photos -> network -> .dlc -> report."),
+        "config": ("config", "Check a config and show all of it; print the JSON Schema for editors."),
         "data": ("data", "Download DIV2K, decode pictures once, make the sample set."),
         "train": ("train", "Train a network: pixel stage, then adversarial stage."),
-        "watch": ("watch", "A training's curves and pictures in the browser while it runs."),
-        "evaluate": ("evaluate", "PSNR and SSIM of a model against bicubic."),
-        "import": ("import_", "Foreign weight files into a .npz of ours."),
+        "watch": ("watch", "Show a training's curves and pictures in the browser while it runs."),
+        "evaluate": ("evaluate", "Measure PSNR and SSIM of a model against bicubic."),
+        "import": ("import_", "Bring foreign weights and graphs into this project's form."),
     },
     "Deploy": {
-        "freeze": ("freeze", "A run or .npz into a TensorFlow .pb with fixed node names."),
-        "compress": ("compress", "A trained network into a smaller one, fine-tuned, with what it saved."),
-        "convert": ("convert", "A model into .onnx and a Qualcomm .dlc."),
-        "quantize": ("quantize", "A model into a quantized .onnx and .dlc, with a report."),
-        "deploy": ("deploy", "A bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
+        "freeze": ("freeze", "Freeze a run or .npz to a TensorFlow .pb with fixed node names."),
+        "compress": ("compress", "Make a trained network smaller, fine-tune it, and report what it saved."),
+        "convert": ("convert", "Convert a model to .onnx and a Qualcomm .dlc."),
+        "quantize": ("quantize", "Quantize a model to .onnx and .dlc, with a report."),
+        "deploy": ("deploy", "Make a bundle for a phone: .tflite with NPU code, .onnx, .dlc, tile plan, proof."),
     },
     "Look": {
-        "benchmark": ("benchmark", "Size, time and memory of models, engine by engine."),
-        "completion": ("completion", "Completion of verbs and options for bash, zsh or fish."),
-        "plan": ("plan", "Which network, precision and tile meets a frame rate on a chip, by estimate."),
-        "devices": ("devices", "The Snapdragon chips known, with DSP version and SoC id."),
+        "benchmark": ("benchmark", "Measure size, time and memory of models, engine by engine."),
+        "completion": ("completion", "Print the completion of verbs and options for bash, zsh or fish."),
+        "plan": ("plan", "Estimate which network, precision and tile meets a frame rate on a chip."),
+        "devices": ("devices", "List the known Snapdragon chips, with DSP version and SoC id."),
     },
 }
 VERBS = {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
@@ -116,7 +116,7 @@ class LazyVerbs(click.Group):
 def cli():
     """Train super-resolution networks, compress and quantize them, and put them on Snapdragon chips as .dlc files.
 
-    MODEL is everywhere a name (`inspect --models` lists them), a run folder, or a .npz, .pb, .onnx or .dlc file.
+    MODEL is always a name (`inspect --models` lists them), a run folder, or a .npz, .pb, .onnx or .dlc file.
     """
 
 

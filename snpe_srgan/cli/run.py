@@ -27,12 +27,12 @@ from snpe_srgan.progress import track
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
 @detail_option
 @session_options
-@click.option("--tile", type=Size(), help="Cut pictures in tiles of this LR size; chosen by memory otherwise.")
+@click.option("--tile", type=Size(), help="Cut pictures into tiles of this LR size; by default chosen by free memory.")
 @ends_options
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @click.option(
     "--skip-existing", is_flag=True,
-    help="Go on with a folder: pictures whose output is there and whole are skipped, the others done.",
+    help="Resume a folder: skip pictures whose output already exists and is complete.",
 )  # fmt: skip
 @cluster_options
 @video_options
@@ -46,10 +46,10 @@ def command(
     MODEL is a name (`snpe-srgan inspect --models` lists them), a run folder or a model file. Left out, it is 'mobile',
     which ships in the package. PICTURE is a file, a folder or a quoted glob.
 
-    Any kind of picture is taken. Transparency, 16 bits, colour profiles, EXIF and resolution are kept where the kind of
-    the output can hold them; a warning says what is not. Pictures larger than the model's fixed input, or than memory
-    allows, are cut in tiles that overlap so far that no seam can be. When one of several pictures fails, the others are
-    still done and the command ends with exit code 1 naming it.
+    Any kind of picture is taken. Transparency, 16 bits, colour profiles, EXIF and resolution are kept if the output's
+    format can hold them; a warning says what is lost. Pictures larger than the model's fixed input, or than memory
+    allows, are cut into tiles that overlap enough to leave no seam. If one of several pictures fails, the others are
+    still done, and the command names it and exits with 1.
     """
     import time
 

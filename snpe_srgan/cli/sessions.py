@@ -24,10 +24,10 @@ def phone_options(profile: str):
     def add(function):
         function = click.option(
             "--perf-profile",
-            help="How fast the chip is to run, at what heat: balanced, high_performance, burst, power_saver, ...  "
+            help="The chip's performance profile: balanced, high_performance, burst, power_saver, ...  "
             f"[default: {profile}]",
         )(function)
-        text = "The phone's serial number (`adb devices`); needed where several are."
+        text = "The phone's serial number (`adb devices`); needed when several are connected."
         return click.option("--serial", help=text)(function)
 
     return add
@@ -45,7 +45,8 @@ def session_options(function):
         "--raw",
         type=click.Choice(["float32", "uint8"]),
         default="float32",
-        help="Numbers in the files for --on sdk and device; uint8 is a quarter, for models with 8-bit ends.",
+        help="Number format of the files for --on sdk and device; uint8 files are a quarter the size, for models "
+        "with 8-bit inputs and outputs.",
     )(function)
     function = phone_options("the SDK's own")(function)
     function = click.option(
@@ -66,7 +67,7 @@ def session_options(function):
                 "--engine",
                 type=click.Choice(["auto", "openvino", "onnxruntime"]),
                 default="auto",
-                help="The host's engine; auto is OpenVINO where it is installed, else ONNX Runtime.",
+                help="The host's engine; auto takes OpenVINO if it is installed, otherwise ONNX Runtime.",
             ),
             click.option(
                 "--threads", type=click.IntRange(1, 1024), help="Threads of the host; all processors if left out."

@@ -14,7 +14,8 @@ def toolchain_options(function):
     """Adds --toolchain, --sdk, --dry-run and --no-operator-check."""
     for option in (
         click.option(
-            "--no-operator-check", is_flag=True, help="With --toolchain snpe: ask its converter anyway."
+            "--no-operator-check", is_flag=True,
+            help="With --toolchain snpe: skip our operator check and let its converter decide.",
         ),
         click.option("--dry-run", is_flag=True, help="With --toolchain snpe: print the exact commands, run nothing."),
         sdk_option,

@@ -1,4 +1,4 @@
-"""Train a network by a config.
+"""Train a network as a config describes.
 
     snpe-srgan train -c configs/mobile.yaml
     snpe-srgan train -c configs/smoke.yaml --set training.stages.0.steps=500 --run-dir runs/try

@@ -29,12 +29,12 @@ def video_options(function):
         click.option("--from", "start", metavar="TIME", help="Videos: the first frame, as 12.5, 1:02:03.5 or 300f (its"
                      " number).  [default: the first]"),
         click.option("--to", "end", metavar="TIME", help="Videos: the frame to stop before.  [default: none]"),
-        click.option("--every", type=click.IntRange(1, 100000), default=1, help="Videos: only each n-th frame."),
-        click.option("--segment", type=click.IntRange(1, 100000), default=48, help="Videos: frames after which the work"
-                     " is safe; a killed run loses no more, and the same command goes on there."),
+        click.option("--every", type=click.IntRange(1, 100000), default=1, help="Videos: only every n-th frame."),
+        click.option("--segment", type=click.IntRange(1, 100000), default=48, help="Videos: frames per saved segment; "
+                     "a killed run loses at most one segment, and the same command resumes there."),
         click.option("--steady", is_flag=True, help="Videos: average over time where nothing moves, against the flicker"
                      " of detail that a network draws; says how much there was."),
-        click.option("--restart", is_flag=True, help="Videos: forget what a killed run has finished."),
+        click.option("--restart", is_flag=True, help="Videos: discard what a killed run finished, and start again."),
         click.option("--to-stdout", is_flag=True, help="Videos: frames as YUV4MPEG2 on standard output, for mpv or"
                      " ffmpeg; the input may be - for standard input."),
         click.option("--fps", type=click.FloatRange(0, 10000, min_open=True), help="With --to-stdout: frames a second"

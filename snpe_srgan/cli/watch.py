@@ -17,16 +17,16 @@ HOST = "127.0.0.1"  # nobody else's machine can ask
 @click.command()
 @click.argument("run_dir", metavar="RUN", type=click.Path())
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port to serve at.")
-@click.option("--every", type=click.IntRange(1, 3600), default=5, help="Seconds between two looks.")
+@click.option("--every", type=click.IntRange(1, 3600), default=5, help="Seconds between updates.")
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
-@output_option("Write the page once into this file instead, and end.")
+@output_option("Write the page once to this file instead, and stop.")
 @overwrite_option
 @common
 def command(output, run_dir, port, every, browse, out, overwrite):
-    """A training's curves and pictures in the browser while it runs.
+    """Show a training's curves and pictures in the browser while it runs.
 
-    RUN is the run folder of `train` or `pipeline`. The page is served on this machine only, until Ctrl-C; it holds all
-    it needs and asks nothing of the network.
+    RUN is the run folder of `train` or `pipeline`. The page is served on this machine only, until Ctrl-C; it loads
+    nothing from elsewhere.
     """
     from snpe_srgan.artifacts.files import refuse_overwrite, write_text
     from snpe_srgan.report.watch import watch_page
