@@ -81,7 +81,7 @@ def keep_said(file: ModelFile, said: Said, output: Output) -> None:
 
     source = load_source(file)
     try:
-        path = write_foreign_card(file, source.found, scale=source.facts.scale)
+        path = write_foreign_card(file, source.found, scale=source.known.scale)
     except InputError as error:
         output.warn(f"what was said of {file.path.name} is not kept for later commands: {error.what}")
     else:

@@ -106,7 +106,8 @@ def _asked(path: Path, data: bytes | None, said: Said) -> Found | None:
         _known[key] = told["found"]
     if data is not None:
         survived(data)
-    return None if _known[key] is None else Found.of(_known[key])
+    found = _known[key]
+    return None if found is None else Found.of(found)
 
 
 def find_out_here(

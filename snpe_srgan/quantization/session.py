@@ -80,8 +80,8 @@ class Source:
         recipe = parse_recipe(name)
         made = self.make(recipe)
         runs = runner(self.model), runner(made.plan.quantized())
-        size = {"scale": self.facts.scale, "overlap": self.overlap}
-        losses = [dataset_loss(*runs, path, **size) for path in evaluate]
+        scale, overlap = self.facts.scale, self.overlap
+        losses = [dataset_loss(*runs, path, scale=scale, overlap=overlap) for path in evaluate]
         return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
     def judge(self, recipe: Recipe, made: Made, evaluate):

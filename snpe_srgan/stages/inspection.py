@@ -168,7 +168,7 @@ def _measured(file: ModelFile) -> dict:
     path = file.path
     try:
         source = load_source(file)
-        model, facts = source.model, source.facts
+        model, facts = source.graph, source.known
         if is_compiled(model):
             return {
                 "scale": facts.scale, "parameters": 0, "macs_per_lr_pixel": None, "receptive_radius": facts.overlap,
