@@ -335,6 +335,82 @@ def ecbsr(make: Maker, *, wide: bool, prelus: bool = True, scale: int = 2, width
     return forward
 
 
+def pooled(x, side=7, step=3):
+    """torch.nn.functional.max_pool2d without padding."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(2, 3))
+    return windows[:, :, ::step, ::step].max((4, 5))
+
+
+def bilinear(x, height, width):
+    """torch.nn.functional.interpolate(mode="bilinear", align_corners=False)."""
+    for axis, length in ((2, height), (3, width)):
+        sides = x.shape[axis]
+        place = np.clip((np.arange(length) + 0.5) * sides / length - 0.5, 0, None)
+        low = np.minimum(place.astype(int), sides - 1)
+        part = (place - low).reshape([-1 if i == axis else 1 for i in range(4)])
+        x = np.take(x, low, axis) * (1 - part) + np.take(x, np.minimum(low + 1, sides - 1), axis) * part
+    return x
+
+
+def distilled(make: Maker, *, of: str, width: int = 8, blocks: int = 2, scale: int = 4):
+    """RFDN (`of` "B{i}") and RLFN (`of` "block_{i}"): features, and a gate from a coarse grid."""
+    w, deep = make.arrays, of == "B{i}"
+    gate = width // 4 if deep else 3
+    head, body = ("fea_conv", "LR_conv") if deep else ("conv_1", "conv_2")
+    make.conv(head, width, 3, 3)
+    make.conv(body, width, width, 3)
+    make.conv("upsampler.0", 3 * scale**2, width, 3)
+    if deep:
+        make.conv("c.0", width, blocks * width, 1)
+    for name in (of.format(i=i) for i in range(1, blocks + 1)):
+        for k in (1, 2, 3):
+            make.conv(f"{name}.c{k}_r", width, width, 3)
+            if deep:
+                make.conv(f"{name}.c{k}_d", width // 2, width, 1)
+        if deep:
+            make.conv(f"{name}.c4", width // 2, width, 3)
+        make.conv(f"{name}.c5", width, 2 * width if deep else width, 1)
+        make.conv(f"{name}.esa.conv1", gate, width, 1)
+        make.conv(f"{name}.esa.conv_f", gate, gate, 1)
+        make.conv(f"{name}.esa.conv4", width, gate, 1)
+        for part in ("conv2", "conv3", *(("conv_max", "conv3_") if deep else ())):
+            make.conv(f"{name}.esa.{part}", gate, gate, 3)
+
+    def layer(x, name):
+        return conv(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    def attend(x, name):
+        inner = layer(x, f"{name}.conv1")
+        y = pooled(layer(inner, f"{name}.conv2")[:, :, 1:-1:2, 1:-1:2])  # stride 2, no padding
+        if deep:
+            y = prelu(layer(prelu(layer(y, f"{name}.conv_max"), 0.0), f"{name}.conv3"), 0.0)
+        y = bilinear(layer(y, f"{name}.conv3_" if deep else f"{name}.conv3"), *x.shape[2:])
+        return x * sigmoid(layer(y + layer(inner, f"{name}.conv_f"), f"{name}.conv4"))
+
+    def forward(x):
+        y = start = layer(x, head)
+        given = []
+        for name in (of.format(i=i) for i in range(1, blocks + 1)):
+            if deep:
+                kept = []
+                for k in (1, 2, 3):
+                    kept.append(prelu(layer(y, f"{name}.c{k}_d"), 0.05))
+                    y = prelu(layer(y, f"{name}.c{k}_r") + y, 0.05)
+                y = layer(np.concatenate([*kept, prelu(layer(y, f"{name}.c4"), 0.05)], 1), f"{name}.c5")
+            else:
+                z = y
+                for k in (1, 2, 3):
+                    z = prelu(layer(z, f"{name}.c{k}_r"), 0.05)
+                y = layer(z + y, f"{name}.c5")
+            y = attend(y, f"{name}.esa")
+            given.append(y)
+        if deep:
+            y = prelu(layer(np.concatenate(given, 1), "c.0"), 0.05)
+        return shuffle(layer(layer(y, body) + start, "upsampler.0"), scale)
+
+    return forward
+
+
 NEW = {"dense": "body.{i}.rdb{j}.conv{k}", "head": "conv_first", "body": "conv_body", "ups": ("conv_up1", "conv_up2"),
        "tail1": "conv_hr", "tail2": "conv_last"}  # fmt: skip
 OLD = {"dense": "model.1.sub.{i}.RDB{j}.conv{k}.0", "head": "model.0", "body": "model.1.sub.1",
@@ -357,6 +433,8 @@ NETWORKS = {
     "sesr": lambda make: sesr(make, wide=False, prelus=False),
     "disp": disp,
     "xlsr": xlsr,
+    "rfdn": lambda make: distilled(make, of="B{i}"),
+    "rlfn": lambda make: distilled(make, of="block_{i}"),
     "ecbsr wide": lambda make: ecbsr(make, wide=True),
     "ecbsr plain": lambda make: ecbsr(make, wide=False, prelus=False, scale=4),
     "span wide": lambda make: span(make, wide=True, normalize=True),

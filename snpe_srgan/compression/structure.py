@@ -82,7 +82,9 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
                 own = graph.layer(x).channels
                 tie(x, range(own), layer.name, range(first, first + own))
                 first += own
-        elif layer.kind not in ("input", "conv"):
+        elif layer.kind == "resize_to":  # the other input gives it its size alone
+            tie(layer.inputs[0], every, layer.name, every)
+        elif layer.kind not in ("input", "conv", "strided_conv"):
             for x in layer.inputs:
                 tie(x, every, layer.name, every)
     return _bundled(graph, start, root)

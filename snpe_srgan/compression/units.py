@@ -94,7 +94,7 @@ class Costs:
             parts[layer.name] = (*own, *([(None, rest)] if rest else []))
         self.convs = {
             layer.name: _Conv(
-                layer.attributes["kernel"][0] * layer.attributes["kernel"][1], layer.upscale**2,
+                layer.attributes["kernel"][0] * layer.attributes["kernel"][1], max(layer.upscale, 0) ** 2,
                 parts[layer.inputs[0]], parts[layer.name], bool(layer.attributes["bias"]),
                 tuple(layer.attributes["kernel"]),
             )

@@ -60,7 +60,7 @@ def _unit_macs(graph: Graph, layer: Layer) -> int:
     if layer.kind != "conv":
         return 0
     h, w = layer.attributes["kernel"]
-    return h * w * graph.in_channels(layer) * layer.channels * layer.upscale**2
+    return h * w * graph.in_channels(layer) * layer.channels * max(layer.upscale, 0) ** 2
 
 
 def receptive_radius(graph: Graph) -> int:

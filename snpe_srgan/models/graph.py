@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from snpe_srgan.errors import ConfigError, InputError, did_you_mean
-from snpe_srgan.models.operators import OPERATORS
+from snpe_srgan.models.operators import COARSE, OPERATORS
 
 T = TypeVar("T")
 FORMAT = 1
@@ -59,7 +59,7 @@ class Layer:
         few = len(self.inputs) < 2 if operator.inputs is None else len(self.inputs) != operator.inputs
         if few:
             raise InputError(f"a {self.kind} layer cannot have {len(self.inputs)} inputs", where=self.name)
-        if not 0 <= self.channels <= MOST_CHANNELS or not POOLED <= self.upscale <= MOST_UPSCALE:
+        if not 0 <= self.channels <= MOST_CHANNELS or not COARSE <= self.upscale <= MOST_UPSCALE:
             raise InputError(f"{self.channels!r:.20} channels at x{self.upscale!r:.20} cannot be", where=self.name)
         for name, right in operator.attributes.items():
             if name not in self.attributes and name in OPTIONAL:
@@ -232,6 +232,20 @@ class Builder:
             name, "conv", (x,), channels, self._layers[x].upscale,
             kernel=sides, bias=bias, init=init, trainable=trainable,
         )  # fmt: skip
+
+    def strided_conv(self, x: str, channels: int, kernel: int, stride: int, *, name: str, init: str = "he") -> str:
+        """No padding: its result lies on a coarse grid of its own (`operators.COARSE`)."""
+        return self._add(
+            name, "strided_conv", (x,), channels, COARSE, kernel=[kernel, kernel], stride=stride, bias=True, init=init
+        )
+
+    def max_pool(self, x: str, side: int, stride: int, *, name: str) -> str:
+        """No padding; the result lies on a coarse grid of its own."""
+        return self._add(name, "max_pool", (x,), self._layers[x].channels, COARSE, side=side, stride=stride)
+
+    def resize_to(self, x: str, like: str, *, name: str) -> str:
+        """A coarse grid back to the size of `like`, bilinear."""
+        return self._add(name, "resize_to", (x, like), self._layers[x].channels, self._layers[like].upscale)
 
     def prelu(self, x: str, *, name: str) -> str:
         """max(x, 0) + alpha * min(x, 0), one alpha a channel, shared over space."""

@@ -113,7 +113,7 @@ def initial_weights(graph: Graph, *, seed: int = 0) -> dict[str, np.ndarray]:
 
 def _layer_weights(graph: Graph, layer: Layer, rng: np.random.Generator) -> dict[str, np.ndarray]:
     shapes = layer.weight_shapes(graph.in_channels(layer))
-    if layer.kind == "conv":
+    if layer.kind in ("conv", "strided_conv"):
         return _conv_weights(graph, layer, shapes, rng)
     gamma = layer.attributes.get("gamma", 1.0)
     fill = {"alpha": PRELU_SLOPE, "gamma": gamma, "beta": 0.0, "mean": 0.0, "variance": 1.0}

@@ -27,6 +27,7 @@ Shape = tuple[int, ...]
 Arrays = Mapping[str, np.ndarray]
 
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+COARSE = -1  # the `upscale` of a grid of its own size, smaller than the picture's by no whole number
 LARGEST_KERNEL, LARGEST_BLOCK = 255, 64  # far beyond any network, and small enough to compute with
 
 
@@ -39,7 +40,9 @@ class OnnxNode:
         constants: its constant inputs in order, behind what it reads; None leaves one out.
         attributes: as `onnx.helper.make_node` takes them.
         suffix: of the result's name; empty for the layer's own result, which comes last.
-        reads: suffixes of earlier results that it reads behind the layer's inputs; `alone` leaves those inputs out.
+        reads: suffixes of earlier results that it reads behind the layer's inputs.
+        of: it reads this one of the layer's inputs alone.
+        last: suffixes of earlier results that it reads behind its constants.
     """
 
     kind: str
@@ -47,6 +50,8 @@ class OnnxNode:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     suffix: str = ""
     reads: tuple[str, ...] = ()
+    of: int | None = None
+    last: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,17 +127,26 @@ def _conv_reach(layer: Layer, axis: int, reach: Reach) -> Reach:
 def _shuffled(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
     block = layer.attributes["block"]
     channels, rest = divmod(read[0].channels, block**2)
-    return None if rest or not read[0].upscale else (channels, read[0].upscale * block)
+    return None if rest or read[0].upscale < 1 else (channels, read[0].upscale * block)
 
 
 def _gathered(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
     block = layer.attributes["block"]
     upscale, rest = divmod(read[0].upscale, block)
-    return None if rest or not upscale else (read[0].channels * block**2, upscale)
+    return None if rest or upscale < 1 else (read[0].channels * block**2, upscale)
+
+
+def _coarse(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    channels = layer.channels if layer.kind == "strided_conv" else read[0].channels
+    return None if not read[0].upscale else (channels, COARSE)
+
+
+def _brought_back(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
+    return (read[0].channels, read[1].upscale) if read[0].upscale == COARSE and read[1].upscale > 0 else None
 
 
 def _enlarged(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
-    return (read[0].channels, read[0].upscale * layer.attributes["factor"]) if read[0].upscale else None
+    return (read[0].channels, read[0].upscale * layer.attributes["factor"]) if read[0].upscale > 0 else None
 
 
 def _paired(layer: Layer, read: Sequence[Layer]) -> tuple[int, int] | None:
@@ -199,6 +213,27 @@ def _onnx_conv(layer: Layer, own: Arrays) -> Sequence[OnnxNode]:
     return [OnnxNode("Conv", constants, shape)]
 
 
+def _onnx_strided(layer: Layer, own: Arrays) -> Sequence[OnnxNode]:
+    step = layer.attributes["stride"]
+    (plain,) = _onnx_conv(layer, own)
+    return [OnnxNode("Conv", plain.constants, {**plain.attributes, "pads": [0, 0, 0, 0], "strides": [step, step]})]
+
+
+def _onnx_max_pool(layer: Layer, own: Arrays) -> Sequence[OnnxNode]:
+    side, step = layer.attributes["side"], layer.attributes["stride"]
+    return [OnnxNode("MaxPool", {}, {"kernel_shape": [side, side], "strides": [step, step]})]
+
+
+def _onnx_resize_to(layer: Layer, own: Arrays) -> Sequence[OnnxNode]:
+    """To the size of the second thing read, bilinear as PyTorch's (half-pixel centres)."""
+    return [
+        OnnxNode("Shape", {}, {"start": 2}, suffix="size", of=1),
+        OnnxNode(
+            "Resize", {"roi": None, "scales": None}, {"mode": "linear", "axes": [2, 3]}, of=0, last=("size",)
+        ),
+    ]  # fmt: skip
+
+
 def _onnx_batch_norm(layer: Layer, own: Arrays) -> Sequence[OnnxNode]:
     constants = {array: own[array] for array in ("gamma", "beta", "mean", "variance")}
     return [OnnxNode("BatchNormalization", constants, {"epsilon": float(layer.attributes["epsilon"])})]
@@ -226,6 +261,20 @@ def _tf_conv(layer: Layer, own, inputs, name):
     if "bias" not in own:
         return conv2d(inputs[0], own["kernel"], name=name)
     return tf.nn.bias_add(conv2d(inputs[0], own["kernel"], name=name and f"{name}/conv"), own["bias"], name=name)
+
+
+def _tf_strided(layer: Layer, own, inputs, name):
+    import tensorflow as tf
+
+    y = conv2d(inputs[0], own["kernel"], layer.attributes["stride"], "VALID", name=name and f"{name}/conv")
+    return tf.nn.bias_add(y, own["bias"], name=name)
+
+
+def _tf_resize_to(layer: Layer, own, inputs, name):
+    import tensorflow as tf
+
+    size = tf.shape(inputs[1], name=name and f"{name}/size")[1:3]
+    return tf.raw_ops.ResizeBilinear(images=inputs[0], size=size, half_pixel_centers=True, name=name)
 
 
 def _tf_batch_norm(layer: Layer, own, inputs, name):
@@ -279,6 +328,36 @@ OPERATORS: dict[str, Operator] = {
         weights=_conv_weights,
         gives=lambda layer, read: (layer.channels, read[0].upscale),
         reach=_conv_reach,
+    ),
+    "strided_conv": Operator(  # without padding; what it gives has a size of its own (COARSE), as a pool's result
+        onnx=_onnx_strided,
+        tensorflow=_tf_strided,
+        attributes={"kernel": _kernel, "stride": _whole(2, LARGEST_BLOCK), "bias": _truth, "init": _text},
+        weights=_conv_weights,
+        gives=_coarse,
+        reach=lambda layer, axis, reach: None,
+    ),
+    "max_pool": Operator(
+        onnx=_onnx_max_pool,
+        tensorflow=_tf(
+            lambda tf, layer, x, name: tf.nn.max_pool2d(
+                x[0], layer.attributes["side"], layer.attributes["stride"], "VALID", name=name
+            )
+        ),
+        attributes={"side": _whole(1, LARGEST_KERNEL), "stride": _whole(1, LARGEST_BLOCK)},
+        gives=_coarse,
+        reach=lambda layer, axis, reach: None,
+        homogeneous=True,
+        dsp="{count}x a max pool, whose grid does not follow a tile's place: tiles are near the whole picture's result",
+    ),
+    "resize_to": Operator(
+        onnx=_onnx_resize_to,
+        tensorflow=_tf_resize_to,
+        inputs=2,
+        gives=_brought_back,
+        reach=lambda layer, axis, reach: reach,
+        homogeneous=True,
+        dsp="{count}x a bilinear enlargement from a small grid",
     ),
     "batch_norm": Operator(
         onnx=_onnx_batch_norm,

@@ -84,6 +84,12 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         return kind(
             layer.channels, tuple(attributes["kernel"]), W_init=start("kernel"), b_init=start("bias"), name=name
         )
+    if layer.kind == "strided_conv":
+        step, start_w, start_b = attributes["stride"], start("kernel"), start("bias")
+        return Conv2d(
+            layer.channels, tuple(attributes["kernel"]), (step, step), padding="VALID", W_init=start_w, b_init=start_b,
+            name=name,
+        )  # fmt: skip
     if layer.kind == "batch_norm":
         return BatchNorm2d(
             decay=attributes["decay"],

@@ -107,8 +107,10 @@ def to_onnx(
         own = {key.rsplit("/", 1)[1]: value for key, value in weights.items() if key.rsplit("/", 1)[0] == layer.name}
         read = [inside.get(x, x) for x in layer.inputs]
         for made in OPERATORS[layer.kind].onnx(layer, own):
-            inputs = read + [f"{layer.name}/{part}" for part in made.reads]
+            inputs = read if made.of is None else [read[made.of]]
+            inputs = inputs + [f"{layer.name}/{part}" for part in made.reads]
             inputs += [constant(f"{layer.name}/{array}", value) for array, value in made.constants.items()]
+            inputs += [f"{layer.name}/{part}" for part in made.last]
             part = f"{layer.name}/{made.suffix}"
             name, result = (part, part) if made.suffix else (layer.name, inside.get(layer.name, layer.name))
             nodes.append(helper.make_node(made.kind, inputs, [result], name=name, **made.attributes))

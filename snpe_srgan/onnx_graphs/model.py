@@ -200,7 +200,7 @@ def _multiple(steps: Sequence[Step], size: tuple[int, int]) -> int:
 
 def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
     """The graph's operators on pictures. Pictures are NHWC at the ends and NCHW inside: Transpose tells where."""
-    nhwc = {lr}
+    nhwc, grids = {lr}, _gates(graph)
     for node in graph.node:
         shape = shapes.get(node.output[0])
         if node.op_type in SHAPES:
@@ -213,9 +213,26 @@ def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
         if shape is not None and len(shape) == 4 and None not in shape:
             height, width, channels = shape[1:] if flat else (shape[2], shape[3], shape[1])
         window, repeat = _window(node, shapes, flat=flat)
-        whole = node.op_type in POOLS and shape is not None and (len(shape) != 4 or (height, width) == (1, 1))
+        pooled = shape is not None and (len(shape) != 4 or (height, width) == (1, 1))
+        whole = node.output[0] in grids or (node.op_type in POOLS and pooled)
         for output in node.output:
             yield Step(node.op_type, output, tuple(node.input), (height, width, channels), window, repeat, whole)
+
+
+def _gates(graph) -> set[str]:
+    """What a gate is computed from on a grid of its own (RFDN's spatial attention): strided convolutions that pools
+    alone read, and those pools. The grid does not follow a tile's place."""
+    readers: dict[str, list] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = set()
+    for node in graph.node:
+        read = readers.get(node.output[0], [])
+        strided = node.op_type == "Conv" and max(attributes_of(node).get("strides", (1, 1))) > 1
+        if strided and read and all(n.op_type in ("MaxPool", "AveragePool") for n in read):
+            found.update([node.output[0], *(n.output[0] for n in read)])
+    return found
 
 
 def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int] | None, int]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import onnx
 
 MOVES = ("Transpose", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # bytes go through as they are
+IR_VERSION = 8
 OPSET, OLDEST = 18, 13  # older graphs say constants as attributes, and sizes in other words
 NAMES = {
     "lr", "lr_nchw", "lr_values", "lr_nhwc", "lr_integers", "lr_edges", "sr", "sr_nhwc", "sr_given", "sr_float",
@@ -61,6 +62,7 @@ def in_our_form(model: onnx.ModelProto, boundary: Boundary, *, scale: int | None
     _to_float32(copy)
     del copy.graph.input[:]
     copy.graph.input.extend(inputs)
+    copy.ir_version = max(copy.ir_version, IR_VERSION)  # before 4 a constant had to be listed among the inputs
     _free_names(copy)
     taken, given = copy.graph.input[0].name, copy.graph.output[0].name
     free = size is None or high is None or wide is None

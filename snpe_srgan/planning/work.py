@@ -45,7 +45,7 @@ def of_graph(graph: Graph) -> Work:
     channels = {layer.name: layer.channels for layer in graph.layers}
     macs = large = 0
     for layer in graph.layers:
-        pixels = layer.upscale**2
+        pixels = max(layer.upscale, 0) ** 2
         if layer.kind == "conv":
             height, width = layer.attributes["kernel"]
             macs += height * width * channels[layer.inputs[0]] * blocks(layer.channels) * pixels

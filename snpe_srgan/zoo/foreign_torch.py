@@ -17,7 +17,7 @@ import numpy as np
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.zoo.foreign import Foreign
-from snpe_srgan.zoo.torch_deep import rrdb, span, srresnet
+from snpe_srgan.zoo.torch_deep import distilled, local_features, rrdb, span, srresnet
 from snpe_srgan.zoo.torch_files import read_weights
 from snpe_srgan.zoo.torch_plain import aimet_plain, disp, ecbsr, sesr, srvgg, xlsr
 from snpe_srgan.zoo.torch_state import State
@@ -25,11 +25,12 @@ from snpe_srgan.zoo.torch_state import State
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator", "g", "netG")
 PREFIXES = ("module.", "generator.", "netG.", "model_g.", "net_g.", "_orig_mod.")
 TAKEN = (
-    "SRVGGNetCompact, RRDBNet (ESRGAN, Real-ESRGAN x4, x2), SPAN, DISP, SRResNet, QuickSRNet, SESR, XLSR, ABPN, ECBSR"
+    "SRVGGNetCompact, RRDBNet (ESRGAN, Real-ESRGAN x4, x2), SPAN, DISP, SRResNet, RFDN, RLFN, QuickSRNet, SESR, XLSR, "
+    "ABPN, ECBSR"
 )
 HINT = f"taken: {TAKEN}; of others export the network to .onnx, which run, quantize and convert take"
 ARCHITECTURES: tuple[Callable[[State], Foreign | None], ...] = (
-    srvgg, rrdb, span, srresnet, aimet_plain, sesr, disp, xlsr, ecbsr,
+    srvgg, rrdb, span, srresnet, distilled, local_features, aimet_plain, sesr, disp, xlsr, ecbsr,
 )  # fmt: skip
 NOT_TAKEN = (  # an array that only this family has -> its name, for the refusal
     (

@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.models.distilled import rfdn, rlfn
 from snpe_srgan.models.registry import describe
 from snpe_srgan.zoo.foreign import Foreign
 from snpe_srgan.zoo.torch_state import State, Weights, scale_of
@@ -126,3 +127,59 @@ def srresnet(state: State) -> Foreign | None:
         weights.prelu(f"up{i + 1}_prelu", f"upsampling.{i}.upsample_block.2", width)
     weights.conv("tail", "conv3", picture=True)
     return Foreign(graph, weights.arrays, "SRResNet (SRGAN-PyTorch)")
+
+
+def _gate(weights: Weights, ours: str, theirs: str) -> None:
+    """ESA: RFDN's has three convolutions on the coarse grid, RLFN's one."""
+    weights.conv(f"{ours}_in", f"{theirs}.conv1")
+    weights.conv(f"{ours}_down", f"{theirs}.conv2")
+    if f"{theirs}.conv_max.weight" in weights.state:
+        weights.conv(f"{ours}_max", f"{theirs}.conv_max")
+        weights.conv(f"{ours}_coarse1", f"{theirs}.conv3")
+        weights.conv(f"{ours}_coarse2", f"{theirs}.conv3_")
+    else:
+        weights.conv(f"{ours}_coarse2", f"{theirs}.conv3")
+    weights.conv(f"{ours}_beside", f"{theirs}.conv_f")
+    weights.conv(f"{ours}_out", f"{theirs}.conv4")
+
+
+def distilled(state: State) -> Foreign | None:
+    """RFDN (`fea_conv`, `B1`, ...) as its authors' file has it."""
+    blocks = {int(m[1]) for n in state.names if (m := re.fullmatch(r"B(\d+)\.c1_d\.weight", n))}
+    if not blocks or "fea_conv.weight" not in state:
+        return None
+    weights = Weights(state)
+    weights.conv("head", "fea_conv")
+    width = weights.arrays["head/bias"].size
+    for i in sorted(blocks):
+        for k in (1, 2, 3):
+            weights.conv(f"block{i}_distilled{k}", f"B{i}.c{k}_d")
+            weights.conv(f"block{i}_conv{k}", f"B{i}.c{k}_r")
+        weights.conv(f"block{i}_conv4", f"B{i}.c4")
+        weights.conv(f"block{i}_fuse", f"B{i}.c5")
+        _gate(weights, f"block{i}_gate", f"B{i}.esa")
+    weights.conv("fuse", "c.0")
+    weights.conv("body", "LR_conv")
+    scale = scale_of((*state.shape("upsampler.0.weight"), 0)[0])
+    weights.conv("tail", "upsampler.0", shuffle=scale, picture=True)
+    return Foreign(rfdn(width=width, blocks=len(blocks), scale=scale), weights.arrays, "RFDN")
+
+
+def local_features(state: State) -> Foreign | None:
+    """RLFN (`conv_1`, `block_1.c1_r` with an `esa`), its challenge entry and RLFN-S among them."""
+    blocks = {int(m[1]) for n in state.names if (m := re.fullmatch(r"block_(\d+)\.esa\.conv1\.weight", n))}
+    if not blocks or "conv_1.weight" not in state:
+        return None
+    weights = Weights(state)
+    weights.conv("head", "conv_1")
+    for i in sorted(blocks):
+        for k in (1, 2, 3):
+            weights.conv(f"block{i}_conv{k}", f"block_{i}.c{k}_r")
+        weights.conv(f"block{i}_fuse", f"block_{i}.c5")
+        _gate(weights, f"block{i}_gate", f"block_{i}.esa")
+    weights.conv("body", "conv_2")
+    scale = scale_of((*state.shape("upsampler.0.weight"), 0)[0])
+    weights.conv("tail", "upsampler.0", shuffle=scale, picture=True)
+    sizes = {name: weights.arrays[f"{layer}/bias"].size for name, layer in
+             (("width", "head"), ("middle", "block1_conv1"), ("gate_width", "block1_gate_in"))}  # fmt: skip
+    return Foreign(rlfn(**sizes, blocks=len(blocks), scale=scale), weights.arrays, "RLFN")
