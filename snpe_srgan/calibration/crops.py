@@ -200,9 +200,14 @@ def _cut(found: list[_Source], count: int, size: int, origin: str) -> Crops:
         notes.append(f"{len(small)} picture(s) smaller than {SMALLEST}x{SMALLEST} at LR size were left out")
     if used < 4:
         notes.append(f"calibrated on {used} picture(s) only: 8 or more different ones are safer")
-    return Crops(tuple(arrays), f"{len(arrays)} crops from {used} pictures of {origin}", tuple(notes))
+    told = f"{_counted(len(arrays), 'crop')} from {_counted(used, 'picture')} of {origin}"
+    return Crops(tuple(arrays), told, tuple(notes))
 
 
 def _crop(pixels: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
     top, left = (int(random.integers(0, max(side - size, 0) + 1)) for side in pixels.shape[:2])
     return pixels_to_lr(np.ascontiguousarray(cut(pixels, top, left, size)))[None]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -39,10 +39,18 @@ def write_proof(
     }
     rows = [{k: v for k, v in vars(proof).items() if k != "picture"} for proof in proofs]
     write_json(folder / "proof.json", {"schema_version": 1, "proofs": to_plain(rows), **_plain(facts)})
-    pictures = {p.path: png_url(p.picture) for p in proofs if p.picture is not None and p.chip is not None}
-    for name, pixels in (("lr", judge.lr), ("exact", judge.exact)):
-        pictures[name] = png_url(pixels)
+    pictures = {name: png_url(pixels) for name, pixels in (("lr", judge.lr), ("exact", judge.exact))}
+    facts["drawings"] = _drawings(proofs)
     write_page(folder, manifest=manifest, proofs=proofs, pictures=pictures, facts=facts)
+
+
+def _drawings(proofs: Sequence[Proof]) -> list[tuple[str, list[Proof]]]:
+    """Each different picture once, and the files that drew it."""
+    groups: dict[bytes, list[Proof]] = {}
+    for proof in proofs:
+        if proof.picture is not None:
+            groups.setdefault(proof.picture.tobytes(), []).append(proof)
+    return [(png_url(drawn[0].picture), drawn) for drawn in groups.values() if drawn[0].picture is not None]
 
 
 def _plain(facts: dict[str, object]) -> dict:

@@ -82,8 +82,8 @@ def write_page(
     """proof.html, one file that shows itself without a network.
 
     Args:
-        pictures: path of a file of the bundle -> data URL of its picture; "lr" and "exact" as well.
-        facts: what proof.json holds besides the proofs.
+        pictures: data URLs of the judge's pictures, "lr" and "exact".
+        facts: what proof.json holds besides the proofs, and `drawings`: what the files drew.
     """
     page = environment().get_template("proof.html.j2")
     text = page.render(manifest=manifest, proofs=proofs, pictures=pictures, **facts)
