@@ -156,10 +156,11 @@ def train(
 
 
 def convert(
-    model: PathLike, out_dir: PathLike, *, input_size: tuple[int, int] = (128, 128), onnx_only: bool = False,
+    model: PathLike, out_dir: PathLike, *, input_size: tuple[int, int] | None = None, onnx_only: bool = False,
     overwrite: bool = False,
 ) -> ConvertResult:  # fmt: skip
-    """Writes a float model as .onnx (any input size) and .dlc (LR height and width `input_size`).
+    """Writes a float model as .onnx (any input size) and .dlc (LR height and width `input_size`; None
+    for what the model is fixed to, else 128x128).
 
     Raises:
         MissingToolError: the .dlc needs Qualcomm's libraries, and they are not installed.

@@ -136,11 +136,13 @@ def test_any_positive_factors_leave_the_function(name):
     np.testing.assert_allclose(run_onnx(changed, CROPS[0]), run_onnx(model, CROPS[0]), atol=2e-5)
 
 
-def test_only_whole_nearest_neighbour_enlargement_is_quantized():
+def test_any_enlargement_by_constant_factors_is_quantized():
     model = to_onnx(*made("zoo"))
     resize = next(node for node in model.graph.node if node.op_type == "Resize")
     next(a for a in resize.attribute if a.name == "mode").s = b"linear"
-    with pytest.raises(InputError, match="nearest neighbour"):
+    assert Network(model).channels["resize"] == 16
+    resize.input[2] = "computed"
+    with pytest.raises(InputError, match="computed size"):
         Network(model)
 
 

@@ -258,8 +258,11 @@ def test_what_cannot_be_quantized_is_an_error(name, network):
         Network(planned(name).quantized())
     net = nets.Net(0)
     x = net.op("Sin", net.op("DepthToSpace", net.conv(net.start(), 3, 48), blocksize=4, mode="DCR"))
-    with pytest.raises(InputError, match="Sin"):
-        Network(net.model(x, (8, 8)))
+    assert Network(net.model(x, (8, 8))).left_alone == {"Sin": 1}  # it is left alone, and named
+    net = nets.Net(0)
+    flat = net.op("Reshape", net.conv(net.start(), 3, 48), net.const(np.array([1, 48, 64])))
+    with pytest.raises(InputError, match="'Reshape' gives 3 dimensions"):
+        _ = Network(net.model(net.op("Reshape", flat, net.const(np.array([1, 3, 32, 32]))), (8, 8))).channels
 
 
 def test_slopes_are_integers_of_the_activations_type():

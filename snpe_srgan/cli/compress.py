@@ -39,7 +39,7 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 @click.option("--minutes", type=click.FloatRange(0.01), help="How long to fine-tune, instead of training.minutes.")
 @click.option("--run-dir", type=click.Path(), help="Folder of the fine-tuning.  [default: <output>_finetune]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted fine-tuning.")
-@input_size_option()
+@input_size_option("128x128")
 @click.option("--chip", default="SA8255P", help="The chip of Qualcomm's cost estimate.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=5, help="Timed runs of each network on each host engine.")
 @click.option("--list", "list_strategies", is_flag=True, help="List the strategies, and stop.")

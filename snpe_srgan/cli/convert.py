@@ -127,7 +127,8 @@ def _check_quantization(recipe, calibration) -> None:
 
 
 def _sdk_facts(options: dict) -> dict:
-    return {key: options[key] for key in ("input_size", "input_name", "output_name", "overwrite")}
+    size = options["input_size"] or (128, 128)
+    return {"input_size": size, **{key: options[key] for key in ("input_name", "output_name", "overwrite")}}
 
 
 def _with_sdk(

@@ -62,10 +62,11 @@ def output_option(help_text: str, **kwargs):
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist already.")
 
 
-def input_size_option(default: str | None = "128x128"):
-    return click.option(
-        "--input-size", type=Size(), default=default, help="Height x width of the fixed LR input of the .dlc."
-    )
+def input_size_option(default: str | None = None):
+    """--input-size; without a default it is what the model is fixed to, else 128x128."""
+    own = "" if default else "  [default: what the model is fixed to, else 128x128]"
+    text = f"Height x width of the fixed LR input of the .dlc.{own}"
+    return click.option("--input-size", type=Size(), default=default, help=text)
 
 
 model_argument = click.argument("model", metavar="MODEL")

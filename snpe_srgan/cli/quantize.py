@@ -107,6 +107,7 @@ def _with_sdk(file, folder, sdk_folder, overrides, htp_socs, dry_run, operator_c
     if overrides is not None and options["recipe"] != "w8a8":
         raise UsageError("the encodings say how many bits there are: leave out --recipe with --overrides")
     chips = tuple(name.strip().lower() for name in (htp_socs or "").split(",") if name.strip())
+    options = {**options, "input_size": options["input_size"] or (128, 128)}
     names = ("recipe", "calibration", "lr", "count", "input_size", "hta", "overwrite")
     wanted = SdkQuantizeOptions(
         overrides=overrides, htp_socs=chips, dry_run=dry_run, operator_check=operator_check,

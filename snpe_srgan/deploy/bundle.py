@@ -41,6 +41,7 @@ from snpe_srgan.deploy.tiles import TileRule, write_tiles
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
 from snpe_srgan.machine import usable_threads
+from snpe_srgan.stages.checked_dlc import dlc_size
 from snpe_srgan.toolchains import litert, qnn
 from snpe_srgan.toolchains.litert_targets import Target
 from snpe_srgan.toolchains.socs import Soc
@@ -72,7 +73,7 @@ def deploy_model(
     recipe: str = "w8a8",
     calibration: Sequence[Pictures] = ("sample",),
     count: int | None = None,
-    input_size: tuple[int, int] = (128, 128),
+    input_size: tuple[int, int] | None = None,
     proof: bool = True,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -83,7 +84,7 @@ def deploy_model(
         file: a float model.
         targets: the chips to compile for.
         calibration, count: as of `QuantizeOptions`.
-        input_size: LR (height, width) of every file.
+        input_size: LR (height, width) of every file; None for what the model is fixed to, else 128x128.
         proof: whether to run every file on the emulator.
 
     Raises:
@@ -96,6 +97,7 @@ def deploy_model(
     refuse_folder(out, overwrite, mark=NAME)
     require_writable(Path(out).absolute().parent)
     facts = refuse_early(file, recipe, input_size)
+    input_size = dlc_size(input_size, facts)
     with atomic_folder(out, overwrite=overwrite, mark=NAME) as folder:
         maker = _Maker(folder, targets, input_size, say)
         scratch = make_folder(folder / ".work")

@@ -48,7 +48,7 @@ def eight_bits(recipe: str) -> None:
         )  # fmt: skip
 
 
-def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int]) -> Facts:
+def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int] | None) -> Facts:
     """The model's facts; raises for what no bundle can be made of, before minutes are spent.
 
     Raises:
@@ -71,7 +71,7 @@ def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int]) -> F
                 f"no NPU code for the operator '{node.op_type}' ('{node.name or node.output[0]}')", where=file.path,
                 hint="operators that can be deployed: " + ", ".join(sorted(RULES)),
             )  # fmt: skip
-    if facts.input_size not in (None, tuple(input_size)):
+    if input_size is not None and facts.input_size not in (None, tuple(input_size)):
         raise InputError(
             f"the model's input is fixed to {facts.input_size[0]}x{facts.input_size[1]}", where=file.path,
             hint="--input-size {}x{}".format(*facts.input_size),

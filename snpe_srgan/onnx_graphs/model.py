@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,24 +183,22 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
         raise InputError(f"the model's output '{sr.name}' is {out}, not one RGB picture", where=where)
     if len(out) != 4 or len(dims) != 4:
         raise InputError("the model does not say the size of its output", where=where)
-    steps = list(_steps(inferred.graph, shapes, lr.name))
+    steps, cell = _steps(inferred.graph, shapes, lr.name)
     scale, overlap, memory, because, whole = walk(
         steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=(out[1], out[2], out[3]), where=where
     )
-    multiple = 1 if fixed else _multiple(steps, size)
+    multiple = 1 if fixed else cell
     return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole, multiple)
 
 
-def _multiple(steps: Sequence[Step], size: tuple[int, int]) -> int:
-    """What a free size must be a multiple of: by how much the smallest picture inside is smaller than the input."""
-    sides = [step.size[0] for step in steps if not step.whole and 1 < step.size[0] < size[0]]
-    small = min(sides, default=size[0])
-    return size[0] // small if size[0] % small == 0 else 1
+def _steps(graph, shapes: dict, lr: str) -> tuple[list[Step], int]:
+    """The graph's operators on pictures, and what a size must be a multiple of. Pictures are NHWC at the ends and NCHW
+    inside: Transpose tells where.
 
-
-def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
-    """The graph's operators on pictures. Pictures are NHWC at the ends and NCHW inside: Transpose tells where."""
-    nhwc, grids = {lr}, _gates(graph)
+    What lies on a coarser grid than LR (behind a pixel unshuffle or a stride) is told in LR pixels: a cell of b x b
+    pixels reads and is read as a whole.
+    """
+    nhwc, grids, coarse, edges, steps = {lr}, _gates(graph), {lr: 1}, _paddings(graph), []
     for node in graph.node:
         shape = shapes.get(node.output[0])
         if node.op_type in SHAPES:
@@ -213,10 +211,49 @@ def _steps(graph, shapes: dict, lr: str) -> Iterator[Step]:
         if shape is not None and len(shape) == 4 and None not in shape:
             height, width, channels = shape[1:] if flat else (shape[2], shape[3], shape[1])
         window, repeat = _window(node, shapes, flat=flat)
+        if not flat and (pads := edges.get(node.output[0])) is not None:  # the convolution behind it has none
+            height, width = height - pads[0] - pads[2], width - pads[1] - pads[3]
+            window = (pads[0], -pads[0], pads[1], -pads[1])
+        cell = max((coarse.get(name, 1) for name in node.input), default=1)
+        shrink = _shrinks(node, flat=flat)
+        if cell * shrink > 1 and window is not None and node.output[0] not in grids:
+            after = cell * shrink // repeat if cell * shrink % repeat == 0 else 1
+            extra = cell * shrink - 1 if shrink > 1 or after < cell else 0
+            up, down, left, right = (n * cell + extra for n in window)
+            window = (up, down, left, right)
+            repeat = max(1, repeat // (cell * shrink))
+            height, width = height * after, width * after
+            coarse.update(dict.fromkeys(node.output, after))
         pooled = shape is not None and (len(shape) != 4 or (height, width) == (1, 1))
         whole = node.output[0] in grids or (node.op_type in POOLS and pooled)
         for output in node.output:
-            yield Step(node.op_type, output, tuple(node.input), (height, width, channels), window, repeat, whole)
+            reads = tuple(node.input)
+            steps.append(Step(node.op_type, output, reads, (height, width, channels), window, repeat, whole))
+    return steps, math.lcm(*coarse.values())
+
+
+def _shrinks(node, *, flat: bool) -> int:
+    """By how much smaller the result's sides are: a pixel unshuffle, a convolution with a stride."""
+    own = attributes_of(node)
+    if node.op_type == "SpaceToDepth" and not flat:
+        return int(own.get("blocksize", 1))
+    strides = list(own.get("strides", (1, 1))) if node.op_type == "Conv" else [1, 1]
+    return strides[0] if len(set(strides)) == 1 and len(strides) == 2 else 1
+
+
+def _paddings(graph) -> dict[str, tuple[int, int, int, int]]:
+    """What each Pad of known width adds to an NCHW picture: top, left, bottom, right."""
+    from onnx import numpy_helper
+
+    constants = {t.name: t for t in graph.initializer}
+    constants.update((n.output[0], n.attribute[0].t) for n in graph.node if n.op_type == "Constant" and n.attribute)
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Pad" and len(node.input) > 1 and node.input[1] in constants:
+            pads = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
+            if len(pads) == 8 and not any(pads[i] for i in (0, 1, 4, 5)):
+                found[node.output[0]] = (pads[2], pads[3], pads[6], pads[7])
+    return found
 
 
 def _gates(graph) -> set[str]:
@@ -243,8 +280,8 @@ def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int
         return None, 1  # these operators take NCHW
     if node.op_type == "Conv":
         return _conv_window(node), 1
-    if node.op_type == "DepthToSpace":
-        return (0, 0, 0, 0), int(attributes_of(node).get("blocksize", 1))
+    if node.op_type in ("DepthToSpace", "SpaceToDepth"):
+        return (0, 0, 0, 0), int(attributes_of(node).get("blocksize", 1)) if node.op_type == "DepthToSpace" else 1
     if node.op_type.startswith("Reduce"):  # over channels: the size is kept
         before, after = (shapes.get(name) or [] for name in (node.input[0], node.output[0]))
         return ((0, 0, 0, 0) if before[2:] == after[2:] else None), 1
@@ -254,7 +291,7 @@ def _window(node, shapes: dict, *, flat: bool) -> tuple[tuple[int, int, int, int
 def _conv_window(node) -> tuple[int, int, int, int] | None:
     own = attributes_of(node)
     kernel = list(own.get("kernel_shape", ()))
-    if list(own.get("strides", (1, 1))) != [1, 1] or len(kernel) != 2:
+    if len(set(own.get("strides", (1, 1)))) != 1 or len(kernel) != 2:
         return None
     dilations = list(own.get("dilations", (1, 1)))
     reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]

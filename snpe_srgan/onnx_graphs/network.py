@@ -7,13 +7,21 @@ network.integer_tensors        # the tensors that get an encoding, in execution 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
 from snpe_srgan.errors import InputError
-from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
-from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node, resize_factor
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of, shapes_of
+from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node
+from snpe_srgan.onnx_graphs.operators_others import channel_slice
 
 
 class Network:
-    """A float ONNX super-resolution model, read once. `InputError` for an operator quantization does not know.
+    """A float ONNX super-resolution model, read once. `InputError` for what no integer graph is made of. An operator
+    without a record (`operators.operator_of`) gets a grid of its own, and equalization leaves it alone.
 
     Attributes:
         nodes: in execution order.
@@ -29,6 +37,7 @@ class Network:
 
     def __init__(self, model):
         graph = OnnxGraph(model)
+        self._model = model
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise InputError("only networks with one input and one output can be quantized", where=model.graph.name)
         (self.input,), (self.output,) = graph.inputs, graph.outputs
@@ -36,17 +45,14 @@ class Network:
         for n in graph.nodes:
             if n.op_type in ("QuantizeLinear", "DequantizeLinear"):
                 raise InputError("the network is quantized already", where=n.name, hint="name the float model")
-            if n.op_type not in OPERATORS:
-                known = ", ".join(sorted(OPERATORS))
-                raise InputError(f"cannot quantize the operator '{n.op_type}'", where=n.name, hint=f"known: {known}")
+            if len(n.output) != 1:
+                raise InputError(f"cannot quantize the operator '{n.op_type}' of several results", where=n.name)
             read = {i: graph.constants[x] for i, x in enumerate(n.input) if x in graph.constants}
-            if n.op_type == "Add" and read:
-                raise InputError("cannot quantize the addition of a constant", where=n.name)
             if n.op_type == "Conv" and 1 not in read:
                 raise InputError("cannot quantize a convolution whose weights are computed", where=n.name)
             attributes = attributes_of(n)
-            if n.op_type == "Resize" and resize_factor(attributes, read) is None:
-                raise InputError("cannot quantize an enlargement but nearest neighbour by a whole number", where=n.name)
+            if n.op_type == "Resize" and np.size(read.get(2, ())) != 4:
+                raise InputError("cannot quantize an enlargement to a computed size", where=n.name)
             tensors = tuple(x for i, x in enumerate(n.input) if x and i not in read)
             self.nodes.append(Node(n.name or n.output[0], n.op_type, tensors, read, n.output[0], attributes))
         self.makers = {node.output: node for node in self.nodes}
@@ -63,6 +69,36 @@ class Network:
         self.fused = {node.inputs[0] for node in self.nodes if node.kind == "Relu" and self._fusable(node.inputs[0])}
         self.integer_tensors = [x for x in [self.input, *(n.output for n in self.nodes)] if x not in self.fused]
         self.groups = self._group()
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """Tensor -> number of channels, 3 at the input; `InputError` for one that is no picture of channels."""
+        counts = {self.input: 3}
+        for node in self.nodes:
+            own = _channels(node, [counts[x] for x in node.inputs])
+            counts[node.output] = self._shape(node)[1] if own is None else own
+        return counts
+
+    def _shape(self, node: Node) -> list[int]:
+        """The sizes of a result, inferred at one size of the picture."""
+        shape = [n or 0 for n in self._shapes.get(node.output, [])]
+        if len(shape) != 4 or not shape[1]:
+            raise InputError(
+                f"cannot quantize a network whose '{node.kind}' gives {len(shape)} dimensions: quantization is for "
+                "networks of convolutions", where=node.name, hint="convert writes it as a float .dlc",
+            )  # fmt: skip
+        return shape
+
+    @cached_property
+    def _shapes(self) -> dict[str, list[int | None]]:
+        from snpe_srgan.onnx_graphs.model import PROBE, fix_size, input_size
+
+        return shapes_of(fix_size(self._model, input_size(self._model) or PROBE).graph)
+
+    @property
+    def left_alone(self) -> dict[str, int]:
+        """How many there are of each operator that equalization does not know, by kind."""
+        return dict(Counter(node.kind for node in self.nodes if node.kind not in OPERATORS))
 
     def _fusable(self, tensor: str) -> bool:
         maker = self.makers.get(tensor)
@@ -94,3 +130,28 @@ class Network:
         """The members that are computed (not moved): between them they hold all the group's values."""
         made = self.makers
         return [x for x in self.members(group) if x not in made or made[x].kind not in MOVES]
+
+
+SAME = (  # as many channels as the first tensor that they read
+    "Transpose", "Clip", "Resize", "Relu", "PRelu", "LeakyRelu", "Tanh", "Sigmoid", "GlobalAveragePool", "Neg", "Abs",
+    "HardSwish", "HardSigmoid", "Gelu", "Elu", "Softplus", "Exp", "Sqrt", "Erf", "Pow", "MaxPool", "AveragePool",
+)  # fmt: skip
+
+
+def _channels(node: Node, read: Sequence[int]) -> int | None:
+    """The channels of a result by what is read; None where the operator's kind does not say it."""
+    if node.kind == "Conv":
+        return len(node.constants[1])
+    if node.kind in ("DepthToSpace", "SpaceToDepth"):
+        block = int(node.attributes["blocksize"]) ** 2
+        return read[0] // block if node.kind == "DepthToSpace" else read[0] * block
+    if node.kind == "Concat" and node.attributes.get("axis") == 1:
+        return sum(read)
+    if node.kind in ("Add", "Mul", "Sub", "Div", "Max", "Min") and not node.constants:
+        return max(read)
+    if node.kind in SAME:
+        return read[0]
+    if (span := channel_slice(node)) is not None:
+        return min(span[1], read[0]) - span[0]
+    pads = node.constants.get(1)
+    return read[0] if node.kind == "Pad" and np.size(pads) == 8 and not np.reshape(pads, (2, 4))[:, :2].any() else None

@@ -8,13 +8,14 @@ no more to take part in data-free quantization.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.operators import nearest
+from snpe_srgan.onnx_graphs.operator_record import Backward, Node, Operator
+from snpe_srgan.onnx_graphs.operators_others import OTHERS, UNKNOWN
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,53 +25,6 @@ SEEN_ONLY = frozenset({  # each pixel of the result depends on the same pixel of
     "HardSigmoid", "HardSwish", "Identity", "Max", "Min", "Neg", "Pow", "QuantizeLinear", "Round", "Softplus", "Split",
     "Sqrt", "Sub", "Sum",
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operator; `inputs` are tensors, constants by name in `constants` (position -> array)."""
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    constants: Mapping[int, np.ndarray]
-    output: str
-    attributes: Mapping[str, Any]
-
-
-class Backward(Protocol):
-    """What a derivative is written with (`quantization/observe/gradient.py`)."""
-
-    pooled: set[str]
-
-    def add_to(self, tensor: str, gradient: str) -> None: ...
-
-    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str: ...
-
-    def split(self, gradient: str, tensors: Sequence[str]) -> list[str]: ...
-
-    def constant(self, value: Any) -> str: ...
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One ONNX operator.
-
-    Attributes:
-        tensorflow: (node, inputs NHWC) -> its result NHWC.
-        gradient: (backward, node, gradient of its result) adds what its inputs are sent back; differentiable in ONNX.
-        moves: the values of its result are values of its inputs, so that all share one integer grid.
-        homogeneous: whether f(s * x) = s * f(x) for s > 0, so that equalization's factors pass through this node.
-        local: each pixel of the result depends on the same pixel of what is read.
-        function: of a pointwise operator without constants: the same in numpy.
-    """
-
-    tensorflow: Callable[[Node, Sequence[Any]], tf.Tensor]
-    gradient: Callable[[Backward, Node, str], None]
-    moves: bool = False
-    homogeneous: Callable[[Node], bool] = lambda node: True
-    local: bool = True
-    function: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 # ---- facts of a node ----
@@ -87,6 +41,11 @@ def resize_factor(attributes: Mapping[str, Any], constants: Mapping[int, np.ndar
         return None
     factor = int(scales[-1])
     return factor if factor >= 1 and scales.tolist() == [1, 1, factor, factor] else None
+
+
+def operator_of(kind: str) -> Operator:
+    """The record of an operator; of one that nobody knows, what can be said of any."""
+    return OPERATORS.get(kind, UNKNOWN)
 
 
 def enlarges(node: Node) -> int:
@@ -206,12 +165,24 @@ def _tf_mul(tf: Any, node: Node, x: Sequence[Any]) -> Any:
     return tf.multiply(*x, *[np.asarray(value, np.float32).reshape(-1) for value in node.constants.values()])
 
 
+def _tf_add(node: Node, x: Sequence[Any]) -> Any:
+    if not node.constants:
+        return x[0] + x[1]
+    (value,) = node.constants.values()
+    return x[0] + np.asarray(value, np.float32).reshape(-1)
+
+
 # ---- derivatives ----
 
 
 def _back_conv(b: Backward, node: Node, g: str) -> None:
     kernel = b.constant(np.asarray(node.constants[1], np.float32))
     same = {k: v for k, v in node.attributes.items() if k in ("pads", "group", "dilations", "strides")}
+    strides, dilations = same.get("strides", (1, 1)), same.get("dilations", (1, 1))
+    pads, sides = same.get("pads", (0, 0, 0, 0)), np.shape(node.constants[1])[2:]
+    if tuple(strides) != (1, 1):  # a side that the stride divides, as everywhere in an enlarging network
+        spans = [(k - 1) * d + 1 for k, d in zip(sides, dilations, strict=True)]
+        same["output_padding"] = [(pads[i] + pads[i + 2] - spans[i]) % strides[i] for i in (0, 1)]
     b.add_to(node.inputs[0], b.node("ConvTranspose", [g, kernel], **same))
 
 
@@ -296,7 +267,7 @@ OPERATORS: dict[str, Operator] = {
         _tf(lambda tf, node, x: tf.nn.leaky_relu(x[0], alpha=float(node.attributes.get("alpha", 0.01)))), _back_slopes
     ),
     "Relu": Operator(_tf(lambda tf, node, x: tf.nn.relu(x[0])), _back_slopes),
-    "Add": Operator(lambda node, x: x[0] + x[1], _back_add),
+    "Add": Operator(_tf_add, _back_add, homogeneous=lambda node: not node.constants),
     "Tanh": Operator(_tf(lambda tf, node, x: tf.tanh(x[0])), _back_tanh, homogeneous=_never, function=np.tanh),
     "Sigmoid": Operator(
         _tf(lambda tf, node, x: tf.sigmoid(x[0])),
@@ -320,6 +291,7 @@ OPERATORS: dict[str, Operator] = {
     "Resize": Operator(lambda node, x: nearest(x[0], enlarges(node)), _back_resize, moves=True, local=False),
 }
 
+OPERATORS.update({kind: record for kind, record in OTHERS.items() if kind not in OPERATORS})
 MOVES = tuple(kind for kind, operator in OPERATORS.items() if operator.moves)
 LOCAL = SEEN_ONLY | {kind for kind, operator in OPERATORS.items() if operator.local}
 SLOPED = ("Relu", "PRelu", "LeakyRelu")

@@ -71,6 +71,7 @@ def in_our_form(model: onnx.ModelProto, boundary: Boundary, *, scale: int | None
     _front(copy, taken, boundary)
     _back(copy, given, boundary, scale)
     _cancel(copy)
+    _fold_front(copy)
     del copy.graph.value_info[:]
     kept = [p for p in copy.metadata_props if p.key != MARK]
     del copy.metadata_props[:]
@@ -80,10 +81,15 @@ def in_our_form(model: onnx.ModelProto, boundary: Boundary, *, scale: int | None
 
 def modern(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph in a set of operators of today; as it was, where the converter does not know how."""
+    return at_least(model, OLDEST)
+
+
+def at_least(model: onnx.ModelProto, oldest: int) -> onnx.ModelProto:
+    """See `modern`: OPSET, where the graph's set is older than `oldest`."""
     import onnx
 
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), OPSET)
-    if version >= OLDEST:
+    if version >= oldest:
         return model
     try:
         return onnx.version_converter.convert_version(model, OPSET)
@@ -187,6 +193,31 @@ def _front(model, old: str, boundary: Boundary) -> None:
     model.graph.node.extend([*nodes, *kept])
     if boundary.dtypes[0] == "uint8" and not integers:
         _drop_casts(model, last)
+
+
+def _fold_front(model) -> None:
+    """The numbers and colours of the input inside the convolutions that read them, where that is exact: a padded 0 must
+    stay a 0, so only a factor goes in."""
+    from onnx import numpy_helper
+
+    values = next((n for n in model.graph.node if n.name == "lr_values"), None)
+    constants = {t.name: t for t in model.graph.initializer}
+    if values is None or np.any(numpy_helper.to_array(constants["lr_values/bias"])):
+        return
+    readers = [n for n in model.graph.node if "lr_values" in n.input]
+    mixing = numpy_helper.to_array(constants["lr_values/kernel"])[:, :, 0, 0].astype(np.float64)
+    plain = all(n.op_type == "Conv" and n.input[1] in constants for n in readers)
+    grouped = any(a.name == "group" and a.i != 1 for n in readers for a in n.attribute)
+    if len(mixing) != 3 or not readers or not plain or grouped:
+        return
+    for node in readers:
+        kernel = np.einsum("omhw,mi->oihw", numpy_helper.to_array(constants[node.input[1]]).astype(np.float64), mixing)
+        node.input[0], node.input[1] = values.input[0], f"{node.output[0]}/kernel_of_lr"
+        model.graph.initializer.append(numpy_helper.from_array(kernel.astype(np.float32), node.input[1]))
+    model.graph.node.remove(values)
+    read = {name for node in model.graph.node for name in node.input}
+    for tensor in [t for t in model.graph.initializer if t.name not in read]:
+        model.graph.initializer.remove(tensor)
 
 
 def _quantize(model, reads: str):

@@ -7,13 +7,16 @@ made = source.make(parse_recipe("w8a8"))
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from snpe_srgan.calibration.crops import Crops, calibration_crops, hr_pictures, is_drawn, is_nothing
+import numpy as np
+
+from snpe_srgan.calibration.crops import SIZE, Crops, calibration_crops, hr_pictures, is_drawn, is_nothing
 from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import runner
 from snpe_srgan.progress import track
 from snpe_srgan.quantization.judge.report import Report, dataset_loss
@@ -36,17 +39,17 @@ class Source:
 
     def __init__(self, file: ModelFile, calibration, *, lr: bool, count: int, minutes: float, say):
         loaded = load_float(file)
-        self.model, self.facts, self.moments, self.found = loaded
+        self.model, self.facts, self.moments, self.found, self.own_size = loaded
         self.calibration, self.minutes, self.say = calibration, minutes, say
         nothing = is_nothing(calibration)
         # Something must be looked at to say what was lost, even where nothing may be looked at to quantize.
-        self.judged = calibration_crops(
-            ("synthetic",) if nothing else calibration, scale=self.facts.scale, count=count, lr=lr
-        )
+        self.judged = fitted(self.facts, lambda size: calibration_crops(
+            ("synthetic",) if nothing else calibration, scale=self.facts.scale, count=count, lr=lr, size=size
+        ))  # fmt: skip
         self.crops: Crops | None = None if nothing else self.judged
         self.can_train = not (nothing or lr or is_drawn(calibration))
         say("calibration: none" if nothing else f"calibration: {self.judged.origin}")
-        self.notes = () if nothing else self.judged.notes
+        self.notes = (*_left_alone(self.model), *(() if nothing else self.judged.notes))
         for note in self.notes:
             say(note)
 
@@ -81,7 +84,7 @@ class Source:
         made = self.make(recipe)
         runs = runner(self.model), runner(made.plan.quantized())
         scale, overlap = self.facts.scale, self.overlap
-        losses = [dataset_loss(*runs, path, scale=scale, overlap=overlap) for path in evaluate]
+        losses = [dataset_loss(*runs, path, scale=scale, overlap=overlap, facts=self.facts) for path in evaluate]
         return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
     def judge(self, recipe: Recipe, made: Made, evaluate):
@@ -97,7 +100,7 @@ class Source:
             )
         report = make_report(
             made.plan, analysis, self.judged, recipe=recipe.name, reference=self.model,
-            scale=self.facts.scale, overlap=self.overlap, evaluate=evaluate,
+            scale=self.facts.scale, overlap=self.overlap, evaluate=evaluate, facts=self.facts,
         )  # fmt: skip
         return replace(report, calibration=self.origin), analysis
 
@@ -108,27 +111,56 @@ class Source:
         from snpe_srgan.quantization.judge.on_emulator import judge_on_emulator, with_emulator
 
         self.say("judging on the Hexagon emulator")
-        common = {"scale": self.facts.scale, "overlap": self.overlap, "soc": chip}
+        fixed = self.facts.input_size is not None
+        common = {"scale": self.facts.scale, "overlap": self.overlap, "soc": chip, "fixed": fixed}
         judged, figure = judge_on_emulator(self.model, quantized, rebuilt, self.judged.arrays, **common)
         write_picture(picture, Picture(figure), overwrite=overwrite)
         datasets = with_emulator(report.datasets, evaluate, rebuilt, **common, say=self.say)
         return replace(report, emulator=judged, datasets=datasets)
 
 
+def fitted(facts: Facts, cut: Callable[[int], Crops]) -> Crops:
+    """Crops of a size that the network takes: its own where that is fixed, else a multiple of what it asks for; smaller
+    pictures are continued by their mirror image."""
+    if facts.input_size is None and facts.multiple == 1:
+        return cut(SIZE)
+    side = SIZE + -SIZE % facts.multiple
+    height, width = facts.input_size or (side, side)
+    crops = cut(max(height, width))
+
+    def fit(array: np.ndarray) -> np.ndarray:
+        array = array[:, :height, :width]
+        while array.shape[1:3] != (height, width):  # a mirror image is no longer than what is mirrored
+            rows, columns = (min(n, w - n) for n, w in zip(array.shape[1:3], (height, width), strict=True))
+            array = np.pad(array, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="symmetric")
+        return np.ascontiguousarray(array)
+
+    return replace(crops, arrays=tuple(map(fit, crops.arrays)), calm=tuple(map(fit, crops.calm)))
+
+
+def _left_alone(model: onnx.ModelProto) -> tuple[str, ...]:
+    """What a user must know of operators without a record."""
+    found = Network(model).left_alone
+    words = ", ".join(f"{kind} ({count})" for kind, count in found.items())
+    return (f"operators that equalization leaves alone, each with a grid of its own: {words}",) if found else ()
+
+
 class FloatModel(NamedTuple):
     """A float ONNX model in our form that takes any size, its facts, the moments by its batch norms (or None), and what
-    was found out about a foreign file's ends."""
+    was found out about a foreign file's ends; `own_size` is what its file is fixed to, or None."""
 
     model: onnx.ModelProto
     facts: Facts
     moments: Mapping[str, Moments] | None
     found: Found | None
+    own_size: tuple[int, int] | None = None
 
 
 def load_float(file: ModelFile) -> FloatModel:
     """The float network of any model file."""
-    from snpe_srgan.onnx_graphs.model import onnx_facts
+    from snpe_srgan.onnx_graphs.model import input_size, onnx_facts
     from snpe_srgan.onnx_graphs.run import free_size
+    from snpe_srgan.onnx_graphs.tidy import is_tidy, tidy
     from snpe_srgan.runtimes.source import load_source, say_found
 
     moments = None
@@ -149,4 +181,7 @@ def load_float(file: ModelFile) -> FloatModel:
 
         with contextlib.suppress(InputError):  # no batch norm: the steps that want one say so
             moments = batch_norm_statistics(*load_npz(file.path))
-    return FloatModel(free_size(model), facts, moments, found)
+    if is_tidy(model):
+        return FloatModel(free_size(model), facts, moments, found, facts.input_size)
+    model = tidy(model, where=file.path)  # of free size, unless the graph holds its own
+    return FloatModel(model, replace(facts, input_size=input_size(model)), moments, found, facts.input_size)

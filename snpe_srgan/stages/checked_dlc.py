@@ -11,11 +11,26 @@ from pathlib import Path
 from snpe_srgan.artifacts.card import Check
 from snpe_srgan.artifacts.files import write_bytes
 from snpe_srgan.artifacts.staging import Scratch
+from snpe_srgan.errors import InputError
+from snpe_srgan.onnx_graphs.reach import Facts
+from snpe_srgan.runtimes.base import first_line
 from snpe_srgan.stages.compare import check_decibel, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
 
+SIZE = (128, 128)  # LR height and width of a .dlc that nothing else is said of
 FLOAT_DLC, INTEGER_DLC = 80.0, 40.0  # dB: the same weights in another order of sums; the same integers likewise
 CACHE = "KiB of the graph compiled for it: made by Qualcomm's compiler, never run"
+
+
+def dlc_size(
+    wish: tuple[int, int] | None, facts: Facts, *, own: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """The LR size of a .dlc: what is asked for, else what the network's file is fixed to (`own`, where the graph was
+    freed of it), else SIZE, a multiple of what it takes."""
+    if wish is not None:
+        return wish
+    height, width = facts.input_size or own or SIZE
+    return height + -height % facts.multiple, width + -width % facts.multiple
 
 
 def write_checked_dlc(
@@ -38,12 +53,20 @@ def write_checked_dlc(
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
     from snpe_srgan.onnx_graphs.model import fix_size
+    from snpe_srgan.onnx_graphs.model import input_size as model_size
     from snpe_srgan.onnx_graphs.quantized import is_quantized
     from snpe_srgan.runtimes.strip import check_strip
     from snpe_srgan.toolchains import qnn
 
     fixed = fix_size(model, (input_size[0], input_size[1]), where=path)
     lr = probe_picture(*input_size)
+    try:
+        expected = run_onnx(fixed, lr)
+    except Exception as error:  # ONNX Runtime's share no base but Exception
+        own = model_size(model)
+        hint = None if own in (None, input_size) else "its graph holds its size: --input-size {}x{}".format(*own)
+        what = f"the model does not run at {input_size[0]}x{input_size[1]}: {first_line(error)}"
+        raise InputError(what, where=path, hint=hint) from error
     quantized = is_quantized(model)
     size_of = "{} at {}x{}".format(path.name, *input_size)  # what errors speak of: the files below are temporary
     with Scratch() as folder:
@@ -53,7 +76,7 @@ def write_checked_dlc(
         rebuilt = rebuild(read(dlc_path))
         same = check_decibel(
             run_onnx(rebuilt, lr),
-            run_onnx(fixed, lr),
+            expected,
             least=INTEGER_DLC if quantized else FLOAT_DLC,
             against=against,
             where=path,

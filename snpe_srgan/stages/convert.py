@@ -20,7 +20,7 @@ from snpe_srgan.errors import InputError
 from snpe_srgan.models.npz import load_npz
 from snpe_srgan.onnx_graphs.boundary import OURS, Found, size_of
 from snpe_srgan.quiet import import_tensorflow
-from snpe_srgan.stages.checked_dlc import write_checked_dlc
+from snpe_srgan.stages.checked_dlc import dlc_size, write_checked_dlc
 from snpe_srgan.stages.compare import check_equal, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
 from snpe_srgan.zoo.foreign_graph import card_for
@@ -85,7 +85,7 @@ def convert_model(
     model: str | os.PathLike | ModelFile,
     out_dir: str | os.PathLike,
     *,
-    input_size: tuple[int, int] = (128, 128),
+    input_size: tuple[int, int] | None = None,
     soc: int | str | None = None,
     caches: Sequence[Soc] = (),
     input_name: str | None = None,
@@ -94,13 +94,15 @@ def convert_model(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> ConvertResult:
-    """Writes `<stem>.onnx` (any input size) and `<stem>.dlc` (LR size `input_size`) of a model file.
+    """Writes `<stem>.onnx` (any input size) and `<stem>.dlc` (of fixed LR size) of a model file.
 
     Args:
+        input_size: of the .dlc; None for what the model is fixed to, else 128x128.
         soc: the chip that the .dlc's operators are checked for.
         caches: chips to compile the .dlc's graph for, beside the graph itself.
         input_name, output_name: of a foreign `.pb`, where the graph leaves a choice.
     """
+    from snpe_srgan.onnx_graphs.model import onnx_facts
     from snpe_srgan.toolchains import qnn, socs
 
     file = model if isinstance(model, ModelFile) else resolve(model)
@@ -130,6 +132,7 @@ def convert_model(
             write_card(onnx_path, replace(card, source=source_of(file.path), checks=checks), tools=tools)
         if dlc_path is not None:
             say(f"writing the .dlc for {chip.name}")
+            input_size = dlc_size(input_size, onnx_facts(converted, where=file.path))
             made, _ = write_checked_dlc(
                 converted, dlc_path, input_size=input_size, scale=card.scale, soc=chip.id, caches=caches,
                 overwrite=overwrite, against=f"{file.stem}.onnx",

@@ -21,7 +21,7 @@ from snpe_srgan.quantization.judge.report import Report
 from snpe_srgan.quantization.recipe import AUTO, DEFAULT, LADDER, Recipe, parse_recipe
 from snpe_srgan.quantization.session import Source
 from snpe_srgan.quantization.steps.run import Made
-from snpe_srgan.stages.checked_dlc import write_checked_dlc
+from snpe_srgan.stages.checked_dlc import dlc_size, write_checked_dlc
 from snpe_srgan.toolchains.socs import Soc
 from snpe_srgan.zoo.foreign_graph import card_for
 from snpe_srgan.zoo.resolve import ModelFile, resolve
@@ -71,7 +71,8 @@ class QuantizeOptions:
         minutes: how long the step `qat` may train.
         calibration: HR pictures (`lr=True`: LR pictures): folders, globs, files, 'sample', 'synthetic', or 'none'.
         count: calibration crops of 48x48 LR pixels; by default what the recipe needs.
-        input_size: LR height and width of the .dlc; the .onnx takes any.
+        input_size: LR height and width of the .dlc; None for what the model is fixed to, else 128x128. The .onnx takes
+            any, where the network does.
         soc: the chip that operators are checked for; None for SM8650.
         caches: chips to compile the .dlc's graph for, beside the graph itself.
         judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
@@ -84,7 +85,7 @@ class QuantizeOptions:
     calibration: Sequence[Pictures] = (SAMPLE,)
     lr: bool = False
     count: int | None = None
-    input_size: tuple[int, int] = (128, 128)
+    input_size: tuple[int, int] | None = None
     soc: int | str | None = None
     caches: Sequence[Soc] = ()
     judge: str = "host"
@@ -139,7 +140,7 @@ def quantize_model(
         made = source.make(chosen)
     paths = _paths(out_dir, file, chosen.name)
 
-    quantized = made.plan.quantized()
+    quantized, size = made.plan.quantized(), dlc_size(options.input_size, source.facts, own=source.own_size)
     report, analysis = source.judge(chosen, made, options.evaluate)
     say("writing the files")
     with unfinished(out_dir):
@@ -147,7 +148,7 @@ def quantize_model(
         checks: tuple[Check, ...] = ()
         if not options.onnx_only:
             checks, rebuilt = write_checked_dlc(
-                quantized, paths["dlc"], input_size=options.input_size, scale=source.facts.scale,
+                quantized, paths["dlc"], input_size=size, scale=source.facts.scale,
                 soc=chip, caches=options.caches, against=paths["onnx"].name, overwrite=options.overwrite,
             )  # fmt: skip
             if options.judge == "emulator":
@@ -156,7 +157,7 @@ def quantize_model(
         for note in made.notes:
             say(note)
         notes = (*source.notes, *made.notes)
-        _write_cards(paths, file, source, chosen, report, options.input_size, checks, notes, options.onnx_only)
+        _write_cards(paths, file, source, chosen, report, size, checks, notes, options.onnx_only)
         plots = _write_reports(paths, file, chosen, made, report, analysis, tries, options.overwrite)
     return QuantizeResult(
         recipe=chosen.name,
@@ -220,7 +221,7 @@ def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, in
     from snpe_srgan.zoo.model_card import ports
 
     facts = source.facts
-    lr, sr = ports(facts.scale, None)
+    lr, sr = ports(facts.scale, facts.input_size)
     base = card_for(file, source.found, scale=facts.scale)
     card = replace(
         base,

@@ -20,10 +20,10 @@ import numpy as np
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import OPERATORS, SLOPED, Node, clip_bounds, slopes_of
+from snpe_srgan.onnx_graphs.operators import SLOPED, Node, clip_bounds, operator_of, slopes_of
 from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding, spanning
 from snpe_srgan.quantization.graph.qdq import bits_of
-from snpe_srgan.quantization.graph.wires import Wires, channel_counts, read_by, shuffled_channels
+from snpe_srgan.quantization.graph.wires import Wires, read_by, shuffled_channels
 from snpe_srgan.quantization.kernels.weights import quantize_weights
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def expected_moments(
     a model: an addition's inputs are independent, a convolution's input channels too (a picture's colours are alike),
     and a channel's correlation falls by the same factor with each pixel's distance.
     """
-    channels = channel_counts(network)
+    channels = network.channels
     moments = {network.input: known.get(network.input, picture)}
     pictures = {network.input}
     for node in network.nodes:
@@ -195,7 +195,7 @@ def _follow(node: Node, parts: list[Moments], channels: int, picture: bool) -> M
     if node.kind == "DepthToSpace":
         phases = _phases(node, channels)
         return _from_power(parts[0].mean[phases].mean(0), parts[0].power[phases].mean(0))
-    function = OPERATORS[node.kind].function
+    function = operator_of(node.kind).function
     return parts[0] if function is None else function_moments(parts[0], function)
 
 
@@ -253,7 +253,7 @@ def gaussian_ranges(
     network: Network, moments: Mapping[str, Moments], *, deviations: float = DEVIATIONS
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Tensor -> (low, high), each (channels,): the mean and so many deviations, sent through what follows."""
-    channels, ranges = channel_counts(network), {}
+    channels, ranges = network.channels, {}
     for x, m in moments.items():
         ranges[x] = (m.mean - deviations * m.std, m.mean + deviations * m.std)
     ranges[network.input] = (np.zeros(channels[network.input]), np.ones(channels[network.input]))

@@ -238,11 +238,15 @@ class _Writer:
             return self._conv(node)
         if node.kind == "PRelu":
             return [self._slope(node)]
-        if node.kind == "Mul" and node.constants:
+        if node.kind in ("Mul", "Add") and node.constants:
             return [self._factor(node)]
         if node.kind == "Resize":
             return ["", self._constant(f"{node.name}_scales", node.constants[2])]
-        return [self._constant(f"{node.name}_{i}", value) for i, value in sorted(node.constants.items())]
+        last = max(node.constants, default=0)
+        return [
+            self._constant(f"{node.name}_{i}", node.constants[i]) if i in node.constants else ""
+            for i in range(len(node.inputs), last + 1)
+        ]
 
     def _conv(self, node: Node) -> list[str]:
         weights, scale = np.asarray(node.constants[1]), self.scales[node.name]
@@ -264,7 +268,7 @@ class _Writer:
         return self._integers(f"{node.name}_alpha", values.astype(unsigned(bits)), scale, zero=zero)
 
     def _factor(self, node: Node) -> str:
-        """What a tensor is multiplied by, on a grid of its own that holds a single number exactly."""
+        """What a tensor is multiplied by, or what is added, on a grid of its own that holds a single number exactly."""
         (values,) = node.constants.values()
         bits = compute_bits(self.network, node, self.encodings)
         grid = spanning(min(float(np.min(values)), 0.0), max(float(np.max(values)), 0.0), bits)

@@ -20,7 +20,8 @@ import numpy as np
 
 from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import OPERATORS, Node
+from snpe_srgan.onnx_graphs.operators import Node, operator_of
+from snpe_srgan.onnx_graphs.operators_others import channel_slice
 
 FIXED = -1
 
@@ -37,7 +38,7 @@ class Wires:
     of: Mapping[str, np.ndarray]
 
     def __init__(self, network: Network):
-        self.channels = channel_counts(network)
+        self.channels = network.channels
         self._start, total = {}, 0
         for tensor, channels in self.channels.items():
             self._start[tensor] = total
@@ -45,8 +46,8 @@ class Wires:
         self._parent = list(range(total))
         fixed = [network.input, network.output]
         for node in network.nodes:
-            if not OPERATORS[node.kind].homogeneous(node):
-                fixed += [node.inputs[0], node.output]
+            if not operator_of(node.kind).homogeneous(node) or self._spreads(node):
+                fixed += [*node.inputs, node.output]
             else:
                 fixed += node.inputs[1:] if node.kind == "Mul" else ()
                 self._tie(node)
@@ -55,6 +56,13 @@ class Wires:
         index = {r: i for i, r in enumerate(dict.fromkeys(int(r) for x in roots for r in roots[x] if r not in stuck))}
         self.count = len(index)
         self.of = {x: np.array([index.get(int(r), FIXED) for r in own]) for x, own in roots.items()}
+
+    def _spreads(self, node: Node) -> bool:
+        """Whether an operator reads one channel for all: a map that weighs places, a brightness."""
+        counts = {self.channels[x] for x in (*node.inputs, node.output)}
+        if node.kind == "Mul":  # the second is a gate, and carries no factor
+            counts = {self.channels[x] for x in (node.inputs[0], node.output)}
+        return node.kind in ("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu") and len(counts) > 1
 
     def factors_of(self, tensor: str, factors: np.ndarray) -> np.ndarray:
         """(channels,) factors of a tensor's channels; 1 where they are fixed."""
@@ -82,6 +90,13 @@ class Wires:
                 own = self.channels[x]
                 self._same(x, range(own), out, range(first, first + own))
                 first += own
+        elif node.kind == "SpaceToDepth":
+            own = self.channels[node.inputs[0]]
+            for phase in range(int(node.attributes["blocksize"]) ** 2):
+                self._same(node.inputs[0], range(own), out, range(phase * own, (phase + 1) * own))
+        elif node.kind == "Slice":
+            first = (channel_slice(node) or (0, 0))[0]
+            self._same(node.inputs[0], range(first, first + channels), out, every)
         elif node.kind == "Mul":  # of two tensors the second keeps its own: it is the gate
             self._same(node.inputs[0], every, out, every)
         elif node.kind != "Conv":
@@ -94,22 +109,6 @@ def shuffled_channels(node: Node, channels: int, phase: int) -> np.ndarray:
     own = np.arange(channels)
     block = int(node.attributes["blocksize"]) ** 2
     return own * block + phase if node.attributes.get("mode", b"DCR") == b"CRD" else phase * channels + own
-
-
-def channel_counts(network: Network) -> dict[str, int]:
-    """Tensor -> number of channels; 3 at the input."""
-    counts = {network.input: 3}
-    for node in network.nodes:
-        first = counts[node.inputs[0]]
-        if node.kind == "Conv":
-            counts[node.output] = len(node.constants[1])
-        elif node.kind == "DepthToSpace":
-            counts[node.output] = first // int(node.attributes["blocksize"]) ** 2
-        elif node.kind == "Concat":
-            counts[node.output] = sum(counts[x] for x in node.inputs)
-        else:
-            counts[node.output] = first
-    return counts
 
 
 def rescaled(model, network: Network, wires: Wires, factors: np.ndarray):

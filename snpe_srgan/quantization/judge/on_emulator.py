@@ -54,7 +54,8 @@ class EmulatorJudgement:
 
 
 def judge_on_emulator(
-    reference, quantized, rebuilt, crops: Sequence[np.ndarray], *, scale: int, overlap: int | None, soc: int | str
+    reference, quantized, rebuilt, crops: Sequence[np.ndarray], *, scale: int, overlap: int | None, soc: int | str,
+    fixed: bool = False,
 ) -> tuple[EmulatorJudgement, np.ndarray]:
     """Numbers, and a figure (uint8 RGB) of the crop on which the two differ most.
 
@@ -62,13 +63,14 @@ def judge_on_emulator(
         reference: the float network; `quantized`: the QDQ model that is simulated; both of free size.
         rebuilt: the graph read back from the .dlc.
         crops: LR crops (1, h, w, 3); JUDGED_CROPS of them are run.
+        fixed: the graph works at its own size alone.
     """
     from snpe_srgan.toolchains import qnn
 
     crops = [c for c in crops if c.shape == crops[0].shape]
     crops = crops[:: -(-len(crops) // JUDGED_CROPS)]
     pictures = [np.rint(c[0] * 255).astype(np.uint8) for c in crops]
-    emulated = emulate(rebuilt, pictures, scale=scale, overlap=overlap, soc=soc)
+    emulated = emulate(rebuilt, pictures, scale=scale, overlap=overlap, soc=soc, fixed=fixed)
     exact, simulated = ([sr_to_pixels(run(c))[0] for c in crops] for run in (runner(reference), runner(quantized)))
     gaps = [np.abs(a.astype(int) - b) for a, b in zip(emulated, simulated, strict=True)]
     judgement = EmulatorJudgement(
@@ -117,6 +119,7 @@ def emulate(
     scale: int,
     overlap: int | None,
     soc: int | str,
+    fixed: bool = False,
     done: Callable[[int], None] = lambda index: None,
 ) -> list[np.ndarray]:
     """The uint8 pictures (h, w, 3) enlarged by a model on the emulator, as many at a time as there are CPUs.
@@ -124,13 +127,14 @@ def emulate(
     Args:
         model: any ONNX model the HTP takes.
         overlap: the network's receptive radius, for pictures that need tiles; None runs every picture whole.
+        fixed: the graph works at its own size alone.
         done: called with the index of each picture that is finished.
     """
     from snpe_srgan.machine import usable_threads
     from snpe_srgan.runtimes.upscale import upscale_pixels
 
     def one(index: int) -> np.ndarray:
-        with _session(model, scale=scale, overlap=overlap, soc=soc) as session:
+        with _session(model, scale=scale, overlap=overlap, soc=soc, fixed=fixed) as session:
             sr = upscale_pixels(session, pictures[index]).pixels
         done(index)
         return sr
@@ -141,19 +145,21 @@ def emulate(
     return [results[i] for i in range(len(pictures))]
 
 
-def _session(model, *, scale: int, overlap: int | None, soc: int | str) -> EmulatorEngineSession:
+def _session(model, *, scale: int, overlap: int | None, soc: int | str, fixed: bool) -> EmulatorEngineSession:
     """A graph on the emulator, of any size where it can be; pictures that need tiles get them."""
     from snpe_srgan.onnx_graphs.model import onnx_facts
     from snpe_srgan.runtimes.emulator import EmulatorEngineSession
     from snpe_srgan.runtimes.source import Source
 
-    free = free_size(model)
+    free = model if fixed else free_size(model)
     facts = onnx_facts(free, where="the .dlc's graph")
     known = replace(facts, scale=scale, overlap=overlap, because=None if overlap is not None else "an unknown path")
     return EmulatorEngineSession(Source(Path("the .dlc's graph"), "onnx", free, known), chip=soc)
 
 
-def emulator_seconds(model, pictures: Sequence[tuple[int, int]], *, overlap: int | None) -> float:
+def emulator_seconds(
+    model, pictures: Sequence[tuple[int, int]], *, overlap: int | None, fixed: bool = False
+) -> float:
     """About how long `emulate` will take for pictures of these LR (heights, widths)."""
     from snpe_srgan.machine import usable_threads
     from snpe_srgan.onnx_graphs.cost import onnx_cost
@@ -165,7 +171,7 @@ def emulator_seconds(model, pictures: Sequence[tuple[int, int]], *, overlap: int
         tile = None if overlap is None else choose_tile(height, width, overlap=overlap, pixels=MOST_PIXELS)
         tile = tile or (height, width)
         pixels += len(plan_tiles(height, width, tile=tile, overlap=overlap or 0)) * tile[0] * tile[1]
-    macs = pixels * onnx_cost(free_size(model)).macs_per_lr_pixel
+    macs = pixels * onnx_cost(model if fixed else free_size(model)).macs_per_lr_pixel
     return macs / _rate(model) / min(usable_threads(), len(pictures))
 
 
@@ -175,7 +181,9 @@ def _rate(model) -> float:
     return 1 / (share / RATE_16 + (1 - share) / RATE_8)
 
 
-def with_emulator(losses, paths, rebuilt, *, scale: int, overlap: int | None, soc, say=lambda text: None) -> tuple:
+def with_emulator(
+    losses, paths, rebuilt, *, scale: int, overlap: int | None, soc, fixed: bool = False, say=lambda text: None
+) -> tuple:
     """The `DatasetLoss`es of the data sets at `paths`, with the emulator's mean PSNR of whole pictures added."""
     from snpe_srgan.metrics.dataset import find_evaluation_set
 
@@ -183,11 +191,11 @@ def with_emulator(losses, paths, rebuilt, *, scale: int, overlap: int | None, so
     for loss, path in zip(losses, paths, strict=True):
         pairs = list(find_evaluation_set(path, scale=scale))
         lrs = [pair.lr for pair in pairs]
-        minutes = emulator_seconds(rebuilt, [lr.shape[:2] for lr in lrs], overlap=overlap) / 60
+        minutes = emulator_seconds(rebuilt, [lr.shape[:2] for lr in lrs], overlap=overlap, fixed=fixed) / 60
         say(f"emulating {loss.dataset}: {len(pairs)} picture(s), about {max(minutes, 0.1):.1f} minutes")
         with track(say, f"emulating {loss.dataset}", total=len(lrs), unit="picture") as progress:
             emulated = emulate(
-                rebuilt, lrs, scale=scale, overlap=overlap, soc=soc, done=lambda index: progress.advance()
+                rebuilt, lrs, scale=scale, overlap=overlap, soc=soc, fixed=fixed, done=lambda index: progress.advance()
             )
         judged.append(replace(loss, emulator_psnr=_mean_psnr(pairs, emulated, scale=scale)))
     return tuple(judged)

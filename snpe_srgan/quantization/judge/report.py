@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from snpe_srgan.imaging.colour import sr_to_pixels
 from snpe_srgan.metrics.psnr import psnr
+from snpe_srgan.onnx_graphs.reach import Facts
 from snpe_srgan.onnx_graphs.run import runner
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.judge.analysis import Analysis
 from snpe_srgan.quantization.judge.layer_losses import LayerLoss
 from snpe_srgan.quantization.judge.on_emulator import EmulatorJudgement
+from snpe_srgan.runtimes.base import description_of
+from snpe_srgan.runtimes.session import Session
+from snpe_srgan.runtimes.source import Source
+from snpe_srgan.runtimes.upscale import upscale_pixels
 
 TILE = 64  # kept LR pixels of a tile: ONNX Runtime takes 100 kB a pixel for 8-bit graphs
 ENGINE = "onnxruntime (simulation)"
@@ -74,9 +80,10 @@ def make_report(
     scale: int,
     overlap: int | None,
     evaluate: Sequence = (),
+    facts: Facts | None = None,
 ) -> Report:
     """The report of one quantization; `crops` are those it is judged on (`crops.Crops`), `reference` the float model,
-    `evaluate` data sets."""
+    `evaluate` data sets; `facts` are of a network that takes not every size."""
     exact, rounded = runner(reference), runner(plan.quantized())
     return Report(
         recipe=recipe,
@@ -86,7 +93,9 @@ def make_report(
         psnr_to_float=psnr_to_float(exact, rounded, crops.arrays),
         layers=analysis.layers,
         worst=analysis.worst,
-        datasets=tuple(dataset_loss(exact, rounded, path, scale=scale, overlap=overlap) for path in evaluate),
+        datasets=tuple(
+            dataset_loss(exact, rounded, path, scale=scale, overlap=overlap, facts=facts) for path in evaluate
+        ),
     )
 
 
@@ -96,7 +105,18 @@ def psnr_to_float(run_float, run_quantized, crops: Sequence[np.ndarray]) -> floa
     return psnr(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
 
-def dataset_loss(run_float, run_quantized, path, *, scale: int, overlap: int | None) -> DatasetLoss:
+class _Simulated(Session):
+    """A network that takes not every size, as a session that plans its tiles."""
+
+    def __init__(self, run, facts: Facts):
+        source = Source(Path("the network"), "onnx", None, facts)
+        super().__init__(description_of(source, ENGINE, ""))
+        self._infer = run
+
+
+def dataset_loss(
+    run_float, run_quantized, path, *, scale: int, overlap: int | None, facts: Facts | None = None
+) -> DatasetLoss:
     """Mean PSNR (protocol y) of both networks on an evaluation set, in tiles that bound the memory."""
     from snpe_srgan.imaging.colour import pixels_to_lr
     from snpe_srgan.imaging.tiles import upscale_tiled
@@ -108,6 +128,9 @@ def dataset_loss(run_float, run_quantized, path, *, scale: int, overlap: int | N
     tile = None if overlap is None else (TILE + 2 * overlap,) * 2
 
     def enlarger(run) -> Callable[[np.ndarray], np.ndarray]:
+        if facts is not None and (facts.input_size is not None or facts.multiple > 1):
+            session = _Simulated(run, facts)
+            return lambda lr: upscale_pixels(session, lr).pixels
         return lambda lr: sr_to_pixels(
             upscale_tiled(run, pixels_to_lr(lr), scale=scale, tile=tile, overlap=overlap or 0)
         )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators_others import channel_slice
 from snpe_srgan.onnx_graphs.run import session, with_outputs
 from snpe_srgan.quantization.observe.gradient import PREFIX, SEED_INPUT, gradient_model
 
@@ -100,6 +101,7 @@ def collect(
         progress: called with (crops done, crops in all), both passes counted.
     """
     network = Network(model)
+    assert network.channels  # all tensors are pictures of channels, or an error says which is not
     names = [x for x in network.integer_tensors if x in network.sources(network.groups[x])]
     inner = [x for x in names if x != network.input]
     step = (lambda done: progress(done, 2 * len(crops))) if progress else (lambda done: None)
@@ -162,7 +164,12 @@ def channel_power(network: Network, tensor: str, statistics: Mapping[str, Statis
         if node.attributes.get("mode", b"DCR") == b"CRD":
             return parts[0].reshape(-1, block).mean(axis=1)
         return parts[0].reshape(block, -1).mean(axis=0)
-    return np.concatenate(parts)
+    if node.kind == "SpaceToDepth":
+        return np.tile(parts[0], int(node.attributes["blocksize"]) ** 2)
+    if node.kind == "Concat":
+        return np.concatenate(parts)
+    first, behind_last = channel_slice(node) or (0, len(parts[0]))
+    return parts[0][first:behind_last]
 
 
 def behind(network: Network, tensor: str, statistics: Mapping[str, Statistics]) -> Statistics:

@@ -16,7 +16,7 @@ import numpy as np
 
 from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import OPERATORS, Node
+from snpe_srgan.onnx_graphs.operators import Node, operator_of
 
 PREFIX = "gradient/"
 SEED_INPUT = "gradient_seed"
@@ -58,6 +58,8 @@ class _Backward:
 
     def total(self, tensor: str) -> str:
         """The sum of what the readers sent back; final once all readers were visited."""
+        if tensor not in self.parts:  # nothing of it reaches the picture, as far as derivatives go
+            self.parts[tensor] = [self.node("Mul", [tensor, self.constant(np.float32(0))])]
         parts = self.parts[tensor]
         if len(parts) > 1:
             self.parts[tensor] = parts = [self.node("Sum", parts)]
@@ -91,4 +93,4 @@ class _Backward:
         """Sends the gradient of a node's output back to its inputs."""
         if node.output not in self.parts:
             return  # nothing that reaches the output reads it
-        OPERATORS[node.kind].gradient(self, node, self.total(node.output))
+        operator_of(node.kind).gradient(self, node, self.total(node.output))

@@ -152,7 +152,8 @@ class Walk:
         sums = np.zeros((groups, taps + 1, taps + 1))
         for x, weight in zip(inputs, self.weights, strict=True):
             share = x.shape[2] * x.shape[3] / sum(y.shape[2] * y.shape[3] for y in inputs)
-            seen = patches(x, shape[2:], node.attributes.get("pads", (0, 0, 0, 0)), groups, most=int(most * share) + 1)
+            pads, dilations = (node.attributes.get(k, v) for k, v in (("pads", (0,) * 4), ("dilations", (1, 1))))
+            seen = patches(x, shape[2:], pads, groups, dilations=dilations, most=int(most * share) + 1)
             for g, rows in enumerate(seen):
                 ones = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
                 sums[g] += weight / len(rows) * (ones.T @ ones)
@@ -223,8 +224,9 @@ def single(proto, constants, opset: int):
     ]
     del node.input[:]
     node.input.extend(names)
+    kinds = {i: np.int64 if np.asarray(a).dtype.kind == "i" else np.float32 for i, a in constants.items()}
     baked = [
-        numpy_helper.from_array(np.ascontiguousarray(a, np.float32), f"constant_{i}") for i, a in constants.items()
+        numpy_helper.from_array(np.array(a, kinds[i], order="C"), f"constant_{i}") for i, a in constants.items()
     ]
     ports = [helper.make_tensor_value_info(x, TensorProto.FLOAT, None) for x in dict.fromkeys(reads)]
     out = [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)]
@@ -234,13 +236,18 @@ def single(proto, constants, opset: int):
     return lambda arrays: opened([node.output[0]], dict(zip(reads, arrays, strict=True)))[0]
 
 
-def patches(x: np.ndarray, size: Sequence[int], pads: Sequence[int], groups: int, *, most: int) -> list[np.ndarray]:
+def patches(
+    x: np.ndarray, size: Sequence[int], pads: Sequence[int], groups: int, *, most: int,
+    dilations: Sequence[int] = (1, 1),
+) -> list[np.ndarray]:  # fmt: skip
     """The patches that a convolution of stride 1 sees in (1, channels, h, w): per group (positions, taps), float32.
 
     At most about `most` positions, evenly spread, a margin left out.
     """
     padded = np.pad(x[0], ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(size), axis=(1, 2))  # (c, h, w, kh, kw)
+    spans = tuple((k - 1) * d + 1 for k, d in zip(size, dilations, strict=True))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))  # (c, h, w, kh, kw)
+    windows = windows[..., :: dilations[0], :: dilations[1]]
     channels, height, width = windows.shape[:3]
     margin = min(MARGIN, (height - 1) // 2, (width - 1) // 2)
     inner = windows[:, margin : height - margin, margin : width - margin]

@@ -21,7 +21,6 @@ from snpe_srgan.onnx_graphs.operators import MOVES, enlarges
 from snpe_srgan.quantization.graph.encodings import MARGIN, Encoding, known_encoding, spanning
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import compute_bits, prelu_bits, read_encodings, slope_grids
-from snpe_srgan.quantization.graph.wires import channel_counts
 from snpe_srgan.quantization.kernels.ranges import range_error
 from snpe_srgan.quantization.kernels.weights import widen_for_bias
 from snpe_srgan.quantization.observe.calibration import Statistics
@@ -245,7 +244,7 @@ def arithmetic_cost(network: Network, encodings: Encodings) -> float:
     for node in network.nodes:
         x = node.inputs[0]
         area[node.output] = 0.0 if node.output in network.pooled else area[x] * enlarges(node) ** 2
-    width = channel_counts(network)
+    width = network.channels
     for node in network.nodes:
         if node.kind in MOVES:
             continue

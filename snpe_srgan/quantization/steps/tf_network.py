@@ -25,7 +25,7 @@ import tensorflow as tf
 from snpe_srgan.errors import InputError
 from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import MOVES, OPERATORS, Node, convolve, groups, hwio, oihw, prelu
+from snpe_srgan.onnx_graphs.operators import MOVES, Node, convolve, groups, hwio, oihw, operator_of, prelu
 from snpe_srgan.quantization.graph.encodings import Encoding, known_encoding
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import _saturates, bits_of, compute_bits, read_encodings
@@ -92,7 +92,7 @@ class FakeQuantized:
         elif node.output in self.layers:
             y = self.layers[node.output](inputs[0])
         else:
-            y = OPERATORS[node.kind].tensorflow(node, inputs)
+            y = operator_of(node.kind).tensorflow(node, inputs)
         moved = node.kind in MOVES and node.kind != "Clip"  # on the grid already
         return y if moved or node.output in self.network.fused else self.grids[node.output](y)
 
@@ -128,7 +128,7 @@ class FloatNetwork:
 
 
 def _float(node: Node | None, inputs: list[tf.Tensor]) -> tf.Tensor:
-    return inputs[0] if node is None else OPERATORS[node.kind].tensorflow(node, inputs)
+    return inputs[0] if node is None else operator_of(node.kind).tensorflow(node, inputs)
 
 
 def _evaluate(network: Network, lr: tf.Tensor, compute) -> tf.Tensor:
