@@ -153,5 +153,5 @@ def _channels(node: Node, read: Sequence[int]) -> int | None:
         return read[0]
     if (span := channel_slice(node)) is not None:
         return min(span[1], read[0]) - span[0]
-    pads = node.constants.get(1)
-    return read[0] if node.kind == "Pad" and np.size(pads) == 8 and not np.reshape(pads, (2, 4))[:, :2].any() else None
+    pads = np.asarray(node.constants.get(1, ()))
+    return read[0] if node.kind == "Pad" and pads.size == 8 and not pads.reshape(2, 4)[:, :2].any() else None

@@ -152,8 +152,9 @@ def _sink(graph: OnnxGraph, node, shapes: Shapes) -> bool:
 
     def turned(x: str):
         maker = makers.get(x)
-        to_nhwc = maker is not None and maker.op_type == "Transpose" and perm_of(maker) == TO_NHWC
-        return maker.input[0] if to_nhwc else None
+        if maker is None or maker.op_type != "Transpose" or perm_of(maker) != TO_NHWC:
+            return None
+        return maker.input[0]
 
     variables = [x for x in node.input if x and x not in graph.constants]
     if not variables or any(turned(x) is None for x in variables) or node.op_type not in (*UNARY, *BINARY, "Concat"):

@@ -138,7 +138,7 @@ def plain_arithmetic(graph: OnnxGraph, shapes: dict[str, list[int]]) -> None:
             value = graph.constant(f"{name}/value", -second if kind == "Sub" else 1 / second.astype(np.float64))
             graph.replace(node, helper.make_node("Add" if kind == "Sub" else "Mul", [node.input[0], value], [name]))
         elif kind == "Sub" and len(constant) == 2 and constant[0] is not None:  # c - x
-            sign = graph.constant(f"{name}/sign", np.float32(-1))
+            sign = graph.constant(f"{name}/sign", np.array(-1.0))
             graph.nodes.insert(
                 graph.place(node), helper.make_node("Mul", [node.input[1], sign], [f"{name}/negative"])
             )
