@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 
@@ -24,7 +25,7 @@ class Outcome:
         kills: how often it was ended by SIGKILL.
         whole: kills that came when its result was already printed.
         refused: runs after a kill that said that an output exists already, or failed in another way.
-        left: what remains that is not the command's output: hidden files and folders, half-made caches.
+        left: what remains that is not the command's output: hidden files and folders, half-made caches, processes.
         seconds: of the run that nobody disturbed.
     """
 
@@ -88,8 +89,27 @@ def kill_and_go_on(
     _, said = process.communicate()
     if process.returncode:
         outcome.refused.append(said.decode(errors="replace")[-400:])
-    outcome.left = leftovers(folder)
+    outcome.left = leftovers(folder) + living(folder)
     return outcome
+
+
+def living(folder: Path, *, patience: float = 60.0) -> list[str]:
+    """Processes that work in the folder and do not end by themselves: what a killed command has started."""
+    end = time.monotonic() + patience  # one that still loads its libraries learns of its parent's end afterwards
+    while found := [text for text in map(_at_work, Path("/proc").glob("[0-9]*"), repeat(folder)) if text]:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    return found
+
+
+def _at_work(process: Path, folder: Path) -> str | None:
+    try:
+        if folder.resolve() not in (place := (process / "cwd").resolve(), *place.parents):
+            return None
+        return f"process {process.name}: " + (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:100]
+    except OSError:  # it has ended, or is another user's
+        return None
 
 
 def leftovers(folder: Path) -> list[str]:
