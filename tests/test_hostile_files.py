@@ -217,3 +217,24 @@ def test_a_strangers_journal_leads_nowhere_else(tmp_path, name):
     (left / MOVING).write_text(json.dumps({"name": name}))
     recover(inside, again=True)
     assert not left.exists() and list(outside.iterdir()) == [] and sorted(os.listdir(tmp_path)) == ["data", "outside"]
+
+
+def test_a_video_killed_when_it_had_its_name_goes_on(tmp_path, monkeypatch):
+    from helpers_video import make_clip
+
+    from snpe_srgan.video.segments import Workplace, place_for
+
+    make_clip(tmp_path / "a.mkv", frames=5, size=(16, 16))
+    words = ("run", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv", "--segment", "2", "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Workplace, "remove", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert snpe_srgan(*words).code == 130
+    assert place_for(tmp_path / "b.mkv").is_dir() and (tmp_path / "b.mkv").is_file()
+    assert_error(snpe_srgan(*words, "--restart"), 1, "exists already")
+    done = snpe_srgan(*words)
+    assert done.code == 0 and done.json["videos"][0]["resumed"] == 5, done.err
+    assert not place_for(tmp_path / "b.mkv").exists() and sorted(os.listdir(tmp_path)) == ["a.mkv", "b.mkv"]
+    assert_error(snpe_srgan(*words), 1, "exists already")
+    place_for(tmp_path / "b.mkv").mkdir()
+    (place_for(tmp_path / "b.mkv") / "done.json").write_text("[1, 2, 3]")
+    assert_error(snpe_srgan(*words), 1, "exists already")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -128,7 +129,7 @@ def _undo(entries: list[dict[str, object]], folder: Path, work: Path) -> None:
     for entry in reversed(entries):
         target, old = _inside(folder, entry), entry.get("old")
         with contextlib.suppress(OSError):
-            if target is None or _mark(os.lstat(target)) != entry.get("mark"):
+            if target is None or mark_of(os.lstat(target)) != entry.get("mark"):
                 continue
             if target.is_dir():
                 shutil.rmtree(target)
@@ -138,7 +139,7 @@ def _undo(entries: list[dict[str, object]], folder: Path, work: Path) -> None:
                 target.unlink()
 
 
-def _mark(status: os.stat_result) -> list[int]:
+def mark_of(status: os.stat_result) -> list[int]:
     """What tells one file from another in its place. A folder's own times change with what is put into it."""
     return [status.st_ino, *([] if stat.S_ISDIR(status.st_mode) else [status.st_size, status.st_mtime_ns])]
 
@@ -186,7 +187,8 @@ class _Journal:
     def note(self, target: Path, made: Path) -> None:
         place = Path(os.path.realpath(target.parent)) / target.name
         if self.folder in place.parents:
-            entry: dict[str, object] = {"name": place.relative_to(self.folder).as_posix(), "mark": _mark(os.stat(made))}
+            name = place.relative_to(self.folder).as_posix()
+            entry: dict[str, object] = {"name": name, "mark": mark_of(os.stat(made))}
             if os.path.lexists(target):
                 number = len(self.entries)
                 try:
@@ -203,6 +205,16 @@ def note_new(target: Path, made: Path) -> None:
     """Before `made` gets the name `target`: every `unfinished` around it writes that down and keeps what is there."""
     for journal in _journals:
         journal.note(target, made)
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder of unfinished work. A kill on the way leaves nothing that looks like work to go on with."""
+    gone = folder.with_name(f"{PREFIX}{secrets.token_hex(6)}{SUFFIX}")
+    try:
+        os.rename(folder, gone)
+    except OSError:
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 @contextlib.contextmanager

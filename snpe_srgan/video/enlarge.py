@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from snpe_srgan.video.colour import from_rgb
 from snpe_srgan.video.encoding import Encoding, choose_encoding, open_encoder
 from snpe_srgan.video.frames import FrameEnlarger, enlarge_alpha
 from snpe_srgan.video.joining import Joined, Window, check_streams, join
-from snpe_srgan.video.segments import Ending, Workplace, workplace
+from snpe_srgan.video.segments import Ending, Workplace, left_by_a_kill, workplace
 from snpe_srgan.video.selection import Picker, Selection
 from snpe_srgan.video.source import Frame, Source, open_container, open_source
 from snpe_srgan.video.steady import HISTORY, Steady
@@ -125,6 +125,8 @@ def enlarge_video(
     begun = time.perf_counter()
     with also_reading([path]):
         require_writable(target.parent)
+        if not options.restart and left_by_a_kill(target):
+            options = replace(options, overwrite=True)  # the same command goes on, and puts the segments together again
         refuse_overwrite(target, options.overwrite)
         with open_source(path) as source:
             size = tuple(side * session.scale for side in source.facts.size)
@@ -220,6 +222,7 @@ def _finish(
     with atomic_write(target, overwrite=options.overwrite) as temporary, open_container(source.path) as again:
         joined = join(work, again, source.stream.index, encoding, temporary, window)
         check_written(temporary, work)
+        work.note_done(temporary)
     return joined, time.perf_counter() - start
 
 

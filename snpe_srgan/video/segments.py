@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import struct
 import zlib
 from collections import deque
@@ -21,11 +20,12 @@ from pathlib import Path
 
 from snpe_srgan.artifacts.files import work_folder
 from snpe_srgan.artifacts.locks import exclusive
+from snpe_srgan.artifacts.staging import discard, mark_of
 from snpe_srgan.artifacts.typed import typed
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.opener import os_error, read_regular
 
-STATE, JOURNAL = "state.json", "journal.jsonl"
+STATE, JOURNAL, DONE = "state.json", "journal.jsonl", "done.json"
 LONGEST = 180  # bytes of the output's name that go into the folder's
 MAX_STATE, MAX_JOURNAL = 1 << 20, 1 << 26  # bytes
 LATEST = 1 << 53  # time stamp: a century in nanoseconds is less
@@ -220,8 +220,12 @@ class Workplace:
         for path in self.folder.iterdir():
             path.unlink()
 
+    def note_done(self, made: Path) -> None:
+        """Before the finished file gets the output's name: what stands there afterwards is this run's own."""
+        self._write(DONE, json.dumps(mark_of(os.stat(made))).encode())
+
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
 
 
 class SegmentWriter:
@@ -279,6 +283,14 @@ def _heads(file, *, skip: bool = True) -> Iterator[tuple[int, int, int, bool]]:
         if skip:
             file.seek(fields[2], os.SEEK_CUR)
         yield fields
+
+
+def left_by_a_kill(target: Path) -> bool:
+    """Whether the output that is there was put there by a run that was killed before it had tidied up."""
+    try:
+        return json.loads(read_regular(place_for(target) / DONE, limit=MAX_STATE)) == mark_of(os.lstat(target))
+    except (InputError, OSError, ValueError, RecursionError):
+        return False
 
 
 @contextlib.contextmanager
