@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -238,3 +239,11 @@ def test_a_video_killed_when_it_had_its_name_goes_on(tmp_path, monkeypatch):
     place_for(tmp_path / "b.mkv").mkdir()
     (place_for(tmp_path / "b.mkv") / "done.json").write_text("[1, 2, 3]")
     assert_error(snpe_srgan(*words), 1, "exists already")
+
+
+def test_tensorflow_is_never_asked_to_rewrite_python():
+    """Its autograph writes files into the folder for temporary ones, which stay after a kill."""
+    package = Path(__file__).resolve().parents[1] / "snpe_srgan"
+    text = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    calls = [piece[:200] for piece in text.split("tf.function(")[1:]]
+    assert len(calls) >= 6 and not [call for call in calls if "autograph=False" not in call]

@@ -32,7 +32,10 @@ def freeze(graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple
     model = build(graph, seed=0)
     set_weights(model, graph, weights)
     signature = tf.TensorSpec([1, *(input_size or (None, None)), 3], tf.float32, name=INPUT)
-    function = tf.function(lambda lr: tf.identity(model(lr, is_train=False), name=OUTPUT), input_signature=[signature])
+    # Nothing in the model is for autograph, whose files stay in the folder for temporary ones after a kill.
+    function = tf.function(
+        lambda lr: tf.identity(model(lr, is_train=False), name=OUTPUT), input_signature=[signature], autograph=False
+    )
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
     return _clean(needed_by(OUTPUT, frozen.graph.as_graph_def()))
 

@@ -88,7 +88,7 @@ class StageState:
     def enlarger(self):
         """`enlarge(lr)`: the averaged network on one picture of any size, float32 arrays."""
 
-        @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)])
+        @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)], autograph=False)
         def forward(lr):
             return self.average(lr, is_train=False)
 

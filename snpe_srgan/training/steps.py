@@ -89,7 +89,7 @@ def make_step(
             (values,) = mean_over_replicas([tf.stack([found[name] for name in names])])
             _guard(state, values, number)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)  # no control flow in it to be rewritten
     def step(pixels, vector, number):
         distribution.run(on_replica, (pixels, vector, number))
         state.move_average(vector[3])
