@@ -133,7 +133,7 @@ def find_out(model: onnx.ModelProto, *, where: object, said: Said) -> Found | No
     except Exception as error:  # an operator that ONNX Runtime does not have: an engine says so in its own words
         if looks_like_ours(model) and not said:
             return Found(OURS, (f"ONNX Runtime does not run it: {str(error)[:100]}",), True)
-        raise InputError(f"the graph cannot be run: {_last_line(error)}", where=where) from error
+        raise InputError(f"the graph cannot be run: {_first_lines(error)}", where=where) from error
     if found.boundary == OURS:
         return found
     ours = in_our_form(model, found.boundary)
@@ -143,10 +143,10 @@ def find_out(model: onnx.ModelProto, *, where: object, said: Said) -> Found | No
     return found
 
 
-def _last_line(error: Exception) -> str:
+def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[-1]) if lines else type(error).__name__
-    return said[:300]
+    said = " ".join(lines[:2]) or type(error).__name__
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", said)[:300]
 
 
 def _check(model: onnx.ModelProto, ours: onnx.ModelProto, boundary: Boundary, where: object) -> None:
