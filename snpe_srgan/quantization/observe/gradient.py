@@ -20,6 +20,7 @@ from snpe_srgan.onnx_graphs.operators import Node, operator_of
 
 PREFIX = "gradient/"
 SEED_INPUT = "gradient_seed"
+SPREADING = ("Add", "Sub", "Mul", "Div", "Max", "Min")  # may read one channel for all
 
 
 def gradient_model(model, tensors: list[str]):
@@ -48,12 +49,14 @@ class _Backward:
     """Collects nodes, last operator first; `parts[x]` are the gradients that x's readers send back."""
 
     def __init__(self, network: Network):
-        self.pooled = network.pooled
+        self.pooled, self._network, self._narrow = network.pooled, network, set[str]()
         self.parts: dict[str, list[str]] = {}
         self.nodes: list = []
         self.initializers: list = []
 
     def add_to(self, tensor: str, gradient: str) -> None:
+        if tensor in self._narrow:  # one channel was read for all
+            gradient = self.node("ReduceSum", [gradient, self.constant(np.array([1]))], keepdims=1)
         self.parts.setdefault(tensor, []).append(gradient)
 
     def total(self, tensor: str) -> str:
@@ -93,4 +96,9 @@ class _Backward:
         """Sends the gradient of a node's output back to its inputs."""
         if node.output not in self.parts:
             return  # nothing that reaches the output reads it
-        operator_of(node.kind).gradient(self, node, self.total(node.output))
+        gradient = self.total(node.output)
+        if node.kind in SPREADING:
+            counts = self._network.channels
+            self._narrow = {x for x in node.inputs if counts[x] == 1 < counts[node.output]}
+        operator_of(node.kind).gradient(self, node, gradient)
+        self._narrow = set()
