@@ -53,6 +53,7 @@ EXCHANGED = (
     (r"^deploy mobile -o bundle$", "deploy mobile --target SM8650 --input-size 32x32 -o bundle"),
     (r"--target \"?8 Gen 3\"? --target SM8750", "--target SM8650 --input-size 32x32"),
     (r"deploy mobile --all", "deploy mobile --target SM8650"),
+    (r"latency=0.6 --strategy prune --multiple 32", "latency=0.95 --strategy prune --multiple 8"),
     (r"local:[48]", "local:1"),
     (r"--output (1440x2560|2160x3840)", "--output 1080x1920"),
     (r"(?<=path/to/)Set14", "Set5"),
