@@ -197,8 +197,9 @@ class Fsrcnn(nn.Module):
         torch.manual_seed(2)
         self.head, self.act = nn.Conv2d(3, 16, 5, padding=2), nn.PReLU(16)
         self.up = nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1)
-        self.head.weight.data *= 0.1
-        self.up.weight.data *= 0.1
+        for part in (self.head, self.up):
+            part.weight.data *= 0.1
+            part.bias.data.zero_()
         taps = torch.tensor([1.0, 3, 3, 1])
         for c in range(3):
             self.head.weight.data[c, c, 2, 2] += 1
