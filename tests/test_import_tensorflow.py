@@ -103,6 +103,36 @@ def test_a_keras_file_with_anything_but_keras_layers_is_not_loaded(kind, form, t
     assert_error(snpe_srgan("import", path, "-o", tmp_path / "x.onnx"), 1, "'bad'", "not run", "export")
 
 
+@pytest.mark.parametrize("kind", ["external", "soft", "outside", "circle"])
+@pytest.mark.parametrize("form", ["keras", "h5", "weights"])
+def test_numbers_of_another_file_are_not_read(kind, form, tmp_path, monkeypatch):
+    monkeypatch.setattr("snpe_srgan.onnx_graphs.tensorflow_models.Child", None)
+    path = tmp_path / "weights.h5"
+    (tmp_path / "secret").write_bytes(b"x" * 64)
+    with h5py.File(path, "w") as file:
+        if form != "weights":
+            file.attrs["model_config"] = json.dumps(layers())
+        group = file.create_group("part")
+        if kind == "external":
+            group["w"] = h5py.ExternalLink(str(tmp_path / "secret"), "/")
+        elif kind == "soft":
+            group["w"] = h5py.SoftLink("/part")
+        elif kind == "circle":
+            for i in range(20):  # a way of many parts through one group, which never ends
+                group[f"w{i}"] = group
+        else:
+            group.create_dataset("w", (16,), np.float32, external=[(str(tmp_path / "secret"), 0, 64)])
+    if form == "keras":
+        with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+            archive.writestr("metadata.json", "{}")
+            archive.writestr("config.json", json.dumps(layers()))
+            archive.write(path, "model.weights.h5")
+        path = tmp_path / "net.keras"
+    out = tmp_path / ("x.npz" if form == "weights" else "x.onnx")
+    words = {"circle": "more parts", "outside": "another file"}.get(kind, "link")
+    assert_error(snpe_srgan("import", path, "-o", out), 1, words)
+
+
 @pytest.mark.parametrize("description", ["", "{", "[" * 5000, '{"class_name": 1}', "null", '{"a": "b"}'])
 def test_a_damaged_keras_file_is_one_plain_error(description, tmp_path):
     path = keras_archive(tmp_path / "bad.keras", description)

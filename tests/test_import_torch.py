@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import run_onnx
-from helpers_torch import write_archive, write_pth
-from helpers_torch_networks import NETWORKS, checkpoint
+from helpers_torch import conv, nearest, shuffle, unshuffle, write_archive, write_pth
+from helpers_torch_networks import NETWORKS, bilinear, checkpoint, pooled
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.cost import graph_cost
@@ -253,6 +253,30 @@ def test_safetensors_are_read_and_held_to_their_header(tmp_path, rng):
     path.write_bytes(struct.pack("<Q", len(text)) + text + body[:-1])
     with pytest.raises(InputError):
         read_foreign(path)
+
+
+def test_the_layers_of_the_forward_passes_here_are_pytorchs(rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    F, x = torch.nn.functional, rng.normal(0, 1, (1, 12, 24, 20))
+    kernel, bias = rng.normal(0, 1, (7, 12, 3, 3)), rng.normal(0, 1, 7)
+    t, k, b = (torch.from_numpy(a) for a in (x, kernel, bias))
+    pairs = {
+        "conv": (conv(x, kernel, bias), F.conv2d(t, k, b, padding=1)),
+        "stride": (conv(x, kernel, bias)[:, :, 1:-1:2, 1:-1:2], F.conv2d(t, k, b, stride=2)),
+        "shuffle": (shuffle(x, 2), F.pixel_shuffle(t, 2)), "unshuffle": (unshuffle(x, 4), F.pixel_unshuffle(t, 4)),
+        "pool": (pooled(x), F.max_pool2d(t, 7, 3)), "nearest": (nearest(x, 2), F.interpolate(t, scale_factor=2)),
+        "bilinear": (bilinear(x, 33, 50), F.interpolate(t, (33, 50), mode="bilinear", align_corners=False)),
+    }  # fmt: skip
+    for name, (ours, theirs) in pairs.items():
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-9, err_msg=name)
+
+
+def test_a_tar_by_name_is_read_for_what_it_holds(tmp_path, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    arrays, _ = checkpoint("srresnet", rng)
+    state = {name: torch.tensor(array) for name, array in arrays.items()}
+    torch.save({"state_dict": state}, tmp_path / "SRGAN.pth.tar", _use_new_zipfile_serialization=False)
+    assert read_foreign(tmp_path / "SRGAN.pth.tar").graph.network == "srgan"
 
 
 def test_what_pytorch_itself_writes_is_read_both_ways(tmp_path, rng):

@@ -92,6 +92,8 @@ SMALLEST = {
     ),
     "fit_latency": Smallest((), "median error"),
     "fuzz": Smallest(("png", "card", "dlc", "--total", "9", "--keep", "{out}"), "9 damaged copies, 0 bad"),
+    "gallery": Smallest(("--only", "QuickSRNet-small", "--keep", "{out}/gallery"), "| QuickSRNet-small | 33,264 |",
+                        needs=("onnxruntime_qnn",), slow=True),
     "kill_runs": Smallest(("--rounds", "1", "run"), "run ", slow=True),  # test_kills.py has it among the fast ones
     "make_degraded": Smallest(("{data}/photos", "-o", "{out}/degraded"), "3 pairs"),
     "matrix": Smallest(("tests/test_rounding.py",), " passed in "),

@@ -12,13 +12,27 @@ from snpe_srgan.models.registry import describe
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 
 
-@pytest.mark.parametrize("network", [*TINY, "zoo"])
+def imported(network: str):
+    """Networks that come from weights of others alone, or with options that those have."""
+    from snpe_srgan.models.distilled import rfdn, rlfn
+
+    return {
+        "zoo": zoo,
+        "unshuffled": lambda: describe("esrgan", {**TINY["esrgan"], "unshuffle": 2}, scale=2),
+        "brightness": lambda: describe("srvgg", {**TINY["srvgg"], "anchor": 5, "luma": True}),
+        "rfdn": lambda: rfdn(width=8, blocks=2, scale=4),
+        "rlfn": lambda: rlfn(width=8, middle=6, gate_width=3, blocks=1, scale=2),
+    }[network]()
+
+
+@pytest.mark.parametrize("network", [*TINY, "zoo", "unshuffled", "brightness", "rfdn", "rlfn"])
 def test_tensorlayer_onnx_and_plain_activations_are_the_same_function(rng, network):
     from snpe_srgan.models.activations import activations
     from snpe_srgan.models.tensorlayer_model import build, get_weights, set_weights
 
-    graph = zoo() if network == "zoo" else describe(network, TINY[network])
-    weights, lr = random_weights(graph, rng), rng.random((1, 11, 9, 3), np.float32)
+    graph = describe(network, TINY[network]) if network in TINY else imported(network)
+    size = (11, 9) if network in TINY else (24, 22)
+    weights, lr = random_weights(graph, rng), rng.random((1, *size, 3), np.float32)
     model = build(graph)
     set_weights(model, graph, weights)
     expected = run_onnx(to_onnx(graph, weights), lr)

@@ -21,6 +21,7 @@ from snpe_srgan.opener import open_regular
 
 MAX_BYTES = 1 << 30
 MAX_JSON = 32 << 20
+MOST_PARTS = 20_000  # groups and arrays
 MODULES = re.compile(
     r"keras|keras\.(layers|initializers|regularizers|constraints|dtype_policies|activations|models)"
     r"|keras\.src\.(models\.(functional|sequential|model)|layers(\.[a-z0-9_]+){1,2}|dtype_policies\.dtype_policy)"
@@ -57,10 +58,49 @@ def check_keras(path: str | os.PathLike) -> None:
         model = _description(path)
         for part in _classes(model):
             _check_class(part)
+        _check_weights(path)
     except InputError as error:
         raise InputError(error.what, where=path, hint=error.hint) from error
     except (ValueError, KeyError, TypeError, OSError, RecursionError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InputError(f"not a Keras model, or a damaged one ({str(error)[:100]})", where=path) from error
+
+
+def _check_weights(path: Path) -> None:
+    import h5py
+
+    with open_regular(path, limit=MAX_BYTES) as file:
+        archive = file.read(4) == b"PK\x03\x04"
+        file.seek(0)
+        if archive:
+            with (
+                zipfile.ZipFile(file) as parts,
+                parts.open("model.weights.h5") as inside,
+                h5py.File(inside, "r") as found,
+            ):
+                refuse_links(found)
+        else:
+            with h5py.File(file, "r") as found:
+                refuse_links(found)
+
+
+def refuse_links(file: Any) -> None:
+    """Raises `InputError` for an HDF5 file that reads others: by a link, or with numbers that lie outside of it."""
+    import h5py
+
+    waiting, seen = [file], 0
+    while waiting:
+        group = waiting.pop()
+        for name in group:
+            seen += 1
+            if seen > MOST_PARTS:
+                raise InputError("it holds more parts than any network's file")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise InputError(f"'{name[:60]}' is a link to somewhere else, which is not followed")
+            part = group[name]
+            if isinstance(part, h5py.Group):
+                waiting.append(part)
+            elif isinstance(part, h5py.Dataset) and (part.external or part.is_virtual):
+                raise InputError(f"the numbers of '{name[:60]}' lie in another file, which is not read")
 
 
 def _description(path: Path) -> Any:

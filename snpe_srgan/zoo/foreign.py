@@ -133,9 +133,14 @@ def _is_torch(file: BinaryIO, path: Path) -> bool:
         try:
             names = zipfile.ZipFile(file).namelist()
         except Exception:  # its reader reports a damaged one
-            return path.suffix.lower() in SUFFIXES
+            return _named_torch(path)
         return any(name == "data.pkl" or name.endswith("/data.pkl") for name in names)
-    return path.suffix.lower() in SUFFIXES
+    return _named_torch(path)
+
+
+def _named_torch(path: Path) -> bool:
+    """By its name: `.pth`, `.pt` and others, also `.pth.tar`, which is no archive of tar's."""
+    return any(suffix.lower() in SUFFIXES for suffix in path.suffixes[-2:])
 
 
 def read_foreign(path: str | os.PathLike) -> Foreign:

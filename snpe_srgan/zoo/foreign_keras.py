@@ -13,6 +13,7 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.registry import describe
+from snpe_srgan.onnx_graphs.keras_files import refuse_links
 from snpe_srgan.opener import open_regular
 
 KINDS = {"conv2d": "conv", "p_re_lu": "prelu", "batch_normalization": "batch_norm"}
@@ -49,6 +50,7 @@ def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     layers = []
     try:
         with open_regular(path) as raw, h5py.File(raw, "r") as file:
+            refuse_links(file)
             root = file.get("model_weights", file)
             for raw in root.attrs["layer_names"]:
                 name = raw.decode() if isinstance(raw, bytes) else str(raw)
@@ -67,8 +69,8 @@ def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
                     arrays[ARRAYS[weight.rsplit("/", 1)[-1].split(":")[0]]] = dataset[()]
                 if arrays:
                     layers.append((kind, arrays))
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(error.what, where=error.where or path, hint=error.hint) from error
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, UnicodeDecodeError) as error:
         raise InputError(f"not a readable Keras weight file ({str(error)[:150]})", where=path) from error
     return layers
