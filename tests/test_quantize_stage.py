@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,41 @@ def folder(tmp_path_factory):
         graph = describe(name, options)
         save_npz(root / f"{name}.npz", graph, random_weights(graph, np.random.default_rng(0)))
     return root
+
+
+@needs_qnn
+def test_diagnose_says_where_host_and_chip_part(folder, tmp_path):
+    done = snpe_srgan(
+        "quantize", folder / "mobile.npz", "--calibration", folder / "photos", "--count", 2, "--recipe", "w8a8-plain",
+        "--input-size", "16x16", "--diagnose", "-o", tmp_path, "--json",
+    )  # fmt: skip
+    result = done.json
+    found = json.loads((tmp_path / "mobile_w8a8-plain.divergence.json").read_text())
+    assert result["divergence"]["disturbed"] == found["disturbed"] == 0
+    assert [layer["name"] for layer in result["divergence"]["layers"]] == [layer["name"] for layer in found["layers"]]
+    assert len(result["divergence_paths"]) == 3
+    refused = snpe_srgan("quantize", folder / "mobile.npz", "--onnx-only", "--diagnose", "-o", tmp_path / "b")
+    assert_error(refused, 2, "--onnx-only")
+
+
+def test_4_bit_weights_stay_off_the_sums_that_would_shift_the_picture_on_the_chip(folder):
+    from snpe_srgan.quantization.recipe import parse_recipe
+    from snpe_srgan.quantization.session import Source
+    from snpe_srgan.quantization.steps import chip_sums
+    from snpe_srgan.zoo.resolve import resolve
+
+    source = Source(
+        resolve(str(folder / "srgan.npz")), [folder / "photos"], lr=False, count=2, minutes=1, say=lambda text: None
+    )
+    plan = source.make(parse_recipe("w4a16-minmax")).plan
+    wide = replace(plan, encodings={x: replace(e, scale=e.scale * 64) for x, e in plan.encodings.items()})
+    before = chip_sums.picture_shifts(wide, source.crops.arrays)
+    better, finer = chip_sums.without_shift(wide, source.crops.arrays)
+    assert finer and all(better.weight_bits[name] == 8 for name in finer)
+    assert sum(before[name] for name in before if better.weight_bits[name] == 4) <= chip_sums.LEFT
+    after = chip_sums.picture_shifts(better, source.crops.arrays)
+    assert all(after[name] < before[name] / 8 for name in finer)
+    assert before[next(iter(finer))] == max(before[name] for name in before if wide.weight_bits[name] == 4)
 
 
 @needs_qnn

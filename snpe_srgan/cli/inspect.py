@@ -3,6 +3,8 @@ snpe-srgan inspect --models                                # the networks that h
 snpe-srgan inspect generator_w8a8.dlc --layers
 snpe-srgan inspect generator.dlc generator_w8a8.dlc        # what differs
 snpe-srgan inspect generator_w8a8.dlc --to-onnx rebuilt.onnx
+snpe-srgan inspect generator_w8a8.dlc --on emulator        # where host and chip part, layer by layer
+snpe-srgan inspect good.onnx bad.onnx --on host            # which layer of the second is wrong
 """
 
 from __future__ import annotations
@@ -11,21 +13,31 @@ import click
 
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, overwrite_option
+from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
 from snpe_srgan.console import table
 
 
 @click.command()
 @click.argument("model", metavar="MODEL", required=False)
-@click.argument("other", metavar="[OTHER.dlc]", required=False)
+@click.argument("other", metavar="[OTHER]", required=False)
 @click.option("--models", is_flag=True, help="List the networks that MODEL may name, here and everywhere.")
 @click.option("--layers", is_flag=True, help="List every layer, or every difference.")
 @click.option("--to-onnx", type=click.Path(), metavar="OUT", help="Write the graph that a .dlc holds as .onnx.")
+@click.option(
+    "--on", type=click.Choice(["host", "emulator"]),
+    help="Run it: MODEL on the host beside OTHER (or MODEL itself) here, layer by layer on one picture, and name the "
+    "first layer that departs, how far, and the likely cause. Takes .onnx, .dlc and .npz.",
+)  # fmt: skip
+@click.option("--picture", type=click.Path(), metavar="LR", help="With --on: an LR picture, of which the centre is "
+              "taken.  [default: one that is drawn]")  # fmt: skip
+@click.option("--input-size", type=Size(), help="With --on: LR height x width.  [default: 32x32]")
+@click.option("--chip", help="With --on emulator: the chip it computes as, or none for float32.  [default: SM8650]")
+@output_option("With --on: folder for MODEL.divergence.json, .png and .pictures.png.")
 @ends_options
 @overwrite_option
 @common
-def command(model, other, models, layers, to_onnx, said, overwrite, output):
-    """Show what is inside a .npz, .pb, .onnx, .dlc or .tflite file, or how two .dlc files differ.
+def command(model, other, models, layers, to_onnx, on, picture, input_size, chip, out, said, overwrite, output):
+    """Show what is inside a .npz, .pb, .onnx, .dlc or .tflite file, how two .dlc files differ, or where two runs part.
 
     A .dlc may come from any generation of the SDK: SNPE 1.x, SNPE 2 or QAIRT.
     """
@@ -33,24 +45,51 @@ def command(model, other, models, layers, to_onnx, said, overwrite, output):
     from snpe_srgan.stages.inspection import inspect_model
     from snpe_srgan.zoo.resolve import resolve
 
+    given = {"--picture": picture, "--input-size": input_size, "--chip": chip, "--output": out}
+    if on is None and (named := [option for option, value in given.items() if value is not None]):
+        raise UsageError(f"{named[0]} goes with --on", hint="--on emulator")
     if models:
-        if model or layers or to_onnx:
+        if model or layers or to_onnx or on:
             raise UsageError("--models lists all networks that have a name: it takes no MODEL and no other option")
         return _list(output)
     if model is None:
         raise UsageError("MODEL is missing", hint="snpe-srgan inspect --models  (the networks that have a name)")
     file = find_model(model, None, runs=True, said=said, output=output)
+    if on is not None:
+        if to_onnx:
+            raise UsageError("--to-onnx and --on exclude each other")
+        second = None if other is None else find_model(other, None, runs=True, said=said, output=output)
+        return _diverge(file, second, on, picture, input_size, chip, out, layers, overwrite, output)
     if to_onnx and file.kind != "dlc":
         raise UsageError("--to-onnx takes the graph out of a .dlc", hint=f"snpe-srgan convert {file.path} --onnx-only")
     if other:
         if file.kind != "dlc" or to_onnx:
-            raise UsageError("two files are compared when both are .dlc, and without --to-onnx")
+            raise UsageError("two files are compared when both are .dlc, and without --to-onnx",
+                             hint="--on host runs any two files beside each other")  # fmt: skip
         return _compare(file, resolve(other, kinds=("dlc",)), layers, output)
     report = inspect_model(file)
     text = _text(report, layers)
     if to_onnx:
         text.append(f"{_write_onnx(file.path, to_onnx, overwrite)}: the graph of {file.path.name}")
     output.result(report, text=text)
+
+
+def _diverge(file, other, on, picture, size, chip, out, layers: bool, overwrite: bool, output) -> None:
+    from snpe_srgan.artifacts.files import refuse_overwrite
+    from snpe_srgan.cli.divergence_text import divergence_text
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.stages.diverge import DivergeOptions, diverge_files, divergence_paths, summary, write_divergence
+
+    if chip is not None and on != "emulator":
+        raise UsageError("--chip goes with --on emulator")
+    for path in divergence_paths(out, file.stem) if out else ():
+        refuse_overwrite(path, overwrite)
+    chosen = {"on": on, "picture": picture, "size": size, "chip": chip}
+    options = DivergeOptions(**{key: value for key, value in chosen.items() if value is not None})
+    found = diverge_files(file, other, options, say=output.note)
+    paths = write_divergence(found, out, stem=file.stem, overwrite=overwrite) if out else []
+    text = [*divergence_text(found.report, everything=layers), *(f"{path}" for path in paths)]
+    output.result({**summary(found.report), "files": [str(path) for path in paths]}, text=text)
 
 
 def _list(output) -> None:

@@ -1,6 +1,7 @@
 """snpe-srgan quantize runs/mobile -o out
 snpe-srgan quantize generator.npz --calibration photos --recipe w8a16 --input-size 169x255
 snpe-srgan quantize generator.npz --calibration photos --evaluate Set5 --judge emulator
+snpe-srgan quantize generator.npz --calibration photos --diagnose    # which layer the chip computes otherwise, and why
 snpe-srgan quantize generator.npz --calibration synthetic            # no photograph at all
 snpe-srgan quantize generator.npz --calibration photos --recipe auto --max-drop 0.1 --evaluate Set5
 snpe-srgan quantize generator.npz --calibration photos --recipe w8a8-eq-bc-adaround-qat --minutes 20
@@ -49,6 +50,11 @@ WORST = 8  # layers shown
     "--judge", type=click.Choice(["host", "emulator"]), default="host",
     help="Measure on this machine, or also run the .dlc's graph on the Hexagon emulator.",
 )  # fmt: skip
+@click.option(
+    "--diagnose", is_flag=True,
+    help="Run the .dlc's graph on the host and on the Hexagon emulator layer by layer: MODEL_RECIPE.divergence.json, "
+    ".png and .pictures.png say where they part, and why. As `inspect MODEL_RECIPE.dlc --on emulator`.",
+)  # fmt: skip
 @click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
 @toolchain_options
 @click.option(
@@ -86,7 +92,8 @@ def command(
 
     file = find_model(model, detail, said=said, output=output)
     if toolchain == "snpe":
-        refuse(f"--toolchain {toolchain}", "max_drop", "minutes", "judge", "evaluate", "onnx_only", "soc", "chips")
+        ours = ("max_drop", "minutes", "judge", "diagnose", "evaluate", "onnx_only", "soc", "chips")
+        refuse(f"--toolchain {toolchain}", *ours)
         result = _with_sdk(
             file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output,
             {**options, "hta": hta},
@@ -140,6 +147,7 @@ def _list() -> list[str]:
 
 def _text(result) -> list[str]:
     """The report for people: what was lost, the layers that lose most, the files."""
+    from snpe_srgan.cli.divergence_text import divergence_text
     from snpe_srgan.console import table
 
     report = result.report
@@ -161,7 +169,9 @@ def _text(result) -> list[str]:
     lines.append(f"{result.onnx}: {result.onnx_bytes:,} bytes, any input size")
     if result.dlc is not None:
         lines.append(f"{result.dlc}: {result.dlc_bytes:,} bytes")
-    others = (result.report_path, result.analysis_path, result.emulator_path, *result.plots)
+    if result.divergence is not None:
+        lines += [*divergence_text(result.divergence), ""]
+    others = (result.report_path, result.analysis_path, result.emulator_path, *result.divergence_paths, *result.plots)
     lines += [str(path) for path in others if path is not None]
     return [*lines, f"{result.encodings_path}: for the SDK's converters, with {result.encodings_model.name}"]
 

@@ -15,6 +15,7 @@ from snpe_srgan.artifacts.card import Check, source_of, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes, write_json
 from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.calibration.crops import SAMPLE, Pictures, check_sources
+from snpe_srgan.divergence.find import Divergence
 from snpe_srgan.errors import UsageError
 from snpe_srgan.quantization.auto import Try, cheapest
 from snpe_srgan.quantization.judge.report import Report
@@ -33,6 +34,9 @@ SUFFIXES = {
     "analysis": ".analysis.json",
     "plots": ".plots",
     "emulator": ".emulator.png",
+    "divergence": ".divergence.json",
+    "divergence_plot": ".divergence.png",
+    "divergence_pictures": ".divergence.pictures.png",
     "encodings": ".encodings.json",
     "encodings_model": ".encodings.onnx",
 }
@@ -41,7 +45,8 @@ SUFFIXES = {
 @dataclass(frozen=True)
 class QuantizeResult:
     """What was written; `dlc` is None with `onnx_only`, `emulator_path` unless the emulator judged; `tries` is what
-    the recipe 'auto' tried, the last one being what was written."""
+    the recipe 'auto' tried, the last one being what was written; `divergence` where the .dlc parts from its simulation
+    on the emulator, with `diagnose`."""
 
     recipe: str
     onnx: Path
@@ -58,6 +63,8 @@ class QuantizeResult:
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     tries: tuple[Try, ...] = ()
+    divergence: Divergence | None = None
+    divergence_paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class QuantizeOptions:
         caches: chips to compile the .dlc's graph for, beside the graph itself.
         judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
         evaluate: data sets on which to measure the dB lost against ground truth.
+        diagnose: whether to compare the .dlc's graph with its simulation layer by layer on the emulator.
     """
 
     recipe: str = DEFAULT
@@ -91,6 +99,7 @@ class QuantizeOptions:
     judge: str = "host"
     evaluate: Sequence[str | os.PathLike] = ()
     onnx_only: bool = False
+    diagnose: bool = False
     overwrite: bool = False
 
     @property
@@ -152,13 +161,16 @@ def quantize_model(
                 soc=chip, caches=options.caches, against=paths["onnx"].name, overwrite=options.overwrite,
             )  # fmt: skip
             if options.judge == "emulator":
-                beside = paths["emulator"]
-                report = source.emulate(report, quantized, rebuilt, options.evaluate, chip, beside, options.overwrite)
+                picture = paths["emulator"]
+                report = source.emulate(report, quantized, rebuilt, options.evaluate, chip, picture, options.overwrite)
         for note in made.notes:
             say(note)
         notes = (*source.notes, *made.notes)
         _write_cards(paths, file, source, chosen, report, size, checks, notes, options.onnx_only)
         plots = _write_reports(paths, file, chosen, made, report, analysis, tries, options.overwrite)
+        found, beside = None, []
+        if options.diagnose:
+            found, beside = _diagnose(rebuilt, paths["dlc"], chip, options.overwrite, say)
     return QuantizeResult(
         recipe=chosen.name,
         onnx=paths["onnx"],
@@ -175,13 +187,27 @@ def quantize_model(
         checks=checks,
         notes=notes,
         tries=tries,
+        divergence=found,
+        divergence_paths=tuple(beside),
     )
+
+
+def _diagnose(graph, dlc: Path, chip: int, overwrite: bool, say) -> tuple[Divergence, list[Path]]:
+    """The graph of the .dlc on the host and on the emulator, layer by layer; what was written of it."""
+    from snpe_srgan.divergence.engines import Emulator
+    from snpe_srgan.stages.diverge import DivergeOptions, diverge_graphs, write_divergence
+
+    options = DivergeOptions(chip=chip)
+    found = diverge_graphs(graph, graph, options, where=Emulator(chip), names=(dlc.name, dlc.name), say=say)
+    return found.report, write_divergence(found, dlc.parent, stem=dlc.stem, overwrite=overwrite)
 
 
 def _check(file: ModelFile, out_dir: str | os.PathLike, options: QuantizeOptions) -> None:
     """Everything that can be wrong with what was asked for, before any of it is done."""
     from snpe_srgan.toolchains import qnn
 
+    if options.onnx_only and options.diagnose:
+        raise UsageError("--diagnose runs the .dlc, which --onnx-only does not write", hint="leave one of them out")
     _check_options(options.auto, options.max_drop, options.evaluate, options.onnx_only, options.judge)
     recipes = options.recipes
     if not options.onnx_only:

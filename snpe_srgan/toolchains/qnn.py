@@ -10,6 +10,7 @@ All native code runs in a child process (`qnn_process`, `qnn_worker`); nothing h
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +147,7 @@ class EmulatorSession:
     """A model on the Hexagon emulator: one child process, alive for many calls. The judge of bits, not fast.
 
     Args:
-        model: path or bytes of an ONNX model of fixed shape, with one input and one output.
+        model: path or bytes of an ONNX model of fixed shape, with one input and one output (`single`) or more.
         soc_model: None computes float graphs in true float32; a chip of Hexagon v73 or later, in float16 as it would.
         timeout: seconds one inference may take; None waits for ever.
         name: what errors call the model; the path by default.
@@ -159,6 +160,7 @@ class EmulatorSession:
         soc_model: int | str | None = None,
         timeout: float | None = None,
         name: str | None = None,
+        single: bool = True,
     ):
         require()
         options = {} if soc_model is None else {"soc_model": str(socs.find(soc_model).id)}
@@ -173,7 +175,7 @@ class EmulatorSession:
             check_static(path)
             ports = self._worker.open(path, options)
             self.inputs, self.outputs = _tensors(ports["inputs"]), _tensors(ports["outputs"])
-            if len(self.inputs) != 1 or len(self.outputs) != 1:
+            if single and (len(self.inputs) != 1 or len(self.outputs) != 1):
                 raise InputError("the emulator session takes models with one input and one output", where=name or path)
         except BaseException:
             self._worker.close()
@@ -185,6 +187,14 @@ class EmulatorSession:
         if array.shape != port.shape or array.dtype != port.dtype:
             raise SnpeSrganError(f"'{port.name}' wants {port.dtype} {port.shape}, not {array.dtype} {array.shape}")
         return self._worker.ask({"do": "run"}, [array])[1][0]
+
+    def run_named(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One inference of a graph with any number of inputs and outputs, by their names."""
+        for port in self.inputs:
+            if port.name not in arrays:
+                raise SnpeSrganError(f"'{port.name}', an input of the graph, is not given")
+        results = self._worker.ask({"do": "run"}, [arrays[port.name] for port in self.inputs])[1]
+        return dict(zip((port.name for port in self.outputs), results, strict=True))
 
     def close(self) -> None:
         self._worker.close()

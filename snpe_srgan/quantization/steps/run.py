@@ -28,6 +28,7 @@ from snpe_srgan.quantization.kernels.weights import channel_scales
 from snpe_srgan.quantization.observe.calibration import Statistics, collect
 from snpe_srgan.quantization.recipe import STEPS, Recipe
 from snpe_srgan.quantization.steps.absorption import absorb
+from snpe_srgan.quantization.steps.chip_sums import without_shift
 from snpe_srgan.quantization.steps.equalization import noise_factors, weight_factors
 from snpe_srgan.quantization.steps.layerwise import Shift, mend
 from snpe_srgan.quantization.steps.mixed import mix, regrid
@@ -36,6 +37,7 @@ from snpe_srgan.toolchains import qnn
 from snpe_srgan.toolchains.published import sixteen_bit_remark
 
 SEARCH_CROPS = 6
+SHIFT_CROPS = 5
 MENDED_CROPS = 48  # held in memory at once, 35 MB each for the 16 x 64 network; more are only watched
 COSTED = "Qualcomm's cost model for SA8255P at 128x128"
 
@@ -91,6 +93,8 @@ def make_plan(
     if work.model is not model and crops is not None:
         work.statistics = _observe(work.model, scale, crops, say)
     plan = _ranges(work.model, recipe, work.statistics, work.moments)
+    if crops is not None and recipe.weight_bits < 8 and recipe.activation_bits > 8:
+        plan = _fine_sums(work, plan)
     for step in recipe.steps:
         if step in ON_PLAN:
             plan = ON_PLAN[step](work, plan)
@@ -144,6 +148,17 @@ def _absorb(work: Work) -> None:
     done = absorb(work.model, Network(work.model), work.known_moments)
     work.model, work.moments, count = done.model, done.moments, sum(done.absorbed.values())
     work.notes.append(f"absorb: {count} channels gave a constant to the next bias" + _why_none(count))
+
+
+def _fine_sums(work: Work, plan: Plan) -> Plan:
+    """Weights of 8 bits for the few convolutions whose sums would shift the picture on the chip."""
+    work.say("looking for sums whose low bits the chip drops")
+    crops = work.pictures
+    plan, finer = without_shift(plan, (*crops.arrays[:: -(-len(crops.arrays) // SHIFT_CROPS)], *crops.calm))
+    if finer:
+        named = ", ".join(f"{name} ({levels:.2f} levels)" for name, levels in finer.items())
+        work.notes.append(f"8-bit weights where 4-bit ones would shift the picture on the chip: {named}")
+    return plan
 
 
 def _search(work: Work, plan: Plan) -> Plan:
