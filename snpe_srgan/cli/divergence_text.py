@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snpe_srgan.console import table
 from snpe_srgan.divergence.find import Divergence, LayerGap, PictureGap
+from snpe_srgan.divergence.measure import Gap
 from snpe_srgan.streams import Lines
 
 FEW = 12  # layers that are listed
@@ -46,15 +47,15 @@ HEADER = ("layer", "kind", "bits", "SQNR alone", "with input", "mean", "largest"
 def _row(layer: LayerGap) -> tuple[object, ...]:
     local, step = layer.local, layer.step or 1.0
     return (
-        layer.name, layer.kind, layer.bits or "float", _dB(local and local.sqnr),
-        _dB(layer.cumulative and layer.cumulative.sqnr),
+        layer.name, layer.kind, layer.bits or "float", _dB(local),
+        _dB(layer.cumulative),
         "" if local is None else f"{local.mean / step:+.3g}", "" if local is None else f"{local.largest / step:.3g}",
         "" if layer.picture is None else f"{layer.picture.shift:+.2f}", layer.cause.name if layer.cause else "",
     )  # fmt: skip
 
 
-def _dB(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def _dB(gap: Gap | None) -> str:
+    return "" if gap is None or gap.sqnr is None else f"{gap.sqnr:.1f}"
 
 
 def _picture(gap: PictureGap | None) -> str:
@@ -68,7 +69,7 @@ def _layer(layer: LayerGap) -> str:
     local, unit = layer.local, "steps" if layer.step else ""
     if local is not None:
         step = layer.step or 1.0
-        told.append(f"SQNR {_dB(local.sqnr) or 'none'} dB alone")
+        told.append(f"SQNR {_dB(local) or 'none'} dB alone")
         told.append(f"off by {local.mean / step:+.3g} {unit} on average, {local.largest / step:.3g} at most".replace(
             "  ", " "))  # fmt: skip
     spot = layer.place

@@ -255,7 +255,7 @@ def constant_channels(e: Evidence) -> Cause | None:
     if e.error.ndim != 3 or not e.sums:
         return None
     means = e.error.mean(axis=(1, 2), keepdims=True)
-    off = np.abs(means).ravel() > e.tolerance / 2
+    off = np.asarray(np.abs(means).ravel() > e.tolerance / 2)
     if not off.any() or np.mean(np.abs(e.error - means) <= e.tolerance) < SAME:
         return None
     worst = int(np.abs(means).argmax())
@@ -267,7 +267,7 @@ def constant_channels(e: Evidence) -> Cause | None:
 
 
 def few_channels(e: Evidence) -> Cause | None:
-    channels = e.wrong.reshape(len(e.wrong), -1).any(axis=1)
+    channels = np.asarray(e.wrong.reshape(len(e.wrong), -1).any(axis=1))
     if not e.sums or not 0 < channels.sum() <= max(1, FEW * len(channels)):
         return None
     shown = ", ".join(map(str, np.flatnonzero(channels)[:6]))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from snpe_srgan.divergence.pairs import differences, paired
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.colour import sr_to_pixels
 from snpe_srgan.metrics.psnr import psnr
+from snpe_srgan.onnx_graphs.graph import ends
 from snpe_srgan.onnx_graphs.layers import (
     DELTA,
     LOCAL,
@@ -37,6 +39,9 @@ from snpe_srgan.onnx_graphs.layers import (
     shifted_model,
     unrounded,
 )
+
+if TYPE_CHECKING:
+    import onnx
 
 LEVELS = 127.5  # 8-bit levels in a unit of the output's range, -1..1
 LARGE = 65504.0  # stands for what is not finite
@@ -100,8 +105,9 @@ class Divergence:
     @property
     def worst(self) -> LayerGap | None:
         """The layer whose own error changes the picture most."""
-        moved = [layer for layer in self.layers if layer.picture is not None and layer.picture.psnr is not None]
-        return min(moved, key=lambda layer: layer.picture.psnr, default=None)  # type: ignore[union-attr,return-value]
+        moved = [(gap.psnr, i) for i, gap in enumerate(layer.picture for layer in self.layers)
+                 if gap is not None and gap.psnr is not None]  # fmt: skip
+        return self.layers[min(moved)[1]] if moved else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,13 +187,12 @@ def _finite(array: np.ndarray) -> np.ndarray:
     return np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=LARGE, neginf=-LARGE)
 
 
-def _input(model) -> str:
-    constants = {t.name for t in model.graph.initializer}
-    return next(v.name for v in model.graph.input if v.name not in constants)
+def _input(model: onnx.ModelProto) -> str:
+    return ends(model, where=None)[0].name
 
 
-def _output(model) -> str:
-    return model.graph.output[0].name
+def _output(model: onnx.ModelProto) -> str:
+    return ends(model, where=None)[1].name
 
 
 def _same_hidden(first, second, hidden: frozenset[str]) -> frozenset[str]:
@@ -238,13 +243,14 @@ def _rows(
         other = pairs.get(layer.output)
         said = differences(layer, other) if other is not None else ()
         grid, own, own_gap = layer.grid, local.get(layer.output), None
+        step = grid.scale if grid else None
         away, spot, cause = False, None, None
         seen = None if other is None else got[other.output]
         if own is not None and seen is not None:
-            own_gap = gap(own, seen, step=grid and grid.scale)
+            own_gap = gap(own, seen, step=step)
             exact = strict or (_moved_exactly(layer, grids) and not (layer is layers[-1] and _wide(grid)))
             inner = sum(g.scale for g in layer.inner)
-            away = departs(own_gap, step=grid and grid.scale, bits=grid.bits if grid else 0, exact=exact, inner=inner)
+            away = departs(own_gap, step=step, bits=grid.bits if grid else 0, exact=exact, inner=inner)
             spot = place(own, seen, size)
             if away and other is not None:
                 read = {name: grids.get(name) for name in layer.inputs}
@@ -255,8 +261,8 @@ def _rows(
         rows.append(
             LayerGap(
                 name=layer.name, kind=layer.kind, bits=grid.bits if grid else None,
-                step=grid.scale if grid else None,
-                cumulative=gap(expected[layer.output], seen, step=grid and grid.scale)
+                step=step,
+                cumulative=gap(expected[layer.output], seen, step=step)
                 if seen is not None and same else None,
                 local=own_gap, departs=away, place=spot, differs=said,
                 picture=effects.get(layer.output), cause=cause,

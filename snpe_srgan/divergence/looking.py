@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.divergence.engines import Place
+from snpe_srgan.onnx_graphs.graph import ends
 from snpe_srgan.onnx_graphs.layers import Layer, layers_of, seen_model
 
 ACTIVATIONS = {"Clip", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"}
@@ -41,8 +42,8 @@ def look(
         model: one input, one output, of fixed size.
         fuses: whether the engine may compute several layers as one.
     """
-    inputs = {_input(model): lr}
-    output = model.graph.output[0].name
+    first, last = ends(model, where=where.name)
+    inputs, output = {first.name: lr}, last.name
     say(f"{where.name}: the picture, nothing looked at")
     picture = where.run(model, inputs)[output]
     runs = 0
@@ -93,8 +94,3 @@ def _fused(layers: Sequence[Layer]) -> frozenset[str]:
         if layer.kind == "Quantize" or (sums and len(reading) == 1 and reading[0].kind in ACTIVATIONS):
             found.add(layer.output)
     return frozenset(found)
-
-
-def _input(model) -> str:
-    constants = {t.name for t in model.graph.initializer}
-    return next(v.name for v in model.graph.input if v.name not in constants)

@@ -46,7 +46,8 @@ def plot(report: Divergence) -> Figure:
     for colour, marker, label, of in series:
         marks = [(g.sqnr, i) for i, g in enumerate(map(of, report.layers)) if g is not None and (g.sqnr or MOST) < MOST]
         size = 60 if marker == "x" else 18
-        axes.scatter(*(zip(*marks, strict=True) if marks else ((), ())), c=colour, marker=marker, s=size, label=label)
+        x, y = [value for value, _ in marks], [row for _, row in marks]
+        axes.scatter(x, y, c=colour, marker=marker, s=size, label=label)
     axes.legend(loc="lower right", fontsize=8)
     return figure
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of, copied
+
 if TYPE_CHECKING:
     import onnx
 
@@ -86,23 +88,19 @@ def plain_name(tensor: str) -> str:
 
 class _Graph:
     def __init__(self, model: onnx.ModelProto, hidden: Collection[str]):
-        from onnx import numpy_helper
-
-        graph = model.graph
-        self.arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        self.makers = {name: node for node in graph.node for name in node.output if name}
-        self.outputs = [v.name for v in graph.output]
+        view = OnnxGraph(model)
+        self.arrays, self.makers, self.outputs = view.constants, view.makers(), view.outputs
         self.constant = set(self.arrays)
-        for node in graph.node:  # in execution order, as ONNX demands
+        for node in view.nodes:  # in execution order, as ONNX demands
             if all(name in self.constant for name in node.input if name):
                 self.constant.update(node.output)
-        self.inputs = {v.name for v in graph.input} - self.constant
+        self.inputs = set(view.inputs)
         self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
+        for node in view.nodes:
             for name in dict.fromkeys(node.input):
                 self.readers.setdefault(name, []).append(node)
-        self.order = {id(node): i for i, node in enumerate(graph.node)}
-        ending = [name for node in graph.node for name in node.output if self._ends(node, name)]
+        self.order = {id(node): i for i, node in enumerate(view.nodes)}
+        ending = [name for node in view.nodes for name in node.output if self._ends(node, name)]
         self.stored = [name for name in ending if name not in hidden or name in self.outputs]
         self.ends = self.inputs | set(self.stored)
 
@@ -166,9 +164,9 @@ class _Graph:
         return Grid(scale, int(np.reshape(zero, ())) + (2 ** (bits - 1) if signed else 0), bits)
 
     def _facts(self, nodes: Sequence[onnx.NodeProto]) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        from onnx import helper
-
-        constants, attributes, count = {}, {}, {}
+        constants: dict[str, np.ndarray] = {}
+        attributes: dict[str, object] = {}
+        count: dict[str, int] = {}
         for node in nodes:
             stored = set(node.output) <= self.constant
             kind = f"{self._role(node)} " if stored else f"{node.op_type} "
@@ -177,8 +175,7 @@ class _Graph:
             for place, name in enumerate(node.input):
                 if name in self.arrays:
                     constants[kind + PLACES.get(node.op_type, {}).get(place, f"constant {place}")] = self.arrays[name]
-            for attribute in node.attribute:
-                attributes[kind + attribute.name] = helper.get_attribute_value(attribute)
+            attributes |= {kind + key: value for key, value in attributes_of(node).items()}
         return constants, attributes
 
     def _role(self, node: onnx.NodeProto) -> str:
@@ -215,10 +212,7 @@ LOCAL, DELTA = "local:", "delta:"
 
 def unrounded(model: onnx.ModelProto, hidden: Collection[str]) -> onnx.ModelProto:
     """The graph without the rounding, and the clipping, of the hidden tensors: what an engine makes of fused layers."""
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     makers = {name: node for node in copy.graph.node for name in node.output}
     for name in hidden:
         node = makers[name]
@@ -256,15 +250,13 @@ def cut_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProt
 
 def shifted_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:
     """The graph in which an input `delta:NAME` is added to the result of each layer, before anything reads it."""
-    import onnx
     from onnx import TensorProto, helper
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     ends = {layer.output for layer in layers}
     last = {v.name for v in copy.graph.output}
     nodes = []
-    for node in copy.graph.node:
+    for node in OnnxGraph(copy).nodes:
         node.input[:] = [f"shifted:{name}" if name in ends and name not in last else name for name in node.input]
         moved = [name for name in node.output if name in ends]
         node.output[:] = [f"exact:{name}" if name in ends and name in last else name for name in node.output]
@@ -280,8 +272,11 @@ def shifted_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.Model
 
 
 def _initializers(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[onnx.TensorProto]:
+    from onnx import numpy_helper
+
     read = {name for node in nodes for name in node.input}
-    return [tensor for tensor in model.graph.initializer if tensor.name in read]
+    constants = OnnxGraph(model).constants
+    return [numpy_helper.from_array(array, name) for name, array in constants.items() if name in read]
 
 
 def _model(model: onnx.ModelProto, graph: onnx.GraphProto) -> onnx.ModelProto:

@@ -16,7 +16,6 @@ import numpy as np
 
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, write_json
 from snpe_srgan.artifacts.plain import to_plain
-from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.divergence.engines import PLACES, Emulator, Host, Place
 from snpe_srgan.divergence.find import Divergence, Found, diverge
 from snpe_srgan.errors import InputError, UsageError, did_you_mean
@@ -113,7 +112,7 @@ def summary(report: Divergence) -> dict[str, object]:
 
 
 def _graph(file: ModelFile) -> onnx.ModelProto:
-    """The operators of a file; tried in a child process first unless they are ours."""
+    """The operators of a file; tried in a child process first unless they ship with the package."""
     from snpe_srgan.onnx_graphs.model import probe
     from snpe_srgan.runtimes.source import load_source
 
@@ -123,11 +122,8 @@ def _graph(file: ModelFile) -> onnx.ModelProto:
     source = load_source(file)
     if source.model is None or source.compiled:
         raise InputError("it holds NPU code, no operators", where=file.path, hint="name the file it was compiled from")
-    if file.kind == "dlc" and not file.ours:
-        with Scratch() as folder:
-            path = Path(folder) / "rebuilt.onnx"
-            path.write_bytes(source.model.SerializeToString())
-            probe(path)
+    if file.kind == "dlc" and not file.shipped:
+        probe(source.model.SerializeToString(), where=file.path)
     return source.model
 
 

@@ -168,9 +168,10 @@ def quantize_model(
         notes = (*source.notes, *made.notes)
         _write_cards(paths, file, source, chosen, report, size, checks, notes, options.onnx_only)
         plots = _write_reports(paths, file, chosen, made, report, analysis, tries, options.overwrite)
-        found, beside = None, []
+        parted: Divergence | None = None
+        beside: list[Path] = []
         if options.diagnose:
-            found, beside = _diagnose(rebuilt, paths["dlc"], chip, options.overwrite, say)
+            parted, beside = _diagnose(rebuilt, paths["dlc"], chip, options.overwrite, say)
     return QuantizeResult(
         recipe=chosen.name,
         onnx=paths["onnx"],
@@ -187,7 +188,7 @@ def quantize_model(
         checks=checks,
         notes=notes,
         tries=tries,
-        divergence=found,
+        divergence=parted,
         divergence_paths=tuple(beside),
     )
 
