@@ -54,12 +54,9 @@ def random_weights(graph, rng) -> dict[str, np.ndarray]:
 
 
 def run_onnx(model, lr: np.ndarray) -> np.ndarray:
-    import onnxruntime
+    from snpe_srgan.onnx_graphs.run import open_on_host
 
-    data = model if isinstance(model, (bytes, str)) else model.SerializeToString()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = open_on_host(model if isinstance(model, (bytes, str)) else model.SerializeToString())
     return session.run(None, {session.get_inputs()[0].name: lr})[0]
 
 

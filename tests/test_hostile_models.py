@@ -289,5 +289,5 @@ def test_weights_and_saved_models_are_named_for_what_they_are(tmp_path):
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(field(1, 1) + field(2, PICTURE))
     for model in (folder, folder / "saved_model.pb"):
-        assert_error(snpe_srgan("convert", model, "-o", tmp_path), 1, "SavedModel", "snpe-srgan import")
+        assert_error(snpe_srgan("convert", model, "--onnx-only", "-o", tmp_path), 1, "SavedModel", "snpe-srgan import")
         assert_error(snpe_srgan("run", model, "x.png"), 1)

@@ -17,6 +17,8 @@ import pytest
 from helpers_training import pictures
 from PIL import Image
 
+from snpe_srgan.toolchains import qnn
+
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -59,6 +61,7 @@ int getpwuid_r(uid_t uid, struct passwd *entry, char *buffer, size_t size, struc
         (uid, entry, buffer, size, result);
 }
 """
+needs_wheel = pytest.mark.skipif(qnn.available() is not None, reason=f"no QNN: {qnn.available()}")
 CONFIG = """
 name: tiny
 model: {name: mobile, options: {width: 4, depth: 2}}
@@ -125,6 +128,7 @@ def test_run_is_offline(place, engine):
     place.assert_offline()
 
 
+@needs_wheel
 def test_quantize_is_offline(place):
     """The children too: the .dlc is written, and judged, by Qualcomm's libraries in a process of their own."""
     place.does("quantize", "mobile", "--calibration", "photos", "--count", "2", "--input-size", "32x32", "-o", "q")

@@ -380,6 +380,46 @@ def test_tiff_ycbcr_is_turned_once(tmp_path, orientation):
     assert np.abs(read_picture(tmp_path / "a.tif").rgb.astype(int) - turned).max() < 4
 
 
+def ycbcr_units(values: np.ndarray, across: int, down: int) -> bytes:
+    """Rows of units (TIFF 6.0, section 21) of `(h, w, 3)` Y, Cb, Cr whose sides are multiples of a block's."""
+    units = b""
+    for y in range(0, len(values), down):
+        for x in range(0, values.shape[1], across):
+            block = values[y : y + down, x : x + across].astype(np.uint8)
+            units += block[..., 0].tobytes() + block[0, 0, 1:].tobytes()
+    return units
+
+
+@pytest.mark.parametrize("packing", [1, 5, 8, 32773])
+@pytest.mark.parametrize(("across", "down"), [(1, 1), (2, 1), (2, 2), (4, 2), (None, None)])
+def test_tiff_ycbcr_of_every_block_and_packing(tmp_path, rng, across, down, packing):
+    """Beside another converter (Pillow's of JFIF): colours hold for a block, and the last blocks stick out."""
+    import imagecodecs
+
+    pack = {1: bytes, 5: imagecodecs.lzw_encode, 8: zlib.compress, 32773: imagecodecs.packbits_encode}[packing]
+    more = {"t530": ("H", [across, down])} if across else {}  # left out, a block is 2x2
+    across, down = across or 2, down or 2
+    values = numbers(rng, 16, 16, 3, 8)
+    values[..., 1:] = np.repeat(np.repeat(values[::down, ::across, 1:], down, axis=0), across, axis=1)
+    tags = tiff_tags(values[:13, :11], bits=8, photometric=6, **more)
+    kept = values[:, : -(-11 // across) * across]  # 13 rows in strips of 4: the last holds one
+    heights = (4, 4, 4, down)
+    strips = [kept[4 * i : 4 * i + high] for i, high in enumerate(heights)]
+    data = Tiff().page(
+        {**tags, 259: ("H", [packing]), 278: ("I", [4])}, [pack(ycbcr_units(s, across, down)) for s in strips]
+    )
+    expected = np.asarray(Image.fromarray(values[:13, :11].astype(np.uint8), "YCbCr").convert("RGB"), int)
+    assert np.abs(read(tmp_path, data.bytes()).rgb - expected).max() <= 1
+
+
+def test_tiff_ycbcr_of_studio_range_is_stretched(tmp_path):
+    values = np.full((2, 2, 3), 128)
+    values[..., 0] = [[235, 235], [16, 16]]
+    more = {"t530": ("H", [1, 1]), "t532": ("R", [(n, 1) for n in (16, 235, 128, 240, 128, 240)])}
+    picture = read(tmp_path, tiff(values, bits=8, photometric=6, **more))
+    assert (picture.rgb[0] == 255).all() and (picture.rgb[1] == 0).all()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_tiff_orientation_of_sixteen_planar_bits(tmp_path, rng, orientation):
     values = numbers(rng, 4, 6, 3, 16)
@@ -465,7 +505,10 @@ def test_avif_of_ten_bits_keeps_them_and_says_what_its_colours_are(tmp_path):
     import imagecodecs
 
     ramp = np.repeat(np.linspace(0, 1023, 64 * 64).reshape(64, 64, 1), 3, axis=2).astype(np.uint16)
-    data = imagecodecs.avif_encode(ramp, level=100, bitspersample=10, primaries=9, transfer=16)
+    try:
+        data = imagecodecs.avif_encode(ramp, level=100, bitspersample=10, primaries=9, transfer=16)
+    except TypeError:
+        pytest.skip(f"imagecodecs {imagecodecs.__version__} (Python 3.10) cannot write the colours of an AVIF")
     picture = read(tmp_path, data)
     assert picture.bits == 16 and np.abs(picture.rgb / 65535 * 1023 - ramp).max() < 4
     assert picture.metadata.colour == ((b"cICP", bytes([9, 16, 0, 1])),)
@@ -673,7 +716,7 @@ def test_a_picture_that_memory_does_not_hold_is_refused_by_its_header(tmp_path, 
 
     monkeypatch.setattr(upscale, "available_memory", lambda: 10_000_000_000)
     upscale.refuse_memory(Layout(10000, 10000, 3, 8), 4)
-    with pytest.raises(InputError, match=r"40000x40000, need 5.5 GB of memory and 5.0 GB are free"):
+    with pytest.raises(InputError, match=r"40000x40000, need 5.1 GB of memory and 5.0 GB are free"):
         monkeypatch.setattr(upscale, "available_memory", lambda: 5_000_000_000)
         upscale.refuse_memory(Layout(10000, 10000, 3, 8), 4)
     upscale.refuse_memory(Layout(10000, 10000, 1, 8), 4)  # grey takes a third

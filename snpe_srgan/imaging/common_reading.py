@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,15 +19,16 @@ from snpe_srgan.imaging.decoded import (
     Accept,
     Damaged,
     Decoded,
-    Layout,
     Refused,
     cmyk_to_rgb,
     listed,
+    promised,
     stretched,
     without_alpha_multiplied,
 )
-from snpe_srgan.imaging.kinds import AVIF, BMP, GIF, ICO, JP2, JPEG, Kind
+from snpe_srgan.imaging.kinds import AVIF, BMP, GIF, ICO, JP2, JPEG, WEBP, Kind
 from snpe_srgan.imaging.metadata import Metadata, read_exif
+from snpe_srgan.imaging.pillow_planes import planes_of, stored_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,13 +36,24 @@ if TYPE_CHECKING:
 _PILLOW_LIMIT = threading.Lock()
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How the pixels are decoded: what of a pixel's bytes it takes at its peak, and beside; None: Pillow does it."""
+
+    a_pixel: float
+    beside: int = 0
+    decode: Callable[[bytes], np.ndarray] | None = None
+
+
 def read_common(data: bytes, kind: Kind, accept: Accept) -> Decoded:
-    """Decodes by Pillow; raises `Refused`, `Damaged` or what the decoder raises for a broken file."""
+    """Decodes by Pillow or imagecodecs; raises `Refused`, `Damaged` or what the decoder raises for a broken file."""
     remarks: list[str] = []
     lost: list[str] = []
+    coefficients, adobe = 0.0, False
     if kind is JPEG:
-        precision, adobe, lost = _jpeg(data)
-        if precision == 12:
+        seen = _jpeg(data)
+        lost, adobe, coefficients = seen.lost, seen.adobe, seen.coefficients
+        if seen.precision == 12:
             return _jpeg_12(data, accept, lost)
     bits, colour = _avif(data) if kind is AVIF else (8, ())
     if kind is JP2:
@@ -48,25 +61,63 @@ def read_common(data: bytes, kind: Kind, accept: Accept) -> Decoded:
     with _open(data, kind) as image:
         see_through = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
         grey = image.mode in ("1", "L", "LA", "La")
-        accept(Layout(*image.size, (1 if grey else 3) + see_through, 16 if bits > 8 else 8))
-        if getattr(image, "is_animated", False) and image.format != "MPO":
+        channels = (1 if grey else 3) + see_through
+        animated = getattr(image, "is_animated", False) and image.format != "MPO"
+        way = _way(data, kind, image, channels=channels, bits=bits, animated=animated, coefficients=coefficients)
+        accept(promised(*image.size, channels, 16 if bits > 8 else 8, a_pixel=way.a_pixel, beside=way.beside))
+        if animated:
             remarks.append("an animation: its first picture is enlarged")
-        image.load()
+        if way.decode is None:
+            image.load()
         metadata, orientation, more = _metadata(image, kind, colour)
         lost += more
         if kind is ICO and len(sizes := image.info.get("sizes", ())) > 1:
             remarks.append(f"the largest of its {len(sizes)} pictures is enlarged")
-        if image.mode == "CMYK":
-            ink = np.asarray(image)  # Pillow takes every JPEG's ink for Adobe's, which is stored upside down
-            planes = cmyk_to_rgb(ink if kind is not JPEG or adobe else 255 - ink, metadata.icc_profile)
+        if way.decode is not None:
+            planes = _by_imagecodecs(way.decode, data, bits=bits, size=image.size, channels=channels)
+        elif image.mode == "CMYK":
+            planes = _ink(image, metadata.icc_profile, inverted=kind is JPEG and not adobe)
             metadata = Metadata(exif=metadata.exif, resolution=metadata.resolution)
-        elif bits > 8:
-            planes = _avif_deep(data, bits, image.size)
         else:
             planes = _planes(image, grey=grey, see_through=see_through)
     if lost:
         remarks.append(f"not kept: {listed(lost)}")
     return Decoded(planes, metadata, orientation, tuple(remarks))
+
+
+def _way(
+    data: bytes, kind: Kind, image: Image, *, channels: int, bits: int, animated: bool, coefficients: float
+) -> _Way:
+    """The decoder of this picture that takes least, and what it takes (`tests/test_picture_memory.py` measures it)."""
+    import imagecodecs
+
+    copied = stored_bytes(image.mode) + channels  # Pillow's image, and the pixels that are taken out of it
+    if kind is WEBP and animated:
+        return _Way(24.0, 2 * len(data))
+    if kind is WEBP:
+        lossless, see_through = b"VP8L" in data[:1024], channels == 4
+        return _Way(9.0 if lossless else 7.0 if see_through else 3.5, 2 * len(data), imagecodecs.webp_decode)
+    if kind is AVIF:
+        samples = _avif_samples(data, alpha=channels in (2, 4))  # of the luma, chroma and alpha planes
+        width = 2 if bits > 8 else 1
+        return _Way(width * (samples + channels), len(data), lambda data: imagecodecs.avif_decode(data, index=0))
+    if kind is JP2:
+        return _Way(5.0 * channels + copied, len(data))
+    if kind is JPEG:
+        return _Way(max(copied, stored_bytes(image.mode) + coefficients))
+    return _Way(copied)
+
+
+def _by_imagecodecs(
+    decode: Callable[[bytes], np.ndarray], data: bytes, *, bits: int, size: tuple[int, int], channels: int
+) -> np.ndarray:
+    """WebP and AVIF: Pillow takes three to seven times the memory, and cuts 10 and 12 bits to 8."""
+    values = decode(data)
+    values = values[..., None] if values.ndim == 2 else values
+    dtype = np.uint16 if bits > 8 else np.uint8
+    if values.dtype != dtype or values.shape != (size[1], size[0], channels) or values.max() >= 1 << bits:
+        raise Damaged("its pixels do not fit its header")
+    return stretched(values, bits)
 
 
 def _open(data: bytes, kind: Kind) -> Image:
@@ -85,9 +136,19 @@ def _planes(image: Image, *, grey: bool, see_through: bool) -> np.ndarray:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise Refused(f"a {image.format} of more than 8 bits a channel, which is not read")
     if image.mode in ("La", "RGBa"):
-        return without_alpha_multiplied(np.asarray(image))
-    pixels = np.asarray(image.convert(("LA" if grey else "RGBA") if see_through else ("L" if grey else "RGB")))
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+        return planes_of(image, lambda strip: without_alpha_multiplied(np.asarray(strip)))
+    mode = ("LA" if grey else "RGBA") if see_through else ("L" if grey else "RGB")
+    return planes_of(image, lambda strip: np.asarray(strip.convert(mode)))
+
+
+def _ink(image: Image, icc_profile: bytes | None, *, inverted: bool) -> np.ndarray:
+    """CMYK as RGB; Pillow takes every JPEG's ink for Adobe's, which is stored upside down."""
+
+    def convert(strip: Image) -> np.ndarray:
+        ink = np.asarray(strip)
+        return cmyk_to_rgb(255 - ink if inverted else ink, icc_profile)
+
+    return planes_of(image, convert)
 
 
 def _metadata(image: Image, kind: Kind, colour: tuple) -> tuple[Metadata, int, list[str]]:
@@ -131,19 +192,32 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
-def _jpeg(data: bytes) -> tuple[int, bool, list[str]]:
-    """(bits, whether Adobe wrote it, what is in it that is not kept)."""
-    precision, adobe, lost = 8, False, []
+@dataclass(frozen=True)
+class _Jpeg:
+    """What a JPEG's segments say: bits a channel, whether Adobe wrote it, what is in it that is not kept, and the bytes
+    a pixel of the coefficients that the decoder keeps where they come in more than one scan."""
+
+    precision: int
+    adobe: bool
+    lost: list[str]
+    coefficients: float
+
+
+def _jpeg(data: bytes) -> _Jpeg:
+    precision, adobe, lost, coefficients = 8, False, [], 0.0
+    frame, kept = b"", False
     for marker, body in _jpeg_segments(data):
         if marker in (0xC3, 0xC7, 0xCB, 0xCF):
             raise Refused("a lossless JPEG, which is not read")
         if marker in (0xC5, 0xC6, 0xCD, 0xCE):
             raise Refused("a hierarchical JPEG, which is not read")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and body:
-            precision = body[0]
+            precision, frame, kept = body[0], body, marker in (0xC2, 0xCA)
             height, width = struct.unpack_from(">HH", body.ljust(5, b"\0"), 1)
             if marker in (0xC0, 0xC1, 0xC2) and (height // 8) * (width // 8) > 8 * len(data):
                 raise Damaged(f"{len(data)} bytes cannot hold its {width}x{height} pixels")  # a bit for each 8x8
+        if marker == 0xDA and (kept or body[:1] != frame[5:6]):
+            coefficients = _coefficients(frame)
         if marker == 0xEE and body.startswith(b"Adobe"):
             adobe = True
         elif marker == 0xFE:
@@ -153,7 +227,16 @@ def _jpeg(data: bytes) -> tuple[int, bool, list[str]]:
             lost.append(known.get(body[:4], f"segment APP{marker - 0xE0}"))
     if precision not in (8, 12):
         raise Refused(f"a JPEG of {precision} bits a channel, which is not read")
-    return precision, adobe, lost
+    return _Jpeg(precision, adobe, lost, coefficients)
+
+
+def _coefficients(frame: bytes) -> float:
+    """Bytes a pixel of all channels' coefficients, two each, from the frame's sampling factors."""
+    areas = [(factors >> 4) * (factors & 15) for factors in frame[7::3]]
+    most = max((factors >> 4) for factors in frame[7::3] or b"\x11") * max(
+        (factors & 15) for factors in frame[7::3] or b"\x11"
+    )
+    return 2.0 * sum(areas) / max(most, 1)
 
 
 def _jpeg_12(data: bytes, accept: Accept, lost: list[str]) -> Decoded:
@@ -173,7 +256,7 @@ def _jpeg_12(data: bytes, accept: Accept, lost: list[str]) -> Decoded:
         raise Refused(f"a JPEG of 12 bits with {components} channels, which is not read")
     if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise Damaged("it ends in the middle")
-    accept(Layout(width, height, components, 16))
+    accept(promised(width, height, components, 16, a_pixel=4.0 * components))
     values = imagecodecs.jpeg8_decode(data)
     if values.dtype != np.uint16 or values.shape[:2] != (height, width):
         raise Damaged("its pixels do not fit its header")
@@ -203,15 +286,17 @@ def _avif(data: bytes) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
     return bits, colour
 
 
-def _avif_deep(data: bytes, bits: int, size: tuple[int, int]) -> np.ndarray:
-    """10 and 12 bits, which Pillow cuts to 8."""
-    import imagecodecs
+def _avif_samples(data: bytes, *, alpha: bool) -> float:
+    """Samples a pixel of the planes that the decoder keeps, by the container's description of the codec.
 
-    values = imagecodecs.avif_decode(data, index=0)
-    values = values[..., None] if values.ndim == 2 else values
-    if values.dtype != np.uint16 or values.shape[1::-1] != size or values.max() >= 1 << bits:
-        raise Damaged("its pixels do not fit its header")
-    return stretched(values, bits)
+    A picture made of a grid of smaller ones is kept twice: in its parts, and put together.
+    """
+    head = data[: 1 << 16]
+    at = head.find(b"av1C")
+    flags = head[at + 6] if at >= 0 and at + 7 <= len(head) else 0
+    monochrome, across, down = flags & 0x10, flags & 0x08, flags & 0x04
+    samples = 1.0 if monochrome else 1 + 2 / ((2 if across else 1) * (2 if down else 1))
+    return (samples + alpha) * (2 if b"grid" in head else 1)
 
 
 def _refuse_deep_jp2(data: bytes) -> None:

@@ -13,12 +13,36 @@ from snpe_srgan.imaging.metadata import Metadata
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file's header promises: the size before the picture is turned upright, 1 to 4 channels of 8 or 16 bits."""
+    """What a file's header promises.
+
+    Attributes:
+        width: before the picture is turned upright.
+        height: likewise.
+        channels: 1 to 4, alpha among them.
+        bits: 8 or 16 of a channel.
+        decoding: bytes of memory that decoding takes at its peak, beside the file itself; 0 for pixels in memory.
+    """
 
     width: int
     height: int
     channels: int
     bits: int
+    decoding: int = 0
+
+
+_TABLES = 8 << 20  # bytes that a decoder and the strips it hands over take for the smallest picture
+
+
+def promised(width: int, height: int, channels: int, bits: int, *, a_pixel: float, beside: int = 0) -> Layout:
+    """The `Layout` of a file that is about to be decoded.
+
+    Args:
+        a_pixel: bytes that this decoder takes for a pixel at its peak, as measured (`tests/test_picture_memory.py`).
+            The pixels themselves are the least, twice where alpha is separated from them afterwards.
+        beside: bytes that it takes whatever the number of pixels.
+    """
+    least = channels * (bits // 8) * (2 if channels in (2, 4) else 1)
+    return Layout(width, height, channels, bits, int(width * height * max(a_pixel, least)) + beside + _TABLES)
 
 
 Accept = Callable[[Layout], None]  # called with a header's promise before a pixel is decoded; raises to refuse
@@ -53,8 +77,11 @@ def stretched(values: np.ndarray, bits: int) -> np.ndarray:
     dtype = np.uint8 if bits <= 8 else np.uint16
     if white == full:
         return values.astype(dtype, copy=False)
-    table = (np.arange(white + 1, dtype=np.uint64) * full * 2 + white) // (2 * white)
-    return table.astype(dtype)[np.minimum(values, white)]
+    table = ((np.arange(white + 1, dtype=np.uint64) * full * 2 + white) // (2 * white)).astype(dtype)
+    out = np.empty(values.shape, dtype)
+    for row in range(len(values)):  # a row at a time: indices of a whole picture would be a copy of it
+        out[row] = table[np.minimum(values[row], white)]
+    return out
 
 
 def without_alpha_multiplied(planes: np.ndarray) -> np.ndarray:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
-from snpe_srgan.imaging.decoded import Accept, Damaged, Decoded, Layout
+from snpe_srgan.imaging.decoded import Accept, Damaged, Decoded, promised
 
 _TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d{1,9})")
 _COMMENT = re.compile(rb"#[^\r\n]*")
+_SPACES = (b" ", b"\t", b"\r", b"\n", b"\v", b"\f")
+_PIECE = 1 << 18  # bytes of text that are turned into numbers at once: a word takes thirty times its length meanwhile
+_LONGEST = 18  # digits of a number, leading zeros among them
 
 
 def read_netpbm(data: bytes, accept: Accept) -> Decoded:
@@ -27,7 +31,11 @@ def read_netpbm(data: bytes, accept: Accept) -> Decoded:
     if not width or not height or not 1 <= white <= 65535:
         raise Damaged(f"its header says {width}x{height} with a maximum of {white}")
     channels = 3 if kind in (3, 6) else 1
-    accept(Layout(width, height, channels, 16 if white > 255 else 8))
+    deep = white > 255
+    # What is unpacked or parsed, what is made of it, and the text once more where comments are taken out of it.
+    unpacked = {1: 3, 4: 3, 2: 3 + deep, 3: 3 * (3 + deep)}.get(kind, channels * (1 + deep))
+    beside = len(data) if kind <= 3 and b"#" in data else 0
+    accept(promised(width, height, channels, 16 if deep else 8, a_pixel=unpacked, beside=beside))
     count = width * height * channels
     if kind <= 3:
         values, more = _plain(data, position, count, bits=kind == 1)
@@ -47,24 +55,59 @@ def read_netpbm(data: bytes, accept: Accept) -> Decoded:
 
 
 def _plain(data: bytes, position: int, count: int, *, bits: bool) -> tuple[np.ndarray, bool]:
-    """Numbers in ASCII; a bitmap's may stand without spaces."""
+    """Numbers in ASCII, a piece of the text at a time; a bitmap's may stand without spaces.
+
+    Returns:
+        `count` values, and whether more of them follow.
+    """
     if len(data) - position < count:
         raise Damaged("it ends before its pixels do")
-    text = _COMMENT.sub(b"", data[position:])
-    if bits:
-        text = bytes(text).translate(None, b" \t\r\n\v\f")
-        values = np.frombuffer(text[:count], np.uint8) - np.uint8(ord("0"))
-        more = len(text) > count
-    else:
-        words = text.split(None, count)
-        more = len(words) > count
-        try:
-            values = np.array(words[:count], dtype=np.bytes_).astype(np.int64)
-        except (ValueError, OverflowError) as error:
-            raise Damaged("its pixels are not numbers") from error
-    if len(values) < count or (values < 0).any() or (values > 65535).any():
-        raise Damaged("it ends before its pixels do" if len(values) < count else "its pixels are out of range")
-    return values.astype(np.uint16), more
+    if data.find(b"#", position) >= 0:
+        data, position = _COMMENT.sub(b"", data[position:]), 0
+    values = np.empty(count, np.uint8 if bits else np.uint16)
+    filled = 0
+    for piece in _pieces(data, position):
+        numbers = _digits(piece) if bits else _numbers(piece)
+        taken = numbers[: count - filled]
+        values[filled : filled + len(taken)] = taken
+        filled += len(taken)
+        if len(numbers) > len(taken):
+            return values, True
+    if filled < count:
+        raise Damaged("it ends before its pixels do")
+    return values, False
+
+
+def _pieces(data: bytes, position: int) -> Iterator[bytes]:
+    """The text, cut between numbers."""
+    while position < len(data):
+        end = min(position + _PIECE, len(data))
+        if end < len(data):
+            end = max(data.rfind(space, position, end) for space in _SPACES) + 1
+            if end <= position:  # a bitmap's digits, or no numbers at all
+                end = position + _PIECE
+        yield data[position:end]
+        position = end
+
+
+def _digits(piece: bytes) -> np.ndarray:
+    values = np.frombuffer(piece.translate(None, b"".join(_SPACES)), np.uint8) - np.uint8(ord("0"))
+    if (values > 9).any():
+        raise Damaged("its pixels are not numbers")
+    return values
+
+
+def _numbers(piece: bytes) -> np.ndarray:
+    words = piece.split()
+    if any(len(word) > _LONGEST for word in words):
+        raise Damaged("its pixels are not numbers")
+    try:
+        values = np.array(words, dtype=f"S{_LONGEST}").astype(np.int64)
+    except (ValueError, OverflowError) as error:
+        raise Damaged("its pixels are not numbers") from error
+    if (values < 0).any() or (values > 65535).any():
+        raise Damaged("its pixels are out of range")
+    return values
 
 
 def _raw(data: bytes, position: int, shape: tuple[int, int, int], white: int, *, bits: bool) -> tuple[np.ndarray, bool]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
-from snpe_srgan.imaging.decoded import Accept, Damaged, Decoded, Layout, Refused, listed
+from snpe_srgan.imaging.decoded import Accept, Damaged, Decoded, Layout, Refused, listed, promised
 from snpe_srgan.imaging.metadata import Metadata, read_exif
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -32,7 +33,7 @@ def read_png(data: bytes, accept: Accept) -> Decoded:
     """Decodes a PNG; raises `Damaged` or what the decoder raises for a broken one."""
     import imagecodecs
 
-    kept = [_SIGNATURE]
+    kept: list[bytes | memoryview] = [_SIGNATURE]
     seen: dict[bytes, list[bytes]] = {}
     layout, raw, packed = None, 0, 0
     for kind, body, whole in _chunks(data):
@@ -44,11 +45,11 @@ def read_png(data: bytes, accept: Accept) -> Decoded:
             if kind == b"IHDR" and len(body) != 13:
                 raise Damaged("its header has a wrong length")
             if kind == b"IDAT" and kind not in seen:
-                layout, raw = _layout(seen)
+                layout, raw = _layout(seen, len(data))
                 accept(layout)
-            seen.setdefault(kind, []).append(b"" if kind == b"IDAT" else body)
+            seen.setdefault(kind, []).append(b"" if kind == b"IDAT" else bytes(body))
             if kind in _PIXELS and _belongs(kind, body, seen):
-                kept.append(_in_range(whole, seen) if kind == b"tRNS" else whole)
+                kept.append(_in_range(bytes(whole), seen) if kind == b"tRNS" else whole)
                 packed += len(body)
     if layout is None:
         raise Damaged("it has no pixels")
@@ -62,23 +63,25 @@ def read_png(data: bytes, accept: Accept) -> Decoded:
     return Decoded(planes, metadata, orientation, lost)
 
 
-def _chunks(data: bytes):
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes | memoryview, memoryview]]:
     """(kind, body, the chunk's bytes) of every whole chunk up to IEND. A bad checksum is the decoder's to find."""
     position = len(_SIGNATURE)
+    view = memoryview(data)  # the packed pixels are not copied here
     while position + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, position)
         end = position + 12 + length
         if end > len(data):
             raise Damaged("it ends in the middle")
         kind = data[position + 4 : position + 8]
-        yield kind, data[position + 8 : end - 4], data[position:end]
+        body = view[position + 8 : end - 4]
+        yield kind, body if kind == b"IDAT" else bytes(body), view[position:end]
         if kind == b"IEND":
             return
         position = end
     raise Damaged("it ends in the middle")
 
 
-def _belongs(kind: bytes, body: bytes, seen: dict[bytes, list[bytes]]) -> bool:
+def _belongs(kind: bytes, body: bytes | memoryview, seen: dict[bytes, list[bytes]]) -> bool:
     """Whether a chunk has a say in the pixels: in RGB a palette is a suggestion, and has none.
 
     A broken one is an error here: libpng drops it with a warning of its own, and with it the transparency.
@@ -103,14 +106,17 @@ def _in_range(transparency: bytes, seen: dict[bytes, list[bytes]]) -> bytes:
     return transparency[:4] + body + struct.pack(">I", zlib.crc32(body))
 
 
-def _layout(seen: dict[bytes, list[bytes]]) -> tuple[Layout, int]:
-    """The header's promise, and how many bytes the pixels take unpacked."""
+def _layout(seen: dict[bytes, list[bytes]], size: int) -> tuple[Layout, int]:
+    """The header's promise, and how many bytes the pixels take unpacked; `size` is the file's: its packed pixels are
+    copied once."""
     width, height, depth, colour, packing, filtering, interlaced = struct.unpack(">IIBBBBB", seen[b"IHDR"][0])
     if depth not in _DEPTHS.get(colour, ()) or not width or not height or packing or filtering or interlaced > 1:
         raise Damaged(f"its header says {width}x{height}, colour type {colour} of {depth} bits")
     channels = _CHANNELS[colour] + (b"tRNS" in seen and colour in (0, 2, 3))
     stored = (1 if colour == 3 else _CHANNELS[colour]) * depth
-    return Layout(width, height, channels, 16 if depth == 16 else 8), height * ((width * stored + 7) // 8)
+    deep = 16 if depth == 16 else 8
+    layout = promised(width, height, channels, deep, a_pixel=0, beside=size)
+    return layout, height * ((width * stored + 7) // 8)
 
 
 def _metadata(seen: dict[bytes, list[bytes]]) -> tuple[Metadata, int, tuple[str, ...]]:

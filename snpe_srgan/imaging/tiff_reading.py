@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import math
+import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +23,12 @@ from snpe_srgan.imaging.decoded import (
     Refused,
     cmyk_to_rgb,
     listed,
+    promised,
     stretched,
     without_alpha_multiplied,
 )
 from snpe_srgan.imaging.metadata import Metadata, read_exif
+from snpe_srgan.imaging.ycbcr import read_ycbcr
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -44,6 +48,7 @@ _STRUCTURE = frozenset((
     *range(322, 326), 330, 332, 334, 336, *range(338, 342), 347, *range(512, 522), *range(529, 533), 34665, 34675,
 ))  # fmt: skip
 _EXIF_TAGS = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)  # kept as EXIF: camera, time, author, place
+_BUFFER = 16 << 20  # bytes of packed pixels that are read at once
 _MOST_PAGES = 100  # looked at; a chain of pages may be long
 
 
@@ -58,11 +63,12 @@ def read_tiff(data: bytes, accept: Accept) -> Decoded:
         extra = page.samplesperpixel - colours
         alpha = next((i for i, e in enumerate(page.extrasamples) if e in (_ASSOCIATED, _UNASSOCIATED)), None)
         shown = 3 if page.photometric in (_RGB, _PALETTE, _CMYK, _YCBCR) else 1
-        deep = 16 if bits > 8 or kind == _FLOAT else 8
-        accept(Layout(page.imagewidth, page.imagelength, shown + (alpha is not None), deep))
+        table = _palette(page, bits) if page.photometric == _PALETTE else None
+        deep = 16 if (bits > 8 or kind == _FLOAT) and table is None else 8 if table is None else 8 * table.itemsize
+        accept(_promise(page, size=len(data), bits=bits, deep=deep, shown=shown, alpha=alpha))
         _whole(page, len(data))
         if page.photometric == _YCBCR and page.compression != _JPEG:
-            planes = _by_libtiff(data, page)
+            planes = read_ycbcr(page, data)
         else:
             planes = _samples(page)
         if kind == _FLOAT:
@@ -71,7 +77,7 @@ def read_tiff(data: bytes, accept: Accept) -> Decoded:
         if extra > (alpha is not None):
             remarks.append(f"not kept: {extra - (alpha is not None)} further channels that do not say what they are")
         metadata, lost = _metadata(page, data)
-        planes, metadata = _colours(page, planes, bits, colours, alpha, metadata)
+        planes, metadata = _colours(page, planes, bits, colours, alpha, metadata, table)
     remarks += [f"not kept: {listed(lost)}"] if lost else []
     orientation = page.tags.valueof(274, 1)
     orientation = orientation if orientation in range(1, 9) else 1
@@ -129,6 +135,33 @@ def _understood(page: TiffPage) -> tuple[int, int, int]:
     return bits, _UNSIGNED if kind == 4 else kind, colours
 
 
+def _promise(page: TiffPage, *, size: int, bits: int, deep: int, shown: int, alpha: int | None) -> Layout:
+    """The layout, with what decoding takes.
+
+    Args:
+        size: of the file, in bytes.
+        bits: of a sample as it is stored.
+        deep: 8 or 16, as it is handed over.
+        shown: colour channels that are handed over.
+        alpha: which extra sample is alpha.
+    """
+    channels = shown + (alpha is not None)
+    made = channels * deep // 8
+    promise = partial(promised, page.imagewidth, page.imagelength, channels, deep)
+    if page.photometric == _YCBCR and page.compression != _JPEG:
+        return promise(a_pixel=2 * made if math.prod(page.chunked) == 1 else made, beside=min(size, _BUFFER))
+    separate = page.planarconfig == 2
+    stored = page.samplesperpixel * (4 if bits == 24 else -(-bits // 8))  # floats of 24 bits are widened
+    as_stored = page.compression == 1 and bits in (8, 16, 32, 64)
+    one_piece = not as_stored and math.prod(page.chunked) <= (page.samplesperpixel if separate else 1)
+    copies = 0 if alpha is None else 2 if page.extrasamples[alpha] == _ASSOCIATED else 1
+    changed = bits not in (8, 16) or page.photometric in (_MIN_IS_WHITE, _PALETTE, _CMYK)
+    rearranged = separate or page.samplesperpixel > _COLOURS[page.photometric]
+    copies += changed or (rearranged and not copies)
+    a_pixel = max(stored * (2 if one_piece else 1), stored + made * copies)
+    return promise(a_pixel=a_pixel, beside=0 if as_stored else size if one_piece else 2 * min(size, _BUFFER))
+
+
 def _whole(page: TiffPage, size: int) -> None:
     """Raises unless every strip or tile lies in the file."""
     if not page.imagewidth or not page.imagelength:
@@ -144,7 +177,7 @@ def _whole(page: TiffPage, size: int) -> None:
 def _samples(page: TiffPage) -> np.ndarray:
     """`(h, w, samples)` as stored, of unsigned numbers or floats."""
     separate, _, height, width, contiguous = page.shaped
-    values = page.asarray(maxworkers=1)
+    values = page.asarray(maxworkers=1, buffersize=_BUFFER)
     if values.dtype.kind not in "uf" or values.size != math.prod(page.shaped):
         if values.dtype != bool:
             raise Damaged("its pixels are not of the type that it states")
@@ -153,43 +186,32 @@ def _samples(page: TiffPage) -> np.ndarray:
     return np.moveaxis(values[..., 0], 0, -1) if contiguous == 1 else values[0]
 
 
-def _by_libtiff(data: bytes, page: TiffPage) -> np.ndarray:
-    """YCbCr without JPEG, whose colours are stored at half the size."""
-    from PIL import Image
-
-    if page.bitspersample != 8 or page.samplesperpixel != 3:
-        raise Refused("a TIFF of YCbCr with other than three channels of 8 bits, which is not read")
-    with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-        image.seek(page.index)
-        if image.size not in ((page.imagewidth, page.imagelength), (page.imagelength, page.imagewidth)):
-            raise Damaged("its pixels do not fit its header")
-        image.getexif()[0x0112] = 1  # the turning is ours
-        planes = np.asarray(image.convert("RGB"))
-    if planes.shape[:2] != (page.imagelength, page.imagewidth):
-        raise Damaged("its pixels do not fit its header")
-    return planes
-
-
 def _from_floats(values: np.ndarray) -> np.ndarray:
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        with np.errstate(invalid="ignore"):
+    low, high = float(values.min()), float(values.max())  # not numbers, if one of them is not
+    if not (low >= 0 and high <= 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of nothing but NaN
             low, high = np.nanmin(values), np.nanmax(values)
         raise Refused(
             f"a TIFF of floats from {low:.4g} to {high:.4g}: only 0 (black) to 1 (white) is read",
             hint="scale them to 0 to 1, or save whole numbers of 16 bits",
         )
-    return np.floor(values.astype(np.float64) * 65535 + 0.5).astype(np.uint16)
+    out = np.empty(values.shape, np.uint16)
+    for row in range(len(values)):  # a row at a time: float64 of a whole picture takes 24 bytes a pixel
+        out[row] = np.floor(values[row].astype(np.float64) * 65535 + 0.5)
+    return out
 
 
 def _colours(
-    page: TiffPage, planes: np.ndarray, bits: int, colours: int, alpha: int | None, metadata: Metadata
+    page: TiffPage, planes: np.ndarray, bits: int, colours: int, alpha: int | None, metadata: Metadata,
+    table: np.ndarray | None,
 ) -> tuple[np.ndarray, Metadata]:
     """Grey or RGB with its alpha behind it, and the metadata that still hold."""
     shades, see_through = planes[..., :colours], None
     if alpha is not None:
         see_through = stretched(planes[..., colours + alpha], bits)
-    if page.photometric == _PALETTE:
-        shades = _looked_up(page, shades[..., 0], bits)
+    if table is not None:
+        shades = table[shades[..., 0]]
         if see_through is not None and see_through.dtype != shades.dtype:
             see_through = stretched(see_through, 8).astype(np.uint16) * 257
     else:
@@ -205,15 +227,15 @@ def _colours(
     return (without_alpha_multiplied(joined) if page.extrasamples[alpha] == _ASSOCIATED else joined), metadata
 
 
-def _looked_up(page: TiffPage, indices: np.ndarray, bits: int) -> np.ndarray:
-    """Palette colours: 8 bits where the 16-bit map holds no more (as v * 257, v * 256, or old writers' plain v)."""
+def _palette(page: TiffPage, bits: int) -> np.ndarray:
+    """Palette colours `(2 ** bits, 3)`: uint8 where the file's 16 bits hold no more (v * 257, v * 256, or plain v)."""
     table = page.colormap
     if table is None or table.shape != (3, 1 << bits):
         raise Damaged("its palette is missing or has a wrong length")
     table = np.ascontiguousarray(table.T).astype(np.uint16)
     if table.max() > 255 and not ((table % 257 == 0).all() or (table % 256 == 0).all()):
-        return table[indices]
-    return (table if table.max() <= 255 else table >> 8).astype(np.uint8)[indices]
+        return table
+    return (table if table.max() <= 255 else table >> 8).astype(np.uint8)
 
 
 def _metadata(page: TiffPage, data: bytes) -> tuple[Metadata, list[str]]:

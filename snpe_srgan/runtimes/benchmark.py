@@ -98,7 +98,10 @@ def benchmark(
 ) -> Benchmark:
     """Times every file on every engine that takes it; `chip` None asks for no estimate."""
     from snpe_srgan.machine import cpu
+    from snpe_srgan.toolchains import socs
 
+    if chip is not None:
+        socs.find(chip)  # a misspelt one is an error also where no estimate can be made
     threads, files = threads or usable_threads(), [settled(file) for file in files]
     pairs = [(file, name) for file in files for name in choose_engines(file, engines)]
     if not pairs:

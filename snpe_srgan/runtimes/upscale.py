@@ -126,11 +126,11 @@ def upscale_picture(
 def refuse_memory(layout: Layout, scale: int, *, target: Path | None = None) -> None:
     """Raises where a picture, enlarged and written to `target`, needs more memory than is free.
 
-    What is needed is the picture as decoded (and four bytes a pixel of a decoder), the enlarged one, and what the
-    target's encoder takes; tiles are chosen by what is left (`tiling.py`).
+    What is needed is the most of decoding it and of what follows: the picture as decoded, the enlarged one, and what
+    the target's encoder takes; tiles are chosen by what is left (`tiling.py`).
     """
     pixels, itemsize = layout.width * layout.height, layout.bits // 8
-    needed = pixels * (4 + layout.channels + scale**2 * layout.channels) * itemsize
+    needed = max(layout.decoding, pixels * (1 + scale**2) * layout.channels * itemsize)
     if target is not None:
         needed += encoder_bytes(target, pixels=pixels * scale**2, channels=layout.channels)
     there = available_memory()
