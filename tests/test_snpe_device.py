@@ -205,6 +205,36 @@ def test_a_signal_ends_the_tool_that_was_started_too(workshop, number):
     assert not (workshop.folder / "sr.png").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_signal_while_a_tool_is_being_started_leaves_none_behind(monkeypatch, number):
+    """The signal comes inside `Popen`, when the process runs and nobody holds it yet."""
+    from snpe_srgan.toolchains.snpe import process
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number, frame):
+        raise Interrupted
+
+    started = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(process.subprocess, "Popen", Popen)
+    before = signal.signal(number, interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            process.start(["sleep", "300"], timeout=None)
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
+    assert len(started) == 1 and gone(started[0])
+
+
 def wait_for(condition, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():

@@ -13,8 +13,9 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,19 +65,20 @@ def start(
 ) -> Ran:
     """One process from start to end; its streams go to a file, so that no amount of words can block it."""
     begin = time.perf_counter()
+    process: subprocess.Popen | None = None
     with tempfile.TemporaryFile() as log:
         try:
-            process = subprocess.Popen(
-                list(arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=cwd,
-                env=environment, start_new_session=os.name == "posix",
-            )  # fmt: skip
+            with _signals_held():
+                process = subprocess.Popen(
+                    list(arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=cwd,
+                    env=environment, start_new_session=os.name == "posix",
+                )  # fmt: skip
+            process.wait(timeout=timeout)
         except OSError as error:
             raise MissingToolError(
                 f"cannot start {Path(arguments[0]).name}: {error.strerror or error}", where=arguments[0],
                 hint="is it a program for this machine, with the right to run (chmod +x)?",
             ) from error  # fmt: skip
-        try:
-            process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             _end(process)
             raise SnpeSrganError(
@@ -91,7 +93,30 @@ def start(
     return Ran(process.returncode, output, time.perf_counter() - begin)
 
 
-def _end(process: subprocess.Popen) -> None:
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that come meanwhile are handled at the end: one inside `Popen` would leave a tool that nobody knows."""
+    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
+        yield
+        return
+    came: list[int] = []
+    kept = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and callable(signal.getsignal(number)):
+            kept[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _end(process: subprocess.Popen | None) -> None:
+    if process is None:
+        return
     with contextlib.suppress(OSError):
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
