@@ -10,6 +10,7 @@ shapes_of(model.graph)["sr"]        # -> [1, None, None, 3]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +133,13 @@ class OnnxGraph:
                 for i, name in enumerate(names):
                     if name == old:
                         names[i] = new
+
+    def append(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Adds an operator at the end, called as its output is; returns that name."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        return output
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Adds a float32 constant and returns its name."""

@@ -10,6 +10,8 @@ through a bicubic enlargement, which is a convolution and a pixel shuffle.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +26,10 @@ from snpe_srgan.onnx_graphs.boundary import (
     TO_NHWC,
     Boundary,
     bicubic_taps,
-    perm_of,
     size_of,
 )
-from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of, copied, dims_of, ends
+from snpe_srgan.onnx_graphs.passes import cancel_transposes
 
 if TYPE_CHECKING:
     import onnx
@@ -64,19 +66,20 @@ def in_our_form(model: onnx.ModelProto, boundary: Boundary, *, scale: int | None
     copy.graph.input.extend(inputs)
     copy.ir_version = max(copy.ir_version, IR_VERSION)  # before 4 a constant had to be listed among the inputs
     _free_names(copy)
-    taken, given = copy.graph.input[0].name, copy.graph.output[0].name
+    graph = OnnxGraph(copy)
+    _front(graph, graph.inputs[0], boundary)
+    _back(graph, graph.outputs[0], boundary, scale)
+    cancel_transposes(graph)
     free = size is None or high is None or wide is None
     _port(copy.graph.input[0], "lr", (1, *(size or ("height", "width")), 3))
     _port(sr, "sr", (1, *(("sr_height", "sr_width") if free else (high, wide)), 3))
-    _front(copy, taken, boundary)
-    _back(copy, given, boundary, scale)
-    _cancel(copy)
-    _fold_front(copy)
-    del copy.graph.value_info[:]
+    _fold_front(graph)
+    graph.inputs, graph.outputs = ["lr"], ["sr"]
+    graph.drop_unused()
     kept = [p for p in copy.metadata_props if p.key != MARK]
     del copy.metadata_props[:]
     copy.metadata_props.extend([*kept, onnx.StringStringEntryProto(key=MARK, value=boundary.describe())])
-    return copy
+    return graph.model()
 
 
 def modern(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -146,16 +149,10 @@ def _free_names(model: onnx.ModelProto) -> None:
         value.name = free(value.name)
 
 
-def _conv(model, name: str, kernel: np.ndarray, bias: np.ndarray, reads: str):
-    """A convolution without padding, as a node; its weights become constants of the graph."""
-    from onnx import helper, numpy_helper
-
-    for part, value in (("kernel", kernel), ("bias", bias)):
-        model.graph.initializer.append(
-            numpy_helper.from_array(np.ascontiguousarray(value, np.float32), f"{name}/{part}")
-        )
-    return helper.make_node("Conv", [reads, f"{name}/kernel", f"{name}/bias"], [name], name=name,
-                            kernel_shape=list(kernel.shape[2:]))  # fmt: skip
+def _conv(graph: OnnxGraph, name: str, kernel: np.ndarray, bias: np.ndarray, reads: str) -> str:
+    """Adds a convolution without padding at the end, with its weights; returns its output's name."""
+    constants = [graph.constant(f"{name}/kernel", kernel), graph.constant(f"{name}/bias", bias)]
+    return graph.append("Conv", [reads, *constants], name, kernel_shape=list(kernel.shape[2:]))
 
 
 def _mixing(channels: str, factor: float) -> np.ndarray:
@@ -164,200 +161,144 @@ def _mixing(channels: str, factor: float) -> np.ndarray:
     return factor * colours[:, :, None, None]
 
 
-def _front(model, old: str, boundary: Boundary) -> None:
+def _front(graph: OnnxGraph, old: str, boundary: Boundary) -> None:
     """lr (NHWC, [0, 1]) -> Transpose -> numbers and colours -> what the graph read."""
-    from onnx import helper
-
+    inner, graph.nodes = graph.nodes, []
     black, white = RANGES[boundary.takes]
-    nodes = [helper.make_node("Transpose", ["lr"], ["lr_nchw"], name="lr_nchw", perm=TO_NCHW)]
-    last = "lr_nchw"
-    integers = boundary.dtypes[0] == "uint8" and not _only_cast(model, old)
+    last = graph.append("Transpose", ["lr"], "lr_nchw", perm=TO_NCHW)
+    integers = boundary.dtypes[0] == "uint8" and not _only_cast(inner, old)
     if integers:
         black, white = 0.0, 1.0  # a QuantizeLinear brings them to 0..255
     if (black, white) != (0.0, 1.0) or boundary.channels != "RGB":
         kernel = _mixing(boundary.channels, white - black)
-        nodes.append(_conv(model, "lr_values", kernel, np.full(len(kernel), black), last))
-        last = "lr_values"
+        last = _conv(graph, "lr_values", kernel, np.full(len(kernel), black), last)
     if boundary.layout == "NHWC":
-        nodes.append(helper.make_node("Transpose", [last], ["lr_nhwc"], name="lr_nhwc", perm=TO_NHWC))
-        last = "lr_nhwc"
+        last = graph.append("Transpose", [last], "lr_nhwc", perm=TO_NHWC)
     if integers:
-        nodes.append(_quantize(model, last))
-        last = "lr_integers"
-    for node in model.graph.node:
-        for i, name in enumerate(node.input):
-            if name == old:
-                node.input[i] = last
-    kept = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *kept])
+        grid: dict[str, np.ndarray] = {
+            "lr_integers/scale": np.array(1 / 255, np.float32), "lr_integers/zero": np.array(0, np.uint8)
+        }  # fmt: skip
+        graph.constants.update(grid)
+        last = graph.append("QuantizeLinear", [last, *grid], "lr_integers")
+    front, graph.nodes = graph.nodes, inner
+    graph.rename(old, last)
+    graph.nodes = [*front, *graph.nodes]
     if boundary.dtypes[0] == "uint8" and not integers:
-        _drop_casts(model, last)
+        _drop_casts(graph, last)
 
 
-def _fold_front(model) -> None:
+def _fold_front(graph: OnnxGraph) -> None:
     """The numbers and colours of the input inside the convolutions that read them, where that is exact: a padded 0 must
     stay a 0, so only a factor goes in."""
-    from onnx import numpy_helper
-
-    values = next((n for n in model.graph.node if n.name == "lr_values"), None)
-    constants = {t.name: t for t in model.graph.initializer}
-    if values is None or np.any(numpy_helper.to_array(constants["lr_values/bias"])):
+    values = graph.makers().get("lr_values")
+    if values is None or np.any(graph.constants["lr_values/bias"]):
         return
-    readers = [n for n in model.graph.node if "lr_values" in n.input]
-    mixing = numpy_helper.to_array(constants["lr_values/kernel"])[:, :, 0, 0].astype(np.float64)
-    plain = all(n.op_type == "Conv" and n.input[1] in constants for n in readers)
-    grouped = any(a.name == "group" and a.i != 1 for n in readers for a in n.attribute)
+    readers, mixing = graph.readers("lr_values"), graph.constants["lr_values/kernel"][:, :, 0, 0].astype(np.float64)
+    plain = all(n.op_type == "Conv" and n.input[1] in graph.constants for n in readers)
+    grouped = any(attributes_of(node).get("group", 1) != 1 for node in readers)
     if len(mixing) != 3 or not readers or not plain or grouped:
         return
     for node in readers:
-        kernel = np.einsum("omhw,mi->oihw", numpy_helper.to_array(constants[node.input[1]]).astype(np.float64), mixing)
-        node.input[0], node.input[1] = values.input[0], f"{node.output[0]}/kernel_of_lr"
-        model.graph.initializer.append(numpy_helper.from_array(kernel.astype(np.float32), node.input[1]))
-    model.graph.node.remove(values)
-    read = {name for node in model.graph.node for name in node.input}
-    for tensor in [t for t in model.graph.initializer if t.name not in read]:
-        model.graph.initializer.remove(tensor)
+        kernel = np.einsum("omhw,mi->oihw", graph.constants[node.input[1]].astype(np.float64), mixing)
+        node.input[0], node.input[1] = values.input[0], graph.constant(f"{node.output[0]}/kernel_of_lr", kernel)
 
 
-def _quantize(model, reads: str):
-    from onnx import helper, numpy_helper
-
-    grid = {"lr_integers/scale": np.float32(1 / 255), "lr_integers/zero": np.uint8(0)}
-    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in grid.items())
-    return helper.make_node("QuantizeLinear", [reads, *grid], ["lr_integers"], name="lr_integers")
-
-
-def _only_cast(model, tensor: str) -> bool:
+def _only_cast(nodes: Sequence[onnx.NodeProto], tensor: str) -> bool:
     """Whether whatever reads bytes turns them into floats, maybe behind operators that only move them."""
-    readers = [node for node in model.graph.node if tensor in node.input]
+    readers = [node for node in nodes if tensor in node.input]
     return bool(readers) and all(
-        n.op_type == "Cast" or (n.op_type in MOVES and _only_cast(model, n.output[0])) for n in readers
+        n.op_type == "Cast" or (n.op_type in MOVES and _only_cast(nodes, n.output[0])) for n in readers
     )
 
 
-def _drop_casts(model, tensor: str) -> None:
+def _drop_casts(graph: OnnxGraph, tensor: str) -> None:
     """An input that was bytes is float now: a Cast of it does nothing."""
-    for node in [n for n in model.graph.node if n.input and n.input[0] == tensor]:
+    for node in graph.readers(tensor):
         if node.op_type in MOVES:
-            _drop_casts(model, node.output[0])
+            _drop_casts(graph, node.output[0])
         elif node.op_type == "Cast":
-            for other in model.graph.node:
-                for i, name in enumerate(other.input):
-                    if name == node.output[0]:
-                        other.input[i] = tensor
-            for value in model.graph.output:
-                if value.name == node.output[0]:
-                    node.op_type = "Identity"
-                    del node.attribute[:]
-            if node.op_type == "Cast":
-                model.graph.node.remove(node)
+            graph.remove(node, gives=tensor)
 
 
-def _back(model, old: str, boundary: Boundary, scale: int | None) -> None:
+def _back(graph: OnnxGraph, old: str, boundary: Boundary, scale: int | None) -> None:
     """What the graph gave -> numbers and colours -> Transpose -> sr (NHWC, [-1, 1])."""
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     inner = f"{old}/given" if old in ("lr", "sr") else old
-    if inner != old:
-        for node in model.graph.node:
-            for names in (node.input, node.output):
-                for i, name in enumerate(names):
-                    if name == old:
-                        names[i] = inner
+    graph.rename(old, inner)
+    graph.outputs = [inner]
     black, white = RANGES[boundary.gives]
     factor, offset = 2 / (white - black), -1 - black * 2 / (white - black)
-    if boundary.dtypes[1] == "uint8" and not _floats_at_the_end(model, inner):
-        grid = _grid_of(model, inner)
+    if boundary.dtypes[1] == "uint8" and not _floats_at_the_end(graph, inner):
+        grid = _grid_of(graph, inner)
         if grid is None:
-            cast = helper.make_node("Cast", [inner], ["sr_float"], name="sr_float", to=TensorProto.FLOAT)
-            model.graph.node.append(cast)
+            inner = graph.append("Cast", [inner], "sr_float", to=TensorProto.FLOAT)
         else:
             names, step, zero = grid
-            model.graph.node.append(
-                helper.make_node("DequantizeLinear", [inner, *names], ["sr_float"], name="sr_float")
-            )
+            inner = graph.append("DequantizeLinear", [inner, *names], "sr_float")
             factor, offset = factor / step, offset + factor * zero
-        inner = "sr_float"
     if boundary.layout == "NHWC":
-        model.graph.node.append(helper.make_node("Transpose", [inner], ["sr_given"], name="sr_given", perm=TO_NCHW))
-        inner = "sr_given"
-    _cancel(model)
-    inner = next((n.input[0] for n in model.graph.node if n.output[0] == inner and n.op_type == "Identity"), inner)
+        inner = graph.append("Transpose", [inner], "sr_given", perm=TO_NCHW)
+    graph.outputs = [inner]
+    cancel_transposes(graph)
+    graph.drop_unused()
     if boundary.channels == "Y":
-        inner = _with_colours(model, inner, factor, offset, scale or 1)
-    elif boundary.channels == "BGR" or ((factor, offset) != (1.0, 0.0) and not _fold(model, inner, factor, offset)):
-        kernel = _mixing(boundary.channels, factor)
-        model.graph.node.append(_conv(model, "sr_values", kernel, np.full(3, offset), inner))
-        inner = "sr_values"
-    model.graph.node.append(helper.make_node("Transpose", [inner], ["sr"], name="sr_nhwc", perm=TO_NHWC))
+        inner = _with_colours(graph, inner, factor, offset, scale or 1)
+    elif boundary.channels == "BGR" or ((factor, offset) != (1.0, 0.0) and not _fold(graph, inner, factor, offset)):
+        inner = _conv(graph, "sr_values", _mixing(boundary.channels, factor), np.full(3, offset), inner)
+    graph.append("Transpose", [inner], "sr", perm=TO_NHWC)
+    graph.outputs = ["sr"]
 
 
-def _floats_at_the_end(model, tensor: str) -> bool:
+def _floats_at_the_end(graph: OnnxGraph, tensor: str) -> bool:
     """Takes out the Cast that cut the result to bytes, maybe in front of operators that only move them; False where
     there is none."""
-    maker = next((node for node in model.graph.node if tensor in node.output), None)
+    maker = graph.makers().get(tensor)
     if maker is None or maker.op_type not in ("Cast", *MOVES):
         return False
     if maker.op_type in MOVES:
-        return _floats_at_the_end(model, maker.input[0])
-    maker.op_type = "Identity"
-    del maker.attribute[:]
+        return _floats_at_the_end(graph, maker.input[0])
+    graph.remove(maker, gives=maker.input[0])
     return True
 
 
-def _grid_of(model, tensor: str) -> tuple[list[str], float, int] | None:
+def _grid_of(graph: OnnxGraph, tensor: str) -> tuple[list[str], float, int] | None:
     """Names and values of the step and the zero of the QuantizeLinear that gives bytes; None where it is another."""
-    from onnx import numpy_helper
-
-    maker = next((node for node in model.graph.node if tensor in node.output), None)
+    makers = graph.makers()
+    maker = makers.get(tensor)
     while maker is not None and maker.op_type in MOVES:
-        before = maker.input[0]
-        maker = next((node for node in model.graph.node if before in node.output), None)
-    constants = {t.name: t for t in model.graph.initializer}
-    if maker is None or maker.op_type != "QuantizeLinear" or any(name not in constants for name in maker.input[1:]):
+        maker = makers.get(maker.input[0])
+    if maker is None or maker.op_type != "QuantizeLinear" or any(n not in graph.constants for n in maker.input[1:]):
         return None
-    values = [numpy_helper.to_array(constants[name]) for name in maker.input[1:]]
-    if values[0].size != 1:
+    step, *zero = (graph.constants[name] for name in maker.input[1:])
+    if step.size != 1:
         return None
-    return list(maker.input[1:]), float(values[0].reshape(())), int(values[1].reshape(())) if len(values) > 1 else 0
+    return list(maker.input[1:]), float(step.reshape(())), int(zero[0].reshape(())) if zero else 0
 
 
-def _with_colours(model, brightness: str, factor: float, offset: float, scale: int) -> str:
+def _with_colours(graph: OnnxGraph, brightness: str, factor: float, offset: float, scale: int) -> str:
     """The brightness on all three channels, plus what colours add to it: chroma by bicubic, with the edge repeated."""
-    from onnx import helper, numpy_helper
-
-    kernel = np.full((3, 1, 1, 1), factor)
-    model.graph.node.append(_conv(model, "sr_brightness", kernel, np.full(3, offset), brightness))
+    bright = _conv(graph, "sr_brightness", np.full((3, 1, 1, 1), factor), np.full(3, offset), brightness)
     taps = bicubic_taps(scale)
     rest = 2 * (np.eye(3) - LUMA[None])  # [-1, 1] is twice as wide as [0, 1]
     phases = np.einsum("pi,qj,cd->pqcdij", taps, taps, rest).reshape(3 * scale**2, 3, 2 * TAPS + 1, 2 * TAPS + 1)
-    pads = numpy_helper.from_array(np.array([0, 0, TAPS, TAPS, 0, 0, TAPS, TAPS]), "lr_edges/pads")
-    model.graph.initializer.append(pads)
-    last = "sr_colours"
-    model.graph.node.extend([
-        helper.make_node("Pad", ["lr_nchw", "lr_edges/pads"], ["lr_edges"], name="lr_edges", mode="edge"),
-        _conv(model, last, phases, np.zeros(len(phases)), "lr_edges"),
-    ])  # fmt: skip
+    graph.constants["lr_edges/pads"] = np.array([0, 0, TAPS, TAPS, 0, 0, TAPS, TAPS], np.int64)
+    edges = graph.append("Pad", ["lr_nchw", "lr_edges/pads"], "lr_edges", mode="edge")
+    last = _conv(graph, "sr_colours", phases, np.zeros(len(phases)), edges)
     if scale > 1:
-        last = "sr_chroma"
-        shuffle = helper.make_node("DepthToSpace", ["sr_colours"], [last], name=last, blocksize=scale, mode="DCR")
-        model.graph.node.append(shuffle)
-    model.graph.node.append(helper.make_node("Add", ["sr_brightness", last], ["sr_rgb"], name="sr_rgb"))
-    return "sr_rgb"
+        last = graph.append("DepthToSpace", [last], "sr_chroma", blocksize=scale, mode="DCR")
+    return graph.append("Add", [bright, last], "sr_rgb")
 
 
-def _fold(model, tensor: str, factor: float, offset: float) -> bool:
+def _fold(graph: OnnxGraph, tensor: str, factor: float, offset: float) -> bool:
     """factor * x + offset inside the convolution that makes `tensor`, through shuffles and clips; False where the way
     there is another. Exact, as nothing pads or adds between them."""
-    from onnx import numpy_helper
-
-    constants = {t.name: t for t in model.graph.initializer}
-    readers = [name for node in model.graph.node for name in node.input]
+    makers, constants = graph.makers(), graph.constants
+    reads = Counter(name for node in graph.nodes for name in node.input)
     clips = []
     while True:
-        maker = next((n for n in model.graph.node if tensor in n.output), None)
-        if maker is None or readers.count(tensor) > 1:
+        maker = makers.get(tensor)
+        if maker is None or reads[tensor] > 1:
             return False
         if maker.op_type == "Conv":
             break
@@ -368,66 +309,21 @@ def _fold(model, tensor: str, factor: float, offset: float) -> bool:
         elif maker.op_type not in ("DepthToSpace", "Identity"):
             return False
         tensor = maker.input[0]
-    names = [*maker.input[1:3]]
-    if readers.count(maker.output[0]) > 1 or any(n and (n not in constants or readers.count(n) > 1) for n in names):
+    names = [name for name in maker.input[1:3] if name]
+    if any(name not in constants or reads[name] > 1 for name in names):
         return False
-    kernel = numpy_helper.to_array(constants[names[0]]).astype(np.float64)
-    bias = numpy_helper.to_array(constants[names[1]]) if len(names) > 1 and names[1] else np.zeros(len(kernel))
+    kernel = constants[names[0]].astype(np.float64)
+    bias = constants[names[1]] if len(names) > 1 else np.zeros(len(kernel))
     for node in clips:
         for i, name in enumerate(node.input[1:], 1):
             if name:
-                bound = factor * float(numpy_helper.to_array(constants[name]).reshape(())) + offset
-                node.input[i] = f"{node.output[0]}/bound{i}"
-                model.graph.initializer.append(numpy_helper.from_array(np.array(bound, np.float32), node.input[i]))
+                bound = np.array(factor * float(constants[name].reshape(())) + offset)
+                node.input[i] = graph.constant(f"{node.output[0]}/bound{i}", bound)
+    label = maker.output[0]
     del maker.input[1:]
-    maker.input.extend([f"{maker.output[0]}/kernel", f"{maker.output[0]}/bias"])
-    for name, value in zip(maker.input[1:], (kernel * factor, bias * factor + offset), strict=True):
-        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
-    read = {name for node in model.graph.node for name in node.input}
-    for tensor_ in [t for t in model.graph.initializer if t.name not in read]:
-        model.graph.initializer.remove(tensor_)
+    maker.input.append(graph.constant(f"{label}/kernel", kernel * factor))
+    maker.input.append(graph.constant(f"{label}/bias", bias * factor + offset))
     return True
-
-
-def _cancel(model) -> None:
-    """Two transposes in a row that undo each other go."""
-    changed = True
-    while changed:
-        changed = False
-        makers = {name: node for node in model.graph.node for name in node.output}
-        for node in model.graph.node:
-            before = makers.get(node.input[0]) if node.op_type == "Transpose" else None
-            if before is None or before.op_type != "Transpose" or len(perm_of(node)) != len(perm_of(before)):
-                continue
-            if [perm_of(before)[i] for i in perm_of(node)] != list(range(len(perm_of(node)))):
-                continue
-            node.op_type = "Identity"
-            del node.attribute[:]
-            node.input[0] = before.input[0]
-            changed = True
-        for node in [n for n in model.graph.node if n.op_type == "Identity"]:
-            if node.output[0] in {value.name for value in model.graph.output}:
-                continue
-            for other in model.graph.node:
-                for i, name in enumerate(other.input):
-                    if name == node.output[0]:
-                        other.input[i] = node.input[0]
-            if any(node.output[0] in other.input for other in model.graph.node):
-                continue
-            if _is_last(model, node):
-                continue
-            model.graph.node.remove(node)
-            changed = True
-        read = {name for other in model.graph.node for name in other.input}
-        outside = {value.name for value in model.graph.output}
-        for node in [n for n in model.graph.node if n.op_type == "Transpose"]:
-            if not (read | outside) & set(node.output) and not _is_last(model, node):
-                model.graph.node.remove(node)
-
-
-def _is_last(model, node) -> bool:
-    """While the graph's end is rewritten its last node is read by nothing yet."""
-    return node is model.graph.node[len(model.graph.node) - 1]
 
 
 def _to_float32(model) -> None:

@@ -41,13 +41,15 @@ def drop_identities(net: OnnxGraph) -> None:
 
 def cancel_transposes(net: OnnxGraph) -> None:
     """Two transposes in a row that undo each other."""
+    makers = net.makers()
     for second in list(net.nodes):
-        first = next((n for n in net.nodes if second.op_type == "Transpose" and second.input[0] in n.output), None)
+        first = makers.get(second.input[0]) if second.op_type == "Transpose" else None
         if first is None or first.op_type != "Transpose":
             continue
-        one, two = (list(n.attribute[0].ints) for n in (first, second))
-        if [one[i] for i in two] == list(range(len(one))):
+        one, two = (list(attributes_of(node).get("perm", ())) for node in (first, second))
+        if one and len(one) == len(two) and [one[i] for i in two] == list(range(len(one))):
             net.remove(second, gives=first.input[0])
+            makers = net.makers()
 
 
 def explicit_attributes(net: OnnxGraph) -> None:
