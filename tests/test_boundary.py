@@ -132,7 +132,10 @@ def test_import_takes_a_graph_and_every_verb_takes_the_result(rng, tmp_path):
     result = read_picture(tmp_path / "big.png").rgb
     assert np.abs(result - np.clip((drawn + 1) * 127.5, 0, 255)).max() < 1
     assert snpe_srgan("inspect", out).code == 0
-    assert_error(snpe_srgan("import", source, "-o", tmp_path / "x.npz"), 2, ".onnx")
+    done = snpe_srgan("import", source, "-o", tmp_path / "x.npz")  # as layers of ours
+    assert done.code == 0 and snpe_srgan("run", tmp_path / "x.npz", photo, "-o", tmp_path / "n.png").code == 0, done
+    assert np.abs(read_picture(tmp_path / "n.png").rgb.astype(int) - result).max() <= 1
+    assert_error(snpe_srgan("import", source, "-o", tmp_path / "x.pb"), 2, ".onnx")
     assert_error(snpe_srgan("import", source, "-o", source, "--overwrite"), 1, "theirs.onnx")
 
 

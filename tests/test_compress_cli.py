@@ -74,7 +74,7 @@ MACS = ("--target", "macs=0.5")
         ("srgan.npz", (*MACS, "--chip", "SM865"), 2, ("not known", "did you mean")),
         ("srgan.npz", ("--ssvd", "0.05", "--prune", "0.9"), 1, ("cannot be met", "after its first step")),
         ("srgan.npz", (*MACS, "--validation", "none"), 2, ("--validation FOLDER",)),
-        ("network.dlc", MACS, 1, ("no layers to rewrite", ".npz")),
+        ("network.dlc", MACS, 1, ("not a .dlc file",)),
         ("nobody.npz", MACS, 1, ("no such model",)),
         ("photos", MACS, 1, ("no generator.npz",)),
     ],

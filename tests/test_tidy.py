@@ -12,6 +12,7 @@ from helpers_networks import smooth_crops
 from onnx import TensorProto, helper, numpy_helper
 
 from snpe_srgan.calibration.crops import Crops
+from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.model import fix_size, onnx_facts
 from snpe_srgan.onnx_graphs.network import Network
@@ -176,6 +177,25 @@ def test_what_became_plain_is_quantized(name):
     crops = Crops(tuple(smooth_crops(3, 24)), "drawn")
     made = make_plan(model, parse_recipe("w8a8-eq-bc"), scale=scale, crops=crops)
     assert psnr(model, made.plan.quantized(), crops.arrays) > 28
+
+
+REFUSED = {"computed sizes": "Resize", "words": "Mul"}  # bilinear; a number for each channel
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_became_plain_becomes_layers_of_ours(name):
+    from snpe_srgan.onnx_graphs.from_layers import to_onnx
+    from snpe_srgan.onnx_graphs.to_layers import to_layers
+
+    model = CASES[name][0]
+    if name in REFUSED:
+        with pytest.raises(InputError, match=f"'{REFUSED[name]}'"):
+            to_layers(tidy(model))
+        return
+    graph, weights = to_layers(tidy(model))
+    size = onnx_facts(model).input_size or (12, 16)
+    lr = np.random.default_rng(0).random((1, *size, 3)).astype(np.float32)
+    np.testing.assert_allclose(runner(to_onnx(graph, weights))(lr), runner(model)(lr), atol=3e-5)
 
 
 UNUSUAL = ("HardSwish", "HardSigmoid", "Gelu", "Elu", "Softplus", "Abs", "Neg", "Erf", "Exp", "Softsign", "Mish", "Sin")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import click
 
+from snpe_srgan.cli.detail import find_model
+from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option, set_option
 
 
 @click.command()
-@click.argument("model", metavar="RUN_OR_NPZ", required=False)
+@click.argument("model", metavar="MODEL", required=False)
 @click.option("--target", metavar="KIND=SHARE", help="How much to keep of macs, size or latency, e.g. macs=0.5.")
 @click.option("--ssvd", type=float, metavar="R", help="Share of the MACs left after spatial SVD, instead of --target.")
 @click.option(
@@ -44,11 +46,13 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
 @click.option("--runs", type=click.IntRange(1, 1000), default=5, help="Timed runs of each network on each host engine.")
 @click.option("--list", "list_strategies", is_flag=True, help="List the strategies, and stop.")
 @output_option("Folder for the files; beside the model by default.")
+@ends_options
 @overwrite_option
 @common
-def command(model, list_strategies, out, output, multiple, **options):
+def command(model, list_strategies, said, out, output, multiple, **options):
     """Make a trained network smaller by spatial SVD, channel pruning, fewer blocks and fine-tuning.
 
+    MODEL is a run folder, an .npz, or an .onnx or .dlc of anyone whose operators are our layers'.
     Writes MODEL_macs50.npz, which every later command takes, and MODEL_macs50.compression.json: what each
     layer gave up, the strategies compared, and MACs, bytes and time before and after.
     """
@@ -57,15 +61,14 @@ def command(model, list_strategies, out, output, multiple, **options):
         output.result({"strategies": strategies}, text=_list(strategies))
         return
     if model is None:
-        raise click.UsageError("Missing argument 'RUN_OR_NPZ'.")
+        raise click.UsageError("Missing argument 'MODEL'.")
 
     from snpe_srgan.errors import UsageError
     from snpe_srgan.stages.compress import CompressOptions, compress_model
-    from snpe_srgan.zoo.resolve import resolve
 
     if options["resume"] and options["overwrite"]:
         raise UsageError("--resume keeps the earlier run and --overwrite removes it", hint="choose one of them")
-    file = resolve(model)
+    file = find_model(model, None, said=said, output=output)
     wanted = CompressOptions(multiple=int(multiple), **options)
     result = compress_model(file, out or file.folder, wanted, output=output)
     output.result(result, text=_text(result))

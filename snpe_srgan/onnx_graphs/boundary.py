@@ -20,7 +20,7 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import cubic_kernel
 from snpe_srgan.imaging.decibel import decibel
-from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends, inputs_of
+from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of, copied, dims_of, ends, inputs_of
 
 if TYPE_CHECKING:
     import onnx
@@ -42,6 +42,7 @@ BORDER = 4  # LR pixels
 SIDE = 48  # LR pixels of the probe, where the size is free
 LARGE = 128 * 128  # LR pixels of a fixed input above which a smaller probe is tried
 PATIENCE = 15.0  # seconds after which no further range is tried: a large network of fixed size
+MOVED = ("Identity", "Transpose", "Cast", "Round", "DepthToSpace", "Reshape", "Squeeze", "Unsqueeze")
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601 over the whole range, as Pillow's and OpenCV's YCbCr have it
 TAPS = 2  # LR pixels that bicubic reads to each side
@@ -233,7 +234,32 @@ def find_boundary(
     if size[0] * size[1] > LARGE and run is None and (small := _smaller(model, plain, where)) is not None:
         size, run = (SIDE, SIDE), small
     first = ("0..1", "-1..1") if looks_like_ours(model) else None
-    return find_ranges(run or _runner(model), plain, ranges, picture=probe_picture(*size), first=first, where=where)
+    picture, cut = probe_picture(*size), cut_to(model)
+    return find_ranges(run or _runner(model), plain, ranges, picture=picture, first=first, cut=cut, where=where)
+
+
+def cut_to(model: onnx.ModelProto) -> str | None:
+    """The range that a graph's last operator cuts its result to, a key of `RANGES`; None where it cuts nothing, or to
+    other numbers."""
+    graph = OnnxGraph(model)
+    makers, tensor = graph.makers(), graph.outputs[0]
+    bounds: list[float | None] = [None, None]
+    while (node := makers.get(tensor)) is not None and node.op_type in (*MOVED, "Clip", "Min", "Max"):
+        own, given = attributes_of(node), [graph.constants.get(name) for name in node.input]
+        if node.op_type == "Clip":
+            numbers = [own.get("min"), own.get("max")]
+            for i, value in enumerate(given[1:3]):
+                numbers[i] = float(value.reshape(-1)[0]) if value is not None and value.size == 1 else numbers[i]
+            bounds = [old if new is None else new for old, new in zip(bounds, numbers, strict=True)]
+        elif node.op_type in ("Min", "Max"):
+            single = [value for value in given if value is not None and value.size == 1]
+            if len(single) != 1:
+                break
+            bounds[node.op_type == "Min"] = float(single[0].reshape(()))
+        tensor = next(name for name, value in zip(node.input, given, strict=True) if value is None)
+    if node is not None and node.op_type in ("Tanh", "Sigmoid") and bounds == [None, None]:
+        return "-1..1" if node.op_type == "Tanh" else "0..1"
+    return next((name for name, ends_ in RANGES.items() if tuple(bounds) == ends_), None)
 
 
 def find_ranges(
@@ -244,6 +270,7 @@ def find_ranges(
     picture: np.ndarray,
     first: tuple[str, str] | None,
     where: object,
+    cut: str | None = None,
 ) -> Found:
     """Which of the ranges a network takes and gives: see `find_boundary`.
 
@@ -253,6 +280,7 @@ def find_ranges(
         ranges: pairs (takes, gives) that are tried.
         picture: (1, h, w, 3) in [0, 1].
         first: the pair that the network's names speak for.
+        cut: the range that its last operator cuts its result to.
 
     Raises:
         InputError: it does not enlarge by a whole number.
@@ -269,10 +297,12 @@ def find_ranges(
             scores[takes, gives] = _resemblance(picture, raw, replace(boundary, gives=gives))
         if first in scores and scores[first] >= RESEMBLES and scores[first] >= max(scores.values()) - AS_GOOD:
             break  # it says that it is one of ours, and draws as one
-    return _best(plain, scores, ranges, first)
+    return _best(plain, scores, ranges, first, cut)
 
 
-def _best(plain: Boundary, scores: dict, ranges: Sequence, first: tuple[str, str] | None) -> Found:
+def _best(
+    plain: Boundary, scores: dict, ranges: Sequence, first: tuple[str, str] | None, cut: str | None
+) -> Found:
     """The boundary of the first pair that is as good as the best."""
     best = max(scores.values())
     enough = min(best - AS_GOOD, GOOD)
@@ -280,11 +310,15 @@ def _best(plain: Boundary, scores: dict, ranges: Sequence, first: tuple[str, str
     pair = next(pair for pair in order if scores[pair] >= enough)
     if pair == SIGNED and scores.get(ASSUMED, -np.inf) >= max(scores[pair] - NEARLY_LINEAR, RESEMBLES + AS_GOOD):
         pair = ASSUMED
+    said = [p for p in order if p[1] == cut and scores[p] >= max(best - NEARLY_LINEAR, RESEMBLES)]
+    if said and pair[1] != cut:
+        pair = max(said, key=scores.__getitem__)
     certain, shown = scores[pair] >= RESEMBLES, scores[pair]
     if not certain:
         assumed, shown = first or ASSUMED, best
         pair = assumed if assumed in scores else order[0]
     lines = tuple(f"takes {t}, gives {g}: {scores[t, g]:.1f} dB" for t, g in ranges if (t, g) in scores)
+    lines += () if cut is None else (f"its last operator cuts what it gives to {cut}",)
     return Found(replace(plain, takes=pair[0], gives=pair[1]), lines, certain, round(shown, 2))
 
 

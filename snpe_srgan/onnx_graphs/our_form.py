@@ -258,6 +258,9 @@ def _floats_at_the_end(graph: OnnxGraph, tensor: str) -> bool:
         return False
     if maker.op_type in MOVES:
         return _floats_at_the_end(graph, maker.input[0])
+    rounded = graph.makers().get(maker.input[0])
+    if rounded is not None and rounded.op_type == "Round":  # whoever writes the picture rounds it
+        graph.remove(rounded, gives=rounded.input[0])
     graph.remove(maker, gives=maker.input[0])
     return True
 

@@ -149,7 +149,8 @@ def compress_model(
     from snpe_srgan.console import Output
 
     options, output = options or CompressOptions(), output or Output(quiet=True)
-    file, folder, request = _float_network(model), Path(out_dir), options.request()
+    folder, request = Path(out_dir), options.request()
+    file = _float_network(model, folder, options.overwrite, output)
     files = _Files.of(file, folder, options)
     priced = _check(files, folder, request, options)
     graph, weights = load_npz(file.path)
@@ -260,14 +261,26 @@ def _refuse(final: Path, untuned: Path, report: Path, *, resume: bool, overwrite
         refuse_overwrite(path, overwrite)
 
 
-def _float_network(model: str | os.PathLike | ModelFile) -> ModelFile:
+def _float_network(model: str | os.PathLike | ModelFile, folder: Path, overwrite: bool, output: Output) -> ModelFile:
+    """The network as layers: a graph (.onnx, .dlc) is first written as such, beside what is made of it."""
     file = model if isinstance(model, ModelFile) else resolve(model)
-    if file.kind != "npz":
+    if file.kind == "npz":
+        return file
+    if file.kind == "pb":
         raise InputError(
-            f"a .{file.kind} file has no layers to rewrite: compress works on a run folder or .npz", where=file.path,
-            hint="compress the .npz first, then freeze, convert and quantize what it gives",
+            "a .pb file has no layers to rewrite", where=file.path,
+            hint="compress the .npz that it was frozen from, or import the .pb as an .onnx first",
         )  # fmt: skip
-    return file
+    from snpe_srgan.runtimes.source import load_source
+    from snpe_srgan.zoo.foreign_graph import write_layers
+
+    target = folder / f"{file.stem}.npz"
+    refuse_overwrite(target, overwrite)
+    require_writable(folder)
+    source = load_source(file)
+    write_layers(source.graph, file.path, target, source.found, overwrite=overwrite)
+    output.note(f"{target}: the graph as layers, which are compressed")
+    return resolve(target)
 
 
 def _record(request: Request, source: Mapping[str, str], compression: Compression, pictures) -> dict[str, object]:

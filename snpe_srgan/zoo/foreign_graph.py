@@ -11,20 +11,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from snpe_srgan.artifacts.card import Card, card_path, source_of, write_card
+import numpy as np
+
+from snpe_srgan.artifacts.card import Card, Check, card_path, source_of, write_card
 from snpe_srgan.artifacts.files import refuse_overwrite, require_writable, write_bytes
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.artifacts.staging import unfinished
-from snpe_srgan.errors import InputError, UsageError
+from snpe_srgan.errors import CheckFailed, InputError, UsageError
+from snpe_srgan.models.npz import save_npz
 from snpe_srgan.onnx_graphs.adapt import graph_of, read_graph
-from snpe_srgan.onnx_graphs.boundary import OURS, Found, Said
+from snpe_srgan.onnx_graphs.boundary import OURS, SIDE, Found, Said, probe_picture
 from snpe_srgan.onnx_graphs.cost import onnx_cost
+from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.model import onnx_facts
+from snpe_srgan.onnx_graphs.run import runner
 from snpe_srgan.onnx_graphs.saved_model import NAME as SAVED_MODEL
 from snpe_srgan.onnx_graphs.tensorflow_models import kind_of, read_tensorflow
-from snpe_srgan.zoo.model_card import ports
+from snpe_srgan.onnx_graphs.tidy import tidy
+from snpe_srgan.onnx_graphs.to_layers import to_layers
+from snpe_srgan.zoo.model_card import model_card, ports
 from snpe_srgan.zoo.resolve import ModelFile
 
+SAME = 1e-3  # of a range of 2: what an import as layers may change
 SUFFIXES = (".onnx", ".dlc")
 
 
@@ -48,16 +56,17 @@ def import_graph(
 
     Args:
         source: an `.onnx` or `.dlc` file, a SavedModel's folder, a `.keras`, `.h5`, `.pb` or float `.tflite`.
-        out: the `.onnx` to write.
+        out: the `.onnx` to write, or an `.npz` of our own layers.
         said: what the user says of the ends, taken as it is.
 
     Raises:
-        UsageError: `out` is no `.onnx`.
+        UsageError: `out` is no `.onnx` or `.npz`.
         InputError: the file is no super-resolution network for RGB pictures.
     """
     path, target = Path(source), Path(out)
-    if target.suffix.lower() != ".onnx":
-        raise UsageError(f"a graph is imported as an .onnx, not as '{target.suffix}'", hint=f"-o {target.stem}.onnx")
+    if target.suffix.lower() not in (".onnx", ".npz"):
+        what = f"a graph is imported as an .onnx or .npz, not as '{target.suffix}'"
+        raise UsageError(what, hint=f"-o {target.stem}.onnx")
     file = path / SAVED_MODEL if path.is_dir() else path
     reading(file)
     refuse_overwrite(target, overwrite)
@@ -66,6 +75,8 @@ def import_graph(
     else:
         model, found = graph_of(read_tensorflow(path, say=say).SerializeToString(), where=path, said=said or Said())
     found = found or Found(OURS, ("it is in our form",))
+    if target.suffix.lower() == ".npz":
+        return write_layers(model, path, target, found, overwrite=overwrite), found
     facts, cost = onnx_facts(model, where=path), onnx_cost(model)
     lr, sr = ports(facts.scale, facts.input_size)
     if cost.macs_per_lr_pixel == 0:
@@ -88,6 +99,28 @@ def import_graph(
     with unfinished(target.parent):
         write_bytes(target, model.SerializeToString(), overwrite=overwrite)
         return write_card(target, card, tools=("onnx", "onnxruntime")), found
+
+
+def write_layers(model, path: Path, target: Path, found: Found | None, *, overwrite: bool) -> Card:
+    """Writes a graph in our form as a network of our own layers, which trains on and is compressed.
+
+    Raises:
+        InputError: an operator that is none of our layers.
+        CheckFailed: the layers draw another picture than the graph.
+    """
+    graph, weights = to_layers(tidy(model, where=path), where=path)
+    picture = probe_picture(*(onnx_facts(model, where=path).input_size or (SIDE, SIDE)))
+    expected, got = runner(model)(picture), runner(to_onnx(graph, weights))(picture)
+    difference = float(np.abs(expected - got).max())
+    if difference > SAME:
+        raise CheckFailed(f"the layers draw another picture than the graph, by {difference:.2g}", where=path)
+    check = Check(path.name, "max |difference| of the output, range [-1, 1]", difference, SAME)
+    training = {"origin": path.name, "data": "not known", "licence": "not known"}
+    card = model_card(graph, kind="npz", training=training, source=source_of(path), checks=(check,))
+    card = replace(card, ends=ends_of(path, found))
+    with unfinished(target.parent):
+        save_npz(target, graph, weights, overwrite=overwrite)
+        return write_card(target, card, tools=("onnx", "onnxruntime"))
 
 
 def ends_of(path: Path, found: Found | None) -> dict[str, Any]:
