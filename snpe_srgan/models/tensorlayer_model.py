@@ -32,7 +32,7 @@ from snpe_srgan.models.layers import (
     tl,
 )
 from snpe_srgan.models.npz import check_weights
-from snpe_srgan.models.operators import OPERATORS
+from snpe_srgan.models.operators import COARSE, OPERATORS
 
 ATTRIBUTES = {
     # array -> attribute of the TensorLayer layer that holds it
@@ -44,6 +44,7 @@ ATTRIBUTES = {
     "mean": "moving_mean",
     "variance": "moving_var",
 }
+BUILT = 32  # pixels a side of the picture that a network with a smaller grid inside is built with; any may come later
 _serial = itertools.count()
 
 
@@ -58,9 +59,12 @@ def build(
     seed = secrets.randbits(64) if seed is None else seed
     weights = initial_weights(graph, seed=seed)
     tensors: dict[str, Any] = {}
+    # TensorLayer calls each layer once with a picture of ones, of one pixel where a side is free: too small for some.
+    coarse = graph.unit > 1 or any(layer.upscale == COARSE for layer in graph.layers)
+    side = BUILT * graph.unit if coarse else None
     for layer in graph.layers:
         if layer.kind == "input":
-            tensors[layer.name] = tl.layers.Input([None, None, None, layer.channels], name=layer.name)
+            tensors[layer.name] = tl.layers.Input([None, side, side, layer.channels], name=layer.name)
             continue
         inputs = [tensors[x] for x in layer.inputs]
         tensors[layer.name] = _layer(layer, weights, expand, seed)(inputs[0] if len(inputs) == 1 else inputs)
