@@ -44,6 +44,31 @@ def test_it_comes_in_and_draws_what_its_framework_draws(kind, tmp_path, rng):
     np.testing.assert_allclose(run_onnx((tmp_path / "ours.onnx").read_bytes(), lr), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_a_result_of_the_other_layout_is_turned(free, tmp_path, rng):
+    """As tf2onnx' --inputs-as-nchw makes them."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    kernel = np.zeros((12, 3, 1, 1), np.float32)
+    for phase in range(4):
+        kernel[3 * phase : 3 * phase + 3, :, 0, 0] = np.eye(3)
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["a"], kernel_shape=[1, 1]),
+        helper.make_node("DepthToSpace", ["a"], ["b"], blocksize=2, mode="DCR"),
+        helper.make_node("Transpose", ["b"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    sides = ("h", "w", "H", "W") if free else (24, 24, 48, 48)
+    ends = [helper.make_tensor_value_info(*end) for end in (
+        ("x", TensorProto.FLOAT, [1, 3, *sides[:2]]), ("y", TensorProto.FLOAT, [1, *sides[2:], 3]))]  # fmt: skip
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], [numpy_helper.from_array(kernel, "kernel")])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
+    done = snpe_srgan("import", tmp_path / "net.onnx", "-o", tmp_path / "ours.onnx")
+    assert done.code == 0, done
+    lr = rng.random((1, 24, 24, 3), np.float32)
+    seen = run_onnx((tmp_path / "ours.onnx").read_bytes(), lr)
+    np.testing.assert_allclose(seen, 2 * lr.repeat(2, 1).repeat(2, 2) - 1, atol=1e-6)
+
+
 def test_a_quantized_tflite_is_refused_with_what_to_do(tmp_path, rng):
     source, _ = make.tflite_file(tmp_path / "net.tflite", "plain", rng, quantized=True)
     assert_error(snpe_srgan("import", source, "-o", tmp_path / "x.onnx"), 1, "quantized already", "float")

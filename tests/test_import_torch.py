@@ -12,13 +12,16 @@ from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import run_onnx
 from helpers_torch import conv, nearest, shuffle, unshuffle, write_archive, write_pth
 from helpers_torch_networks import NETWORKS, bilinear, checkpoint, pooled
+from helpers_training import pictures
 
 from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.pictures import Picture, read_picture, write_picture
 from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.npz import load_npz
 from snpe_srgan.onnx_graphs.cost import onnx_cost
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.onnx_graphs.model import onnx_facts
+from snpe_srgan.toolchains.qnn import available
 from snpe_srgan.zoo.foreign import read_foreign
 from snpe_srgan.zoo.torch_files import read_weights
 
@@ -61,6 +64,29 @@ def test_two_files_of_one_network_are_mixed(tmp_path, rng):
     assert_error(snpe_srgan("import", one, "--blend", third, "-o", tmp_path / "no.npz"), 1, "different networks")
     assert snpe_srgan("import", one, "--share", "0.2", "-o", tmp_path / "no.npz").code == 2
     assert snpe_srgan("import", one, "--blend", other, "--share", "2", "-o", tmp_path / "no.npz").code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(available() is not None, reason=str(available()))
+@pytest.mark.parametrize("name", ["rrdb unshuffled x2", "rfdn", "rlfn"])
+def test_networks_with_a_smaller_grid_inside_go_the_whole_way(name, tmp_path, rng):
+    """A chip takes a coarse grid's way back at one size alone; an unshuffle's head at every even one."""
+    arrays, _ = checkpoint(name, rng)
+    write_pth(tmp_path / "net.pth", arrays)
+    assert snpe_srgan("import", tmp_path / "net.pth", "-o", tmp_path / "net.npz").code == 0
+    pictures(tmp_path / "photos", count=2, side=160)
+    done = snpe_srgan(
+        "quantize", tmp_path / "net.npz", "-o", tmp_path / "out", "--calibration", tmp_path / "photos", "--count", 2,
+        "--input-size", "32x32", "--recipe", "w8a8",
+    )  # fmt: skip
+    assert done.code == 0, done
+    write_picture(tmp_path / "lr.png", Picture(read_picture(tmp_path / "photos" / "0.png").rgb[:32, :32]))
+    seen = []
+    for model, more in (("net.npz", ()), ("out/net_w8a8.dlc", ("--on", "emulator"))):
+        done = snpe_srgan("run", tmp_path / model, tmp_path / "lr.png", "-o", tmp_path / "sr.png", "--overwrite", *more)
+        assert done.code == 0, done
+        seen.append(read_picture(tmp_path / "sr.png").rgb.astype(float))
+    assert np.abs(seen[0] - seen[1]).mean() < 4
 
 
 FAMILIES = {

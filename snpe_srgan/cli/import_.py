@@ -52,8 +52,8 @@ def command(source, out, said, blend, share, overwrite, output):
         if card.training["resemblance"] < RESEMBLES:
             output.warn(
                 f"its enlargement of a drawn picture does not resemble it ({card.training['resemblance']} dB): the "
-                "weights may be for other numbers or colours, or not trained\n  try: its graph as .onnx, with the "
-                "conversions inside"
+                "weights may be for other numbers or colours, or not trained (try its graph as .onnx, with the "
+                "conversions inside)"
             )
         origin = card.training.get("origin", "")
         text = f"{out}: {card.network} x{card.scale}, {card.parameters:,} parameters, {origin}"

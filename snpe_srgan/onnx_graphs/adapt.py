@@ -35,7 +35,7 @@ from snpe_srgan.onnx_graphs.boundary import (
     size_of,
 )
 from snpe_srgan.onnx_graphs.compiled import is_compiled
-from snpe_srgan.onnx_graphs.graph import ends
+from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends, inputs_of
 from snpe_srgan.onnx_graphs.model import MAX_BYTES, checked, onnx_facts, survived
 from snpe_srgan.onnx_graphs.our_form import check_in_our_form, in_our_form
 from snpe_srgan.opener import read_regular
@@ -71,11 +71,37 @@ def read_graph(path: str | os.PathLike, *, said: Said) -> tuple[onnx.ModelProto,
 def graph_of(data: bytes, *, where: Path, said: Said) -> tuple[onnx.ModelProto, Found | None]:
     """As `read_graph`, of the bytes of an ONNX model: a file's, or what was made of the file `where`."""
     found = None if inside() else _asked(where, data, said)
-    model = checked(data, where=where)
+    model = of_one_layout(checked(data, where=where))
     found = find_out(model, where=where, said=said) if inside() else found
     if found is None or found.boundary == OURS:
         return model, found
     return in_our_form(model, found.boundary), found
+
+
+def of_one_layout(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph whose result is NHWC where it takes NCHW, or the other way round (tf2onnx' `inputs_as_nchw` makes such),
+    gives its result in the layout that it takes; any other as it is."""
+    from onnx import helper
+
+    if len(model.graph.output) != 1 or len(inputs_of(model.graph)) != 1:
+        return model  # whoever asks for the ends says so
+    sides = [dims_of(inputs_of(model.graph)[0]), dims_of(model.graph.output[0])]
+    if any(len(dims) != 4 for dims in sides):
+        return model
+    first, last = ([dims[axis] in (1, 3) for dims in sides] for axis in (1, 3))
+    if first[0] == last[0] or first[1] == last[1] or first[0] == first[1]:
+        return model
+    copy = copied(model)
+    (sr,) = copy.graph.output
+    dims, inner = sides[1], f"{sr.name}/turned"
+    perm = [0, 3, 1, 2] if first[0] else [0, 2, 3, 1]
+    for node in copy.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [inner if name == sr.name else name for name in names]
+    copy.graph.node.append(helper.make_node("Transpose", [inner], [sr.name], name=sr.name, perm=perm))
+    shape = [dims[axis] if dims[axis] is not None else f"side{axis}" for axis in perm]
+    sr.type.CopyFrom(helper.make_tensor_type_proto(sr.type.tensor_type.elem_type, shape))
+    return copy
 
 
 def adapt(model: onnx.ModelProto, *, where: object, said: Said | None = None) -> tuple[onnx.ModelProto, Found | None]:
@@ -114,7 +140,7 @@ def find_out_here(
     state: dict, data: np.ndarray | None = None, *, path: str, said: dict[str, str | None]
 ) -> tuple[dict[str, Any], list]:
     """In the child: reads a file and finds out about its ends."""
-    model = _rebuilt(Path(path)) if data is None else checked(data.tobytes(), where=path)
+    model = _rebuilt(Path(path)) if data is None else of_one_layout(checked(data.tobytes(), where=path))
     found = find_out(model, where=path, said=Said(**said))
     return {"found": None if found is None else found.plain()}, []
 

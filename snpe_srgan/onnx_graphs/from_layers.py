@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snpe_srgan.errors import InputError
 from snpe_srgan.models.cost import receptive_radius
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.npz import check_weights
-from snpe_srgan.models.operators import OPERATORS
+from snpe_srgan.models.operators import OPERATORS, OnnxNode
 
 if TYPE_CHECKING:
     import onnx
@@ -77,6 +78,45 @@ def fold_scale(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, 
     return replace(graph, layers=tuple(layers)), weights
 
 
+def needs_a_size(graph: Graph) -> bool:
+    """Whether a chip takes the network at one size alone: it enlarges to a size that it computes from the picture's."""
+    return any(layer.kind == "resize_to" for layer in graph.layers)
+
+
+def coarse_sides(graph: Graph, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """(height, width) of what each layer of a network with a coarse grid gives, by name; empty for others.
+
+    Raises:
+        InputError: a picture of that size has no coarse grid.
+    """
+    if not needs_a_size(graph):
+        return {}
+    sides: dict[str, tuple[int, int]] = {}
+    for layer in graph.layers:
+        step = layer.attributes.get("stride", 1)
+        window = layer.attributes.get("side", 0) or layer.attributes.get("kernel", [1])[0]
+        if layer.upscale > 0:
+            sides[layer.name] = (size[0] * layer.upscale // graph.unit, size[1] * layer.upscale // graph.unit)
+        elif layer.kind in ("strided_conv", "max_pool"):
+            height, width = sides[layer.inputs[0]]
+            sides[layer.name] = ((height - window) // step + 1, (width - window) // step + 1)
+        else:
+            sides[layer.name] = sides[layer.inputs[0]] if layer.upscale else (1, 1)
+        if min(sides[layer.name]) < 1:
+            raise InputError(f"a picture of {size[0]}x{size[1]} is too small for the network", where=layer.name)
+    return sides
+
+
+def _of_a_size(layer: Layer, sides: Mapping[str, tuple[int, int]]) -> list[OnnxNode]:
+    """An enlargement to a computed size by constant factors, where the sizes are known; their millionth more keeps
+    rounding from losing a pixel."""
+    if layer.kind != "resize_to" or layer.name not in sides:
+        return []
+    small, large = sides[layer.inputs[0]], sides[layer.name]
+    factors = np.array([1, 1, *(b / a * (1 + 1e-6) for a, b in zip(small, large, strict=True))])
+    return [OnnxNode("Resize", {"roi": None, "scales": factors}, {"mode": "linear"}, of=0)]
+
+
 def _read_once(graph: Graph) -> dict[str, Layer]:
     """The convolutions that one layer reads."""
     read = [name for layer in graph.layers for name in layer.inputs]
@@ -100,13 +140,14 @@ def to_onnx(
         initializers.append(numpy_helper.from_array(np.array(value, np.float32, order="C"), name))
         return name
 
+    sides = {} if input_size is None else coarse_sides(graph, input_size)
     source = graph.layers[0].name
     inside = {source: "lr_nchw", **({"sr": "sr_nchw"} if graph.output == "sr" else {})}
     nodes.append(helper.make_node("Transpose", ["lr"], ["lr_nchw"], name="lr_nchw", perm=TO_NCHW))
     for layer in graph.layers[1:]:
         own = {key.rsplit("/", 1)[1]: value for key, value in weights.items() if key.rsplit("/", 1)[0] == layer.name}
         read = [inside.get(x, x) for x in layer.inputs]
-        for made in OPERATORS[layer.kind].onnx(layer, own):
+        for made in _of_a_size(layer, sides) or OPERATORS[layer.kind].onnx(layer, own):
             inputs = read if made.of is None else [read[made.of]]
             inputs = inputs + [f"{layer.name}/{part}" for part in made.reads]
             inputs += [constant(f"{layer.name}/{array}", value) for array, value in made.constants.items()]

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from snpe_srgan.onnx_graphs.reach import Facts
     from snpe_srgan.quantization.graph.analytic import Moments
 
+SIDE = 128  # LR pixels
 PICTURES = 600  # decoded for fine-tuning
 
 
 class Source:
     """A float model with all that recipes need of it; several recipes may be tried on one."""
 
-    def __init__(self, file: ModelFile, calibration, *, lr: bool, count: int, minutes: float, say):
-        loaded = load_float(file)
+    def __init__(self, file: ModelFile, calibration, *, lr: bool, count: int, minutes: float, say, size=None):
+        """`size`: for a network that a chip can take at one size alone (`needs_a_size`)."""
+        loaded = load_float(file, size=size)
         self.model, self.facts, self.moments, self.found, self.own_size = loaded
         self.calibration, self.minutes, self.say = calibration, minutes, say
         nothing = is_nothing(calibration)
@@ -156,8 +158,8 @@ class FloatModel(NamedTuple):
     own_size: tuple[int, int] | None = None
 
 
-def load_float(file: ModelFile) -> FloatModel:
-    """The float network of any model file."""
+def load_float(file: ModelFile, *, size: tuple[int, int] | None = None) -> FloatModel:
+    """The float network of any model file; `size` is for one that must have a size, SIDE a side without."""
     from snpe_srgan.onnx_graphs.model import input_size, onnx_facts
     from snpe_srgan.onnx_graphs.run import free_size
     from snpe_srgan.onnx_graphs.tidy import is_tidy, tidy
@@ -177,10 +179,15 @@ def load_float(file: ModelFile) -> FloatModel:
         model, facts, found = source.graph, source.known, source.found
     if file.kind == "npz":
         from snpe_srgan.models.npz import load_npz
+        from snpe_srgan.onnx_graphs.from_layers import needs_a_size, to_onnx
         from snpe_srgan.quantization.graph.analytic import batch_norm_statistics
 
         with contextlib.suppress(InputError):  # no batch norm: the steps that want one say so
             moments = batch_norm_statistics(*load_npz(file.path))
+        if needs_a_size(load_npz(file.path)[0]):
+            own = size or (SIDE, SIDE)
+            model = to_onnx(*load_npz(file.path), input_size=own)
+            return FloatModel(model, onnx_facts(model, where=file.path), None, None, own)
     if is_tidy(model):
         return FloatModel(free_size(model), facts, moments, found, facts.input_size)
     model = tidy(model, where=file.path)  # of free size, unless the graph holds its own

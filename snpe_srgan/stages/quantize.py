@@ -137,7 +137,9 @@ def quantize_model(
     _check(file, out_dir, options)
     chip = socs.find(socs.DEFAULT if options.soc is None else options.soc).id
     count = options.count or options.recipes[0].crops
-    source = Source(file, options.calibration, lr=options.lr, count=count, minutes=options.minutes, say=say)
+    source = Source(
+        file, options.calibration, lr=options.lr, count=count, minutes=options.minutes, say=say, size=options.input_size
+    )
     tries: tuple[Try, ...] = ()
     if options.max_drop is not None:  # the recipe is 'auto': `_check_options`
         found = cheapest(

@@ -29,7 +29,7 @@ from snpe_srgan.quantization.judge.layer_losses import (
     layer_losses,
     observe,
 )
-from snpe_srgan.quantization.judge.sensitivity import picture_psnr, sensitivities, small_crops
+from snpe_srgan.quantization.judge.sensitivity import crops_for, picture_psnr, sensitivities
 
 OBSERVED = 4  # crops
 DIGITS = 5  # of a number in the file
@@ -140,7 +140,7 @@ def analyse(
     )
     if not measure:
         return analysis
-    lr = small_crops(crops)
+    lr = crops_for(plan.model, crops)
     return replace(
         analysis,
         sensitivity_crops=f"{lr.shape[1]}x{lr.shape[2]}, {len(lr)}",

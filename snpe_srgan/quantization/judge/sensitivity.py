@@ -15,6 +15,7 @@ import numpy as np
 
 from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.graph import copied
+from snpe_srgan.onnx_graphs.model import input_size
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, Node, other_bias
 from snpe_srgan.onnx_graphs.run import session, with_outputs
@@ -63,6 +64,12 @@ def small_crops(crops: Sequence[np.ndarray], *, side: int = SIDE, count: int = C
     return np.concatenate([cut[order[int((i + 0.5) * len(cut) / count)]] for i in range(count)]).astype(np.float32)
 
 
+def crops_for(model, crops: Sequence[np.ndarray]) -> np.ndarray:
+    """`small_crops`, or whole ones for a network that takes one size."""
+    own = input_size(model)
+    return small_crops(crops) if own is None else small_crops(crops, side=max(own))
+
+
 def sensitivities(
     plan: Plan,
     crops: Sequence[np.ndarray],
@@ -78,7 +85,7 @@ def sensitivities(
             as the network that was quantized. `plan.model` by default.
         progress: called with (operators done, operators in all).
     """
-    walk = _Walk(exact or plan.model, small_crops(crops))
+    walk = _Walk(exact or plan.model, crops_for(plan.model, crops))
     final = {node.name: node for node in Network(plan.model).nodes}
     network, rows = walk.network, []
     e = plan.encodings[network.input]
