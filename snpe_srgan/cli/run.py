@@ -17,9 +17,11 @@ from snpe_srgan.cli.cluster import cluster_options
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
-from snpe_srgan.cli.sessions import open_model, session_options
+from snpe_srgan.cli.sessions import open_model, refuse_auto_precision, session_options
 from snpe_srgan.cli.video import video_options
 from snpe_srgan.progress import track
+
+LONG = 20.0  # seconds of computing, after which what is faster is worth a line
 
 
 @click.command()
@@ -77,6 +79,8 @@ def command(
     refuse_video_options(video)
     refuse_cluster_options(cluster, results, pictures, out)
     if cluster is not None:
+        if where["precision"] == "auto":
+            refuse_auto_precision()
         run_on_cluster(
             file, pictures, _network(file, default=model is None), cluster=cluster, results=results, out=out, tile=tile,
             where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
@@ -86,7 +90,7 @@ def command(
     if passed_over:
         output.note(passed_over)
     network = _network(file, default=model is None)
-    with open_model(file, **where, say=output.say) as session:
+    with open_model(file, **where, say=output.say, by_picture=True) as session:
         if dry_run:
             plan = session.commands()
             output.result({"dry_run": True, "commands": plan}, text=plan)
@@ -115,8 +119,21 @@ def command(
         "engine": engine_name, "scale": scale, "seconds": time.perf_counter() - start,
     }  # fmt: skip
     no_times = f"no times were read: {no_times}" if no_times and times is None else None
+    if where["on"] == "host" and where["precision"] == "f32":
+        _offer_speed(output, file, engine_name, seconds=sum(item.inference_seconds for item in done))
     _finish(output, head, jobs, done, [*jobs.failed, *failed], remarks=(_damaged(done, file), no_times), times=times,
             passed_over=passed_over)  # fmt: skip
+
+
+def _offer_speed(output, file, engine: str, *, seconds: float) -> None:
+    """Says after long work what would have been faster on this machine; it is never done unasked."""
+    if seconds < LONG or not engine.startswith("openvino") or (file.card is not None and file.card.quantization):
+        return
+    from snpe_srgan.runtimes.openvino import has_bf16
+
+    eight = f"its 8-bit form (snpe-srgan quantize {file.path.name} --onnx-only)"
+    both = f"--precision auto (bfloat16 for pictures on which it does not show), or {eight}" if has_bf16() else eight
+    output.note(f"faster on this machine: {both}")
 
 
 def _finish(output, head, jobs, done, failed, *, remarks, times, passed_over) -> None:
@@ -244,7 +261,8 @@ def _sentence(network) -> str:
 def _line(item) -> str:
     (lh, lw), (sh, sw) = item.lr_size, item.sr_size
     tiles = f", {item.tiles} tiles" if item.tiles > 1 else ""
-    return f"{item.target}  {lh}x{lw} -> {sh}x{sw}  {item.seconds:.2f} s{tiles}"
+    chosen = f" ({item.arithmetic})" if item.arithmetic else ""
+    return f"{item.target}  {lh}x{lw} -> {sh}x{sw}  {item.seconds:.2f} s{tiles}{chosen}"
 
 
 class Watch:

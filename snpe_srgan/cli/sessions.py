@@ -74,9 +74,11 @@ def session_options(function):
             ),
             click.option(
                 "--precision",
-                type=click.Choice(["f32", "bf16"]),
+                type=click.Choice(["f32", "bf16", "auto"]),
                 default="f32",
-                help="The host's arithmetic; bf16 is OpenVINO's, faster on CPUs that have it, a little less exact.",
+                help="The host's arithmetic; bf16 is OpenVINO's, faster on CPUs that have it, a little less exact. "
+                "auto, for pictures of `run`: bf16 for each 8-bit picture on which a probe differs by at most 1 of 255 "
+                "levels, f32 for the others; it says which.",
             ),
             click.option(
                 "--chip",
@@ -89,13 +91,29 @@ def session_options(function):
     return function
 
 
+def refuse_auto_precision() -> None:
+    """What is compared or joined is computed in one precision."""
+    from snpe_srgan.errors import UsageError
+
+    raise UsageError("--precision auto chooses for each picture of `run`: name one here", hint="--precision f32")
+
+
 def open_model(
     file, *, on: str, engine: str, threads: int | None, precision: str, chip: str | None, sdk_folder: str | None,
     runtime: str | None, serial: str | None, perf_profile: str | None, raw: str, overlap: int | None, say=None,
+    by_picture: bool = False,
 ):  # fmt: skip
-    """The session for these options; contradictions are usage errors. `say` is told what takes long."""
+    """The session for these options; contradictions are usage errors.
+
+    Args:
+        say: told what takes long.
+        by_picture: whether each picture may have a precision of its own.
+    """
     from snpe_srgan.errors import UsageError
-    from snpe_srgan.runtimes.open import open_session
+    from snpe_srgan.runtimes.open import AUTO_PRECISION, open_session
+
+    if precision == AUTO_PRECISION and not by_picture:
+        refuse_auto_precision()
 
     given = {"--sdk": sdk_folder, "--runtime": runtime, "--serial": serial, "--perf-profile": perf_profile}
     if on in ("sdk", "device"):

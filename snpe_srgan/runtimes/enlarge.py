@@ -37,7 +37,8 @@ class Job:
 class Enlarged:
     """One picture done. Sizes are (height, width); `seconds` is all of it, `inference_seconds` the network alone;
     `tiling` says what the result is, compared with the whole picture run at once: where it is only near, one of the
-    `notes` says why. `exact`: it is the same, bit for bit."""
+    `notes` says why. `exact`: it is the same, bit for bit. `arithmetic`: the precision chosen for it and why, with
+    `--precision auto`."""
 
     source: Path
     target: Path
@@ -50,6 +51,7 @@ class Enlarged:
     seconds: float
     inference_seconds: float
     notes: tuple[str, ...]
+    arithmetic: str | None = None
     damage: str | None = None  # what a network for clean pictures makes worse (imaging/damage.py)
 
 
@@ -245,5 +247,6 @@ def enlarge_one(
         seconds=time.perf_counter() - start,
         inference_seconds=after - before,
         notes=(*([plan.reason] if plan.reason else []), *picture.remarks, *notes),
+        arithmetic=session.arithmetic,
         damage=damage(picture.rgb).sentence(),
     )

@@ -9,6 +9,7 @@ On the host that is OpenVINO where it is installed, else ONNX Runtime; TensorFlo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from snpe_srgan.confined.worker import inside
 from snpe_srgan.errors import InputError, UsageError, did_you_mean
@@ -23,7 +24,8 @@ from snpe_srgan.zoo.resolve import ModelFile
 PLACES = ("host", "emulator", "sdk", "device")
 ENGINES = ("auto", "openvino", "onnxruntime")
 LITERT = "litert"  # of .tflite files, which no other engine reads
-PRECISIONS = ("f32", "bf16")
+AUTO_PRECISION = "auto"
+PRECISIONS = ("f32", "bf16", AUTO_PRECISION)
 DEVICE_RUNTIME, SDK_RUNTIME = "dsp", "cpu"
 
 
@@ -49,7 +51,8 @@ def open_session(
             snpe-net-run here) or `device` (the same on a phone).
         engine: the host engine: `auto`, `openvino`, `onnxruntime`, or `tensorflow` for a `.pb`.
         threads: of the host engine; None for all processors this process may use.
-        precision: `f32`, or `bf16` (OpenVINO only).
+        precision: `f32`; `bf16` (OpenVINO only); `auto`: bf16 for the 8-bit pictures on which a probe shows at most one
+            level of difference (`runtimes/probed.py`), where the CPU has it.
         chip: for the emulator: the chip it computes as (float graphs in float16, from Hexagon v73 on); 'none' computes
             float graphs in true float32.
         sdk_folder: for the SDK and the phone; None for the one that the environment names.
@@ -77,6 +80,28 @@ def open_session(
 
         return EmulatorEngineSession(load_source(file), chip=None if chip == "none" else chip)
     engine = _host_engine(file, engine=engine, precision=precision)
+    if precision == AUTO_PRECISION:
+        return _open_auto(file, engine=engine, threads=threads, say=say)
+    return _open_on_host(file, engine=engine, threads=threads, precision=precision, say=say)
+
+
+def _open_auto(file: ModelFile, *, engine: str, threads: int | None, say: Callable[[str], None] | None) -> Session:
+    """Float32, and bfloat16 beside it where this machine has it."""
+    from snpe_srgan.runtimes import openvino
+    from snpe_srgan.runtimes.probed import ProbedSession
+
+    exact = _open_on_host(file, engine=engine, threads=threads, precision="f32", say=say)
+    if engine == "openvino" and openvino.has_bf16():
+        return ProbedSession(exact, _open_on_host(file, engine=engine, threads=threads, precision="bf16", say=say))
+    why = "this CPU has no bfloat16" if engine == "openvino" else "bfloat16 needs OpenVINO (pip install openvino)"
+    remarks = (*exact.description.remarks, f"--precision auto is float32 here: {why}")
+    exact.description = replace(exact.description, remarks=remarks)
+    return exact
+
+
+def _open_on_host(
+    file: ModelFile, *, engine: str, threads: int | None, precision: str, say: Callable[[str], None] | None
+) -> Session:
     if not (inside() or file.shipped):
         from snpe_srgan.runtimes.confined import ConfinedSession
 
@@ -107,11 +132,12 @@ def _host_engine(file: ModelFile, *, engine: str, precision: str) -> str:
             raise UsageError("a .tflite runs on LiteRT: leave out --engine and --precision", where=file.path)
         litert.require("running a .tflite")
         return LITERT
+    typed = engine
     if engine == LITERT:
         raise UsageError(f"LiteRT runs .tflite files, not a .{file.kind}", where=file.path)
     if engine == "auto":
         engine = "openvino" if file.kind == "pb" or precision == "bf16" or installed("openvino") else "onnxruntime"
-    if precision != "f32" and engine != "openvino":
+    if precision != "f32" and engine != "openvino" and (precision, typed) != (AUTO_PRECISION, "auto"):
         raise UsageError(f"--precision {precision} is for the engine openvino, not {engine}")
     if engine == "onnxruntime" and file.kind == "pb":
         raise UsageError("ONNX Runtime reads no .pb", where=file.path, hint="--engine openvino, or run the .onnx")

@@ -23,6 +23,13 @@ from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.source import Source
 
 
+def has_bf16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU; elsewhere it computes in float32 all the same."""
+    import openvino as ov
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoSession(Session):
     """Args:
     precision: `f32`, or `bf16`: faster where the CPU has AVX512_BF16 or AMX, at a small cost in accuracy.
@@ -36,7 +43,7 @@ class OpenVinoSession(Session):
 
         self._core = ov.Core()
         remarks: tuple[str, ...] = ()
-        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and not has_bf16():
             remarks = ("this CPU has no bf16 of its own: f32 is faster on it",)
         try:
             if source.model is None:

@@ -118,6 +118,14 @@ class Session:
         """Why `times` could not be read, where they should have been."""
         return None
 
+    @property
+    def arithmetic(self) -> str | None:
+        """The precision of the picture at hand and why, where that was chosen for it; None where it was asked for."""
+        return None
+
+    def prepare(self, pixels: np.ndarray) -> None:
+        """Told of a whole picture, uint8 or uint16 (h, w, 3), before its tiles."""
+
     def run(self, lr: np.ndarray) -> np.ndarray:
         """(1, h, w, 3) float32 in [0, 1] -> (1, h*scale, w*scale, 3) float32 in [-1, 1]."""
         (sr,) = self.run_all([lr])

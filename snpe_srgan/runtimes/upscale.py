@@ -56,6 +56,8 @@ def upscale_pixels(
     if plan.size != (height, width):
         raise ValueError(f"a plan for {plan.size} pixels, and a picture of {(height, width)}")
 
+    session.prepare(pixels)
+
     def done(sr: np.ndarray) -> np.ndarray:
         if not np.isfinite(sr).all():
             raise SnpeSrganError("the network gave numbers that are not finite (NaN or infinity)")
