@@ -103,10 +103,13 @@ def run_on_cluster(
 
 
 def _refuse(wanted: Wanted, where, pictures, out) -> None:
+    from snpe_srgan.cli.sessions import refuse_auto_precision
     from snpe_srgan.errors import UsageError
 
     if where["on"] not in ("host", "emulator"):
         raise UsageError(f"--cluster does not go with --on {where['on']}: a phone or an SDK is one machine's")
+    if where["precision"] == "auto":
+        refuse_auto_precision()
     if out is None:
         raise UsageError("--cluster needs a folder for the results", hint="-o FOLDER")
     inside = wanted.kind == "local" and wanted.workers == 0

@@ -17,7 +17,7 @@ from snpe_srgan.cli.cluster import cluster_options
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
-from snpe_srgan.cli.sessions import open_model, refuse_auto_precision, session_options
+from snpe_srgan.cli.sessions import open_model, session_options
 from snpe_srgan.cli.video import video_options
 from snpe_srgan.progress import track
 
@@ -79,8 +79,6 @@ def command(
     refuse_video_options(video)
     refuse_cluster_options(cluster, results, pictures, out)
     if cluster is not None:
-        if where["precision"] == "auto":
-            refuse_auto_precision()
         run_on_cluster(
             file, pictures, _network(file, default=model is None), cluster=cluster, results=results, out=out, tile=tile,
             where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
@@ -119,15 +117,15 @@ def command(
         "engine": engine_name, "scale": scale, "seconds": time.perf_counter() - start,
     }  # fmt: skip
     no_times = f"no times were read: {no_times}" if no_times and times is None else None
-    if where["on"] == "host" and where["precision"] == "f32":
-        _offer_speed(output, file, engine_name, seconds=sum(item.inference_seconds for item in done))
+    _offer_speed(output, file, engine_name, where["precision"], sum(item.inference_seconds for item in done))
     _finish(output, head, jobs, done, [*jobs.failed, *failed], remarks=(_damaged(done, file), no_times), times=times,
             passed_over=passed_over)  # fmt: skip
 
 
-def _offer_speed(output, file, engine: str, *, seconds: float) -> None:
+def _offer_speed(output, file, engine: str, precision: str, seconds: float) -> None:
     """Says after long work what would have been faster on this machine; it is never done unasked."""
-    if seconds < LONG or not engine.startswith("openvino") or (file.card is not None and file.card.quantization):
+    eight_bits = file.card is not None and bool(file.card.quantization)
+    if seconds < LONG or precision != "f32" or not engine.startswith("openvino") or eight_bits:
         return
     from snpe_srgan.runtimes.openvino import has_bf16
 
