@@ -14,8 +14,9 @@ import click
 
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Size, common, overwrite_option
+from snpe_srgan.cli.options import Size, common, jobs_option, overwrite_option
 from snpe_srgan.cli.sessions import open_model, session_options
+from snpe_srgan.parallel import Processes
 from snpe_srgan.progress import track
 
 
@@ -42,13 +43,14 @@ from snpe_srgan.progress import track
     "--niqe", "unpaired", is_flag=True,
     help="DATASET is photos without an original: enlarge them and score how natural they look (NIQE).",
 )  # fmt: skip
+@jobs_option("a process for each core on the emulator, else 1")
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Videos: the scores over time as a .png.")
 @click.option("--min-psnr", type=float, help="Exit with 1 if the mean PSNR of any set is lower.")
 @overwrite_option
 @common
 def command(
     model, datasets, detail, said, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
-    save_images, unpaired, plot, min_psnr, overwrite, output, **where,
+    save_images, unpaired, jobs, plot, min_psnr, overwrite, output, **where,
 ):  # fmt: skip
     """Measure PSNR and SSIM of a model against bicubic.
 
@@ -68,12 +70,13 @@ def command(
         if min_psnr is not None or perceptual or save_images or protocol != "y" or border is not None:
             raise UsageError("--niqe has no original to compare with: it goes without --min-psnr, --perceptual, "
                              "--protocol, --border and --save-images", hint="`run` writes the pictures")  # fmt: skip
-        _unpaired(output, model, datasets, detail=detail, said=said, scale=scale, limit=limit, tile=tile, **where)
+        _unpaired(output, model, datasets, detail=detail, said=said, scale=scale, limit=limit, tile=tile, jobs=jobs,
+                  **where)  # fmt: skip
         return
     chosen = Protocol(protocol, border)
     if any(map(is_video, datasets)):
-        if perceptual or save_images:
-            raise UsageError("--perceptual and --save-images are for pictures, not for videos")
+        if perceptual or save_images or jobs:
+            raise UsageError("--perceptual, --save-images and --jobs are for pictures, not for videos")
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         evaluate_videos(
@@ -85,11 +88,12 @@ def command(
         raise UsageError("--plot is for videos")
     distance = _distance(perceptual, perceptual_weights, lpips_heads)
     with contextlib.ExitStack() as stack:
-        session = None
+        session, processes = None, Processes(jobs or 1, _reopened)
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
             file = find_model(model, detail, runs=True, said=said, output=output)
+            processes = _processes(jobs, file, where)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
@@ -106,7 +110,7 @@ def command(
                 results.append(
                     evaluate(
                         session, data, protocol=chosen, limit=limit, tile=tile, perceptual=distance, save=saver,
-                        progress=progress.to,
+                        progress=progress.to, processes=processes,
                     )
                 )  # fmt: skip
     for r in results:
@@ -125,16 +129,33 @@ def command(
         raise SystemExit(CheckFailed.exit_code)
 
 
-def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, **where) -> None:
+def _processes(jobs: int | None, file, where: dict) -> Processes:
+    """Processes that open the model as `open_model` does here."""
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.machine import usable_threads
+
+    if jobs is None:
+        jobs = usable_threads() if where["on"] == "emulator" else 1
+    if jobs > 1 and where["on"] in ("sdk", "device"):
+        raise UsageError(f"--jobs does not go with --on {where['on']}: there is one of it")
+    return Processes(jobs, _reopened, (file, where))
+
+
+def _reopened(file, where: dict):
+    return open_model(file, **where)
+
+
+def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, jobs, **where) -> None:
     """`--niqe`: one table a folder."""
     from snpe_srgan.console import table
     from snpe_srgan.metrics.no_reference import evaluate_without_reference
 
     results = []
     with contextlib.ExitStack() as stack:
-        session = None
+        session, processes = None, Processes(jobs or 1, _reopened)
         if model != "bicubic":
             file = find_model(model, detail, runs=True, said=said, output=output)
+            processes = _processes(jobs, file, where)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
@@ -143,9 +164,10 @@ def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, **whe
             with track(output.say, f"evaluating {folder}", unit="picture") as progress:
                 results.append(
                     evaluate_without_reference(
-                        session, folder, scale=scale, limit=limit, tile=tile, progress=progress.to
+                        session, folder, scale=scale, limit=limit, tile=tile, progress=progress.to,
+                        processes=processes,
                     )
-                )
+                )  # fmt: skip
             if results[-1].passed_over:
                 output.note(results[-1].passed_over)
     lines = []

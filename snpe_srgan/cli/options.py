@@ -59,6 +59,15 @@ def output_option(help_text: str, **kwargs):
     return click.option("-o", "--output", "out", type=click.Path(), help=help_text, **kwargs)
 
 
+def jobs_option(default: str = "1"):
+    """--jobs; None where it is left out and `default` says what that means."""
+    return click.option(
+        "--jobs", type=click.IntRange(1, 1024), default=int(default) if default.isdecimal() else None,
+        help="Work in so many processes, each with its part of the cores and of the memory; the numbers are the same."
+        + ("" if default.isdecimal() else f"  [default: {default}]"),
+    )  # fmt: skip
+
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist already.")
 
 

@@ -16,7 +16,7 @@ import click
 
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
+from snpe_srgan.cli.options import common, input_size_option, jobs_option, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, quantized_text, refuse, toolchain_options
 
 WORST = 8  # layers shown
@@ -55,6 +55,7 @@ WORST = 8  # layers shown
     help="Run the .dlc's graph on the host and on the Hexagon emulator layer by layer: MODEL_RECIPE.divergence.json, "
     ".png and .pictures.png say where they part, and why. As `inspect MODEL_RECIPE.dlc --on emulator`.",
 )  # fmt: skip
+@jobs_option()
 @click.option("--onnx-only", is_flag=True, help="Write no .dlc (needs no onnxruntime-qnn).")
 @toolchain_options
 @click.option(
@@ -92,7 +93,7 @@ def command(
 
     file = find_model(model, detail, said=said, output=output)
     if toolchain == "snpe":
-        ours = ("max_drop", "minutes", "judge", "diagnose", "evaluate", "onnx_only", "soc", "chips")
+        ours = ("max_drop", "minutes", "judge", "diagnose", "evaluate", "onnx_only", "soc", "chips", "jobs")
         refuse(f"--toolchain {toolchain}", *ours)
         result = _with_sdk(
             file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output,

@@ -6,19 +6,22 @@ evaluation.mean.psnr, evaluation.bicubic.psnr
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.bicubic import upscale as bicubic_upscale
 from snpe_srgan.imaging.colour import grey_to_rgb, rgb_to_grey
-from snpe_srgan.metrics.dataset import EvaluationSet, Pair
+from snpe_srgan.metrics.dataset import EvaluationSet, PairFiles
 from snpe_srgan.metrics.loop import Enlarger, Scored, named, score_pairs
 from snpe_srgan.metrics.perceptual import PerceptualDistance, WeightFile
 from snpe_srgan.metrics.protocol import Protocol, Score, mean_score
+from snpe_srgan.parallel import Processes, ordered
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 
@@ -85,6 +88,7 @@ def evaluate(
     perceptual: PerceptualDistance | None = None,
     save: Callable[[str, np.ndarray, bool], None] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    processes: Processes | None = None,
 ) -> Evaluation:
     """Scores `session` on the pictures of `dataset`; None scores bicubic itself.
 
@@ -93,6 +97,8 @@ def evaluate(
         perceptual: a distance that is measured beside PSNR and SSIM.
         save: called with (name, the model's picture, whether it is grey).
         progress: called with (pictures done, pictures in all, name) before each picture.
+        processes: score in several processes; `prepare` opens a session like `session` in each. The numbers are the
+            same, whatever their number.
     """
     protocol = protocol or Protocol()
     if session is not None and session.scale != dataset.scale:
@@ -100,19 +106,9 @@ def evaluate(
     total = len(dataset) if limit is None else min(limit, len(dataset))
     rows: list[PictureScore] = []
     inexact: list[str] = []
-
-    def pairs() -> Iterator[Pair]:
-        for index, files in enumerate(dataset.files[:total]):
-            if progress is not None:
-                progress(index, total, files.name)
-            yield files.load()
-
-    def bicubic(lr: np.ndarray) -> np.ndarray:
-        return bicubic_upscale(lr, dataset.scale)
-
-    enlargers = [bicubic] if session is None else [_network(session, tile, inexact), bicubic]
-    for found in score_pairs(pairs(), enlargers, protocol=protocol, scale=dataset.scale):
+    for found, reason in _scored(session, dataset, total, protocol, tile, progress, processes):
         pair, sr = found.pair, found.pictures[0]
+        inexact += [reason] if reason else []
         distances = None if perceptual is None else _distances(perceptual, found)
         rows.append(PictureScore(pair.name, found.scores[0], found.scores[-1], found.seconds[0], distances))
         if save is not None:
@@ -132,16 +128,73 @@ def evaluate(
     )
 
 
-def _network(session: Session, tile: tuple[int, int] | None, inexact: list[str]) -> Enlarger:
-    """The session as an enlarger; why a picture was not run as a whole is added to `inexact`."""
+@dataclass(frozen=True)
+class _Scorer:
+    """What it takes to score a pair; `session` None is bicubic itself."""
 
-    def enlarge(lr: np.ndarray) -> np.ndarray:
-        done = upscale_pixels(session, lr, tile=tile)
-        if done.plan.reason:
-            inexact.append(done.plan.reason)
+    session: Session | None
+    scale: int
+    protocol: Protocol
+    tile: tuple[int, int] | None
+
+
+def _open_scorer(open_session: Callable[..., Session | None], arguments: tuple[object, ...], *others: Any) -> _Scorer:
+    return _Scorer(open_session(*arguments), *others)
+
+
+def _score(scorer: _Scorer, files: PairFiles) -> tuple[Scored, str | None]:
+    """A pair, and why its picture was not run as a whole."""
+    reasons: list[str] = []
+
+    def network(lr: np.ndarray) -> np.ndarray:
+        assert scorer.session is not None
+        done = upscale_pixels(scorer.session, lr, tile=scorer.tile)
+        reasons.extend([done.plan.reason] if done.plan.reason else [])
         return done.pixels
 
-    return enlarge
+    def bicubic(lr: np.ndarray) -> np.ndarray:
+        return bicubic_upscale(lr, scorer.scale)
+
+    enlargers: list[Enlarger] = [bicubic] if scorer.session is None else [network, bicubic]
+    (found,) = score_pairs([files.load()], enlargers, protocol=scorer.protocol, scale=scorer.scale)
+    return found, reasons[0] if reasons else None
+
+
+def _scored(
+    session: Session | None,
+    dataset: EvaluationSet,
+    total: int,
+    protocol: Protocol,
+    tile: tuple[int, int] | None,
+    progress: Callable[[int, int, str], None] | None,
+    processes: Processes | None,
+) -> Iterator[tuple[Scored, str | None]]:
+    """The pairs in order, here or in other processes."""
+    chosen = dataset.files[:total]
+    if processes is None or processes.jobs < 2:
+        scorer = _Scorer(session, dataset.scale, protocol, tile)
+        yield from ordered(_score, _told(chosen, progress), jobs=1, prepare=lambda: scorer)
+        return
+    opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
+    arguments = (*opener, dataset.scale, protocol, tile)
+    with contextlib.closing(
+        ordered(_score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=arguments)
+    ) as results:
+        for index, result in enumerate(results):
+            if progress is not None:
+                progress(index, total, result[0].pair.name)
+            yield result
+
+
+def _nothing() -> None:
+    """Bicubic's session."""
+
+
+def _told(files: Sequence[PairFiles], progress: Callable[[int, int, str], None] | None) -> Iterator[PairFiles]:
+    for index, one in enumerate(files):
+        if progress is not None:
+            progress(index, len(files), one.name)
+        yield one
 
 
 def _distances(perceptual: PerceptualDistance, found: Scored) -> Distances:

@@ -6,10 +6,11 @@ found.mean.model, found.mean.bicubic
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from snpe_srgan.imaging.colour import to_uint8
 from snpe_srgan.imaging.finder import find_pictures
 from snpe_srgan.imaging.pictures import read_picture
 from snpe_srgan.metrics.niqe import PROTOCOL, niqe
+from snpe_srgan.parallel import Processes, ordered
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 
@@ -61,30 +63,31 @@ def evaluate_without_reference(
     limit: int | None = None,
     tile: tuple[int, int] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    processes: Processes | None = None,
 ) -> UnpairedEvaluation:
     """NIQE of the pictures in a folder (or of one file) after enlargement; `session` None is bicubic itself.
 
     Args:
         scale: of the session.
-        limit, tile, progress: as those of `metrics.evaluate.evaluate`.
+        limit, tile, progress, processes: as those of `metrics.evaluate.evaluate`.
     """
     found = find_pictures(folder)
     paths = found.pictures
     total = len(paths) if limit is None else min(limit, len(paths))
-    rows = []
-    for index, path in enumerate(paths[:total]):
-        if progress is not None:
-            progress(index, total, path.name)
-        lr = to_uint8(read_picture(path).rgb)
-        baseline = bicubic_upscale(lr, scale)
-        start = time.perf_counter()
-        try:
-            sr = baseline if session is None else upscale_pixels(session, lr, tile=tile).pixels
-            seconds = time.perf_counter() - start
-            score = Naturalness(niqe(sr), niqe(baseline))
-        except SnpeSrganError as error:
-            raise type(error)(error.what, where=path, hint=error.hint) from error
-        rows.append(UnpairedScore(path.stem, score, seconds))
+    chosen = paths[:total]
+    if processes is None or processes.jobs < 2:
+        results = ordered(_score, _told(chosen, progress), jobs=1, prepare=lambda: _Scorer(session, scale, tile))
+    else:
+        opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
+        results = ordered(
+            _score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=(*opener, scale, tile)
+        )
+    with contextlib.closing(results):
+        rows: list[UnpairedScore] = []
+        for row in results:
+            if progress is not None and processes is not None and processes.jobs > 1:
+                progress(len(rows), total, row.name)
+            rows.append(row)
     return UnpairedEvaluation(
         dataset=Path(folder).name,
         engine="bicubic" if session is None else session.description.engine,
@@ -94,6 +97,43 @@ def evaluate_without_reference(
         mean=Naturalness(_mean([row.niqe.model for row in rows]), _mean([row.niqe.bicubic for row in rows])),
         passed_over=found.passed.line(),
     )
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    session: Session | None
+    scale: int
+    tile: tuple[int, int] | None
+
+
+def _nothing() -> None:
+    """Bicubic's session."""
+
+
+def _open_scorer(
+    open_session: Callable[..., Session | None], arguments: tuple[object, ...], scale: int, tile: tuple[int, int] | None
+) -> _Scorer:
+    return _Scorer(open_session(*arguments), scale, tile)
+
+
+def _score(scorer: _Scorer, path: Path) -> UnpairedScore:
+    lr = to_uint8(read_picture(path).rgb)
+    baseline = bicubic_upscale(lr, scorer.scale)
+    start = time.perf_counter()
+    try:
+        sr = baseline if scorer.session is None else upscale_pixels(scorer.session, lr, tile=scorer.tile).pixels
+        seconds = time.perf_counter() - start
+        score = Naturalness(niqe(sr), niqe(baseline))
+    except SnpeSrganError as error:
+        raise type(error)(error.what, where=path, hint=error.hint) from error
+    return UnpairedScore(path.stem, score, seconds)
+
+
+def _told(paths: Sequence[Path], progress: Callable[[int, int, str], None] | None) -> Iterator[Path]:
+    for index, path in enumerate(paths):
+        if progress is not None:
+            progress(index, len(paths), path.name)
+        yield path
 
 
 def _mean(values: list[float]) -> float:

@@ -7,7 +7,7 @@ made = source.make(parse_recipe("w8a8"))
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +18,8 @@ from snpe_srgan.calibration.crops import SIZE, Crops, calibration_crops, hr_pict
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import runner
-from snpe_srgan.progress import track
+from snpe_srgan.parallel import ordered
+from snpe_srgan.progress import SILENT, track
 from snpe_srgan.quantization.judge.report import Report, dataset_loss
 from snpe_srgan.quantization.recipe import Recipe, parse_recipe
 from snpe_srgan.quantization.steps.run import Made, make_plan
@@ -55,6 +56,10 @@ class Source:
         for note in self.notes:
             say(note)
 
+    def __getstate__(self) -> dict[str, object]:
+        """For another process, where nobody listens."""
+        return {**self.__dict__, "say": SILENT}
+
     @property
     def overlap(self) -> int | None:
         """By how much tiles must overlap to give what the whole picture gives; None where no tiles do."""
@@ -80,7 +85,7 @@ class Source:
         pictures = hr_pictures(self.calibration, scale=self.facts.scale, most=PICTURES)
         return finetune(plan, reference_model=self.model, pictures=pictures, minutes=self.minutes, say=self.say)
 
-    def attempt(self, name: str, evaluate) -> tuple[tuple[Recipe, Made], dict[str, float]]:
+    def attempt(self, name: str, evaluate) -> Attempt:
         """One recipe of the ladder, and the dB that it loses on each data set, by simulation."""
         recipe = parse_recipe(name)
         made = self.make(recipe)
@@ -89,7 +94,7 @@ class Source:
         losses = [dataset_loss(*runs, path, scale=scale, overlap=overlap, facts=self.facts) for path in evaluate]
         return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
-    def judge(self, recipe: Recipe, made: Made, evaluate):
+    def judge(self, recipe: Recipe, made: Made, evaluate, *, jobs: int = 1):
         """(Report, Analysis) of a finished plan."""
         from snpe_srgan.quantization.judge.analysis import analyse
         from snpe_srgan.quantization.judge.report import make_report
@@ -98,7 +103,7 @@ class Source:
         exact = None if recipe.has("qat") else made.exact  # fine-tuned weights are not a rounding of the old ones
         with track(self.say, "measuring", unit="operator") as progress:
             analysis = analyse(
-                made.plan, self.judged.arrays, reference=self.model, exact=exact, progress=progress.to
+                made.plan, self.judged.arrays, reference=self.model, exact=exact, progress=progress.to, jobs=jobs
             )
         report = make_report(
             made.plan, analysis, self.judged, recipe=recipe.name, reference=self.model,
@@ -156,6 +161,23 @@ class FloatModel(NamedTuple):
     moments: Mapping[str, Moments] | None
     found: Found | None
     own_size: tuple[int, int] | None = None
+
+
+Attempt = tuple[tuple[Recipe, Made], dict[str, float]]
+
+
+def attempts(source: Source, names: Sequence[str], evaluate, *, jobs: int = 1) -> Generator[Attempt, None, None]:
+    """`source.attempt` for each recipe, in order; in several processes those that come next are tried meanwhile."""
+    return ordered(_attempt, names, jobs=jobs, prepare=_given, arguments=(source, evaluate))
+
+
+def _given(source: Source, evaluate):
+    return source, evaluate
+
+
+def _attempt(given, name: str) -> Attempt:
+    source, evaluate = given
+    return source.attempt(name, evaluate)
 
 
 def load_float(file: ModelFile, *, size: tuple[int, int] | None = None) -> FloatModel:

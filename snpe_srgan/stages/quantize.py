@@ -6,6 +6,7 @@ result.onnx, result.dlc, result.report.psnr_to_float
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from snpe_srgan.errors import UsageError
 from snpe_srgan.quantization.auto import Try, cheapest
 from snpe_srgan.quantization.judge.report import Report
 from snpe_srgan.quantization.recipe import AUTO, DEFAULT, LADDER, Recipe, parse_recipe
-from snpe_srgan.quantization.session import Source
+from snpe_srgan.quantization.session import Source, attempts
 from snpe_srgan.quantization.steps.run import Made
 from snpe_srgan.stages.checked_dlc import dlc_size, write_checked_dlc
 from snpe_srgan.toolchains.socs import Soc
@@ -85,6 +86,7 @@ class QuantizeOptions:
         judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
         evaluate: data sets on which to measure the dB lost against ground truth.
         diagnose: whether to compare the .dlc's graph with its simulation layer by layer on the emulator.
+        jobs: processes for what is measured: each recipe of the ladder, each layer's sensitivity.
     """
 
     recipe: str = DEFAULT
@@ -101,6 +103,7 @@ class QuantizeOptions:
     onnx_only: bool = False
     diagnose: bool = False
     overwrite: bool = False
+    jobs: int = 1
 
     @property
     def auto(self) -> bool:
@@ -142,9 +145,8 @@ def quantize_model(
     )
     tries: tuple[Try, ...] = ()
     if options.max_drop is not None:  # the recipe is 'auto': `_check_options`
-        found = cheapest(
-            LADDER, lambda name: source.attempt(name, options.evaluate), max_drop=options.max_drop, say=say
-        )
+        with contextlib.closing(attempts(source, LADDER, options.evaluate, jobs=options.jobs)) as tried:
+            found = cheapest(LADDER, lambda name: next(tried), max_drop=options.max_drop, say=say)
         (chosen, made), tries = found.result, found.tries
     else:
         (chosen,) = options.recipes
@@ -152,7 +154,7 @@ def quantize_model(
     paths = _paths(out_dir, file, chosen.name)
 
     quantized, size = made.plan.quantized(), dlc_size(options.input_size, source.facts, own=source.own_size)
-    report, analysis = source.judge(chosen, made, options.evaluate)
+    report, analysis = source.judge(chosen, made, options.evaluate, jobs=options.jobs)
     say("writing the files")
     with unfinished(out_dir):
         write_bytes(paths["onnx"], quantized.SerializeToString(), overwrite=options.overwrite)

@@ -115,6 +115,7 @@ def analyse(
     exact=None,
     measure: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
 ) -> Analysis:
     """Everything about a plan's layers.
 
@@ -124,14 +125,14 @@ def analyse(
         exact: the same function in the plan's own channel scales (equalized, not yet corrected or rounded): what is
             compared with. `reference` if nothing was equalized; `plan.model` by default, as after fine-tuning.
         measure: also measure every layer's sensitivity (half a minute for the 16 x 64 network on two free cores).
-        progress: of that measurement.
+        progress: of that measurement; jobs: processes for it.
     """
     exact, few = exact or plan.model, list(crops[:OBSERVED])
     quantized = plan.quantized()
     variants = [quantized] if exact is plan.model else [quantized, replace(plan, model=exact).quantized()]
     seen, *uncorrected = observe(plan, few, exact=exact, quantized=variants)
     ranges = channel_ranges(reference, few)
-    measured = sensitivities(plan, crops, exact=exact, progress=progress) if measure else ()
+    measured = sensitivities(plan, crops, exact=exact, progress=progress, jobs=jobs) if measure else ()
     analysis = Analysis(
         layers=layer_losses(plan, seen, measured, exact=exact),
         channels=(*_tensors(plan, seen, uncorrected[0] if uncorrected else None, ranges), *_kernels(plan, reference)),

@@ -8,6 +8,7 @@ what depends on them is computed again. 130 entries of the 16 x 64 network at SI
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from snpe_srgan.onnx_graphs.model import input_size
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, Node, other_bias
 from snpe_srgan.onnx_graphs.run import session, with_outputs
+from snpe_srgan.parallel import ordered
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import bits_of, compute_bits
 from snpe_srgan.quantization.kernels.affine import fake_quantize, quantize
@@ -76,6 +78,7 @@ def sensitivities(
     *,
     exact=None,
     progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
 ) -> tuple[Sensitivity, ...]:
     """Every tensor that is computed, every kernel and every PReLU's slopes, in execution order.
 
@@ -84,31 +87,58 @@ def sensitivities(
         exact: the float network on whose tensors the plan's grids lie, before corrections changed it: the same function
             as the network that was quantized. `plan.model` by default.
         progress: called with (operators done, operators in all).
+        jobs: processes; the numbers are the same, whatever their number.
     """
-    walk = _Walk(exact or plan.model, crops_for(plan.model, crops))
-    final = {node.name: node for node in Network(plan.model).nodes}
-    network, rows = walk.network, []
-    e = plan.encodings[network.input]
-    lr = walk.values[network.input]
-    rows.append(Sensitivity(network.input, "input", walk.error(network.input, _rounded(lr, e))))
-    for done, node in enumerate(network.nodes):
-        out = node.output
-        if node.kind == "Conv":
-            changed = _with_integer_kernel(walk, node, final.get(node.name, node), plan)
-            rows.append(Sensitivity(node.name, "weights", walk.error(out, changed)))
-        elif node.kind == "PRelu" and node.name in plan.slopes:
-            x = walk.values[node.inputs[0]]
-            scale, zero = plan.slopes[node.name]
-            bits = compute_bits(network, node, plan.encodings)
-            slopes = (quantize(node.constants[1], scale, zero, low=0, high=2**bits - 1) - zero) * scale
-            changed = np.where(x > 0, x, x * slopes.astype(np.float32))
-            rows.append(Sensitivity(node.name, "slopes", walk.error(out, changed)))
-        if node.kind not in MOVES and out not in network.fused:
-            rows.append(Sensitivity(out, node.kind, walk.error(out, _rounded(walk.values[out], plan.encodings[out]))))
-        walk.forget()
-        if progress:
-            progress(done + 1, len(network.nodes))
+    network, rows = Network(plan.model if exact is None else exact), []
+    lr = crops_for(plan.model, crops)
+    places = range(-1, len(network.nodes))  # -1: the input
+    found = ordered(_entries, places, jobs=jobs, prepare=_prepare, arguments=(plan, exact, lr))
+    with contextlib.closing(found):
+        for done, entries in enumerate(found):
+            rows += entries
+            if progress and done:
+                progress(done, len(network.nodes))
     return tuple(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A plan, the walk over its float network, and that network's operators after corrections, by name."""
+
+    plan: Plan
+    walk: _Walk
+    final: dict[str, Node]
+
+
+def _prepare(plan: Plan, exact, lr: np.ndarray) -> _Prepared:
+    final = {node.name: node for node in Network(plan.model).nodes}
+    return _Prepared(plan, _Walk(plan.model if exact is None else exact, lr), final)
+
+
+def _entries(prepared: _Prepared, place: int) -> list[Sensitivity]:
+    """The entries of one operator; of the input at -1."""
+    plan, walk = prepared.plan, prepared.walk
+    network, rows = walk.network, []
+    if place < 0:
+        lr = walk.values[network.input]
+        error = walk.error(network.input, _rounded(lr, plan.encodings[network.input]))
+        return [Sensitivity(network.input, "input", error)]
+    node = network.nodes[place]
+    out = node.output
+    if node.kind == "Conv":
+        changed = _with_integer_kernel(walk, node, prepared.final.get(node.name, node), plan)
+        rows.append(Sensitivity(node.name, "weights", walk.error(out, changed)))
+    elif node.kind == "PRelu" and node.name in plan.slopes:
+        x = walk.values[node.inputs[0]]
+        scale, zero = plan.slopes[node.name]
+        bits = compute_bits(network, node, plan.encodings)
+        slopes = (quantize(node.constants[1], scale, zero, low=0, high=2**bits - 1) - zero) * scale
+        changed = np.where(x > 0, x, x * slopes.astype(np.float32))
+        rows.append(Sensitivity(node.name, "slopes", walk.error(out, changed)))
+    if node.kind not in MOVES and out not in network.fused:
+        rows.append(Sensitivity(out, node.kind, walk.error(out, _rounded(walk.values[out], plan.encodings[out]))))
+    walk.forget()
+    return rows
 
 
 def _rounded(values: np.ndarray, encoding) -> np.ndarray:
