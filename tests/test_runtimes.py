@@ -94,7 +94,7 @@ def test_the_emulator_takes_a_free_size_model_at_the_size_of_the_picture(tmp_pat
 def test_after_a_failure_the_emulator_starts_again(tmp_path, monkeypatch):
     with open_session(saved(free(srgan()), tmp_path), on="emulator") as session:
         expected = session.run(lr_batch((6, 6)))
-        session._emulator._worker._process.kill()
+        session._lanes._idle[0][1]._worker._process.kill()
         with pytest.raises(Exception, match="signal 9"):
             session.run(lr_batch((6, 6)))
         np.testing.assert_array_equal(session.run(lr_batch((6, 6))), expected)

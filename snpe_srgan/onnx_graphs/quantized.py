@@ -43,7 +43,11 @@ def share_of_sixteen_bits(model: onnx.ModelProto) -> float:
 
 def integer_sums(model: onnx.ModelProto) -> bool:
     """Whether every convolution and matrix product is between 8-bit integers."""
-    wide = _wide_zero_points(model.graph)
+    return quantized_sums(model, wide=_wide_zero_points(model.graph))
+
+
+def quantized_sums(model: onnx.ModelProto, *, wide: set[str] | frozenset[str] = frozenset()) -> bool:
+    """Whether every convolution and matrix product is between integers; with none of the zero points `wide`."""
     makers = {name: node for node in model.graph.node for name in node.output}
     sums = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
     for node in sums:

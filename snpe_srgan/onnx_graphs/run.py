@@ -74,6 +74,29 @@ def with_outputs(model, names: Sequence[str]):
     return copy
 
 
+# Operators that compute a pixel from those around it, wherever it is.
+LOCAL = frozenset((
+    "Add", "Clip", "Concat", "Conv", "DepthToSpace", "DequantizeLinear", "Div", "Elu", "Gelu", "HardSigmoid",
+    "HardSwish", "Identity", "LeakyRelu", "Max", "Min", "Mul", "PRelu", "QuantizeLinear", "Relu", "Sigmoid",
+    "SpaceToDepth", "Sub", "Tanh", "Transpose",
+))  # fmt: skip
+
+
+def takes_any_size(model) -> bool:
+    """Whether a graph of fixed size computes the same at any other: no operator and no constant knows the size."""
+    vectors = all(sum(side > 1 for side in t.dims) < 2 for t in model.graph.initializer if not _is_kernel(t, model))
+    return vectors and all(node.op_type in LOCAL for node in model.graph.node)
+
+
+def _is_kernel(tensor, model) -> bool:
+    """Whether only convolutions read a constant, perhaps out of its integers."""
+    readers = [node for node in model.graph.node if tensor.name in node.input]
+    while readers and all(node.op_type == "DequantizeLinear" for node in readers):
+        made = {output for node in readers for output in node.output}
+        readers = [node for node in model.graph.node if made.intersection(node.input)]
+    return bool(readers) and all(node.op_type == "Conv" for node in readers)
+
+
 def free_size(model):
     """A copy that takes any LR height and width: the operators of super-resolution networks fit all sizes."""
     copy = copied(model)

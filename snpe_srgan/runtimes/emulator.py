@@ -7,16 +7,22 @@ whoever asks.
 
 from __future__ import annotations
 
+import collections
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snpe_srgan.errors import CheckFailed, InputError, MissingToolError, SnpeSrganError
+from snpe_srgan.errors import CheckFailed, InputError, MissingToolError
+from snpe_srgan.imaging.tiles import Tile, plan_tiles
+from snpe_srgan.machine import available_memory, usable_threads
+from snpe_srgan.onnx_graphs.quantized import quantized_sums
+from snpe_srgan.onnx_graphs.run import free_size, takes_any_size
 from snpe_srgan.runtimes.base import description_of
+from snpe_srgan.runtimes.lanes import Lanes
 from snpe_srgan.runtimes.session import Description, Session, Tiling
 from snpe_srgan.runtimes.source import Source
 from snpe_srgan.runtimes.strip import run_strip, suspect_width
@@ -26,14 +32,17 @@ if TYPE_CHECKING:
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
 MOST_PIXELS = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
+LANE_BYTES = 400 << 20  # of one graph and its process
+MOST_CUTS = 8  # tiles along a side
 
 
 class EmulatorEngineSession(Session):
     """Args:
     chip: None computes float graphs in float32; a chip of Hexagon v73 or later in float16, as it would.
+    lanes: tiles that are computed side by side; None for one a core, as far as memory allows.
     """
 
-    def __init__(self, source: Source, *, chip: int | str | None = None):
+    def __init__(self, source: Source, *, chip: int | str | None = None, lanes: int | None = None):
         from snpe_srgan.toolchains import qnn
 
         qnn.require()
@@ -48,14 +57,41 @@ class EmulatorEngineSession(Session):
                 f"a file for several chips ({source.compiled}): the emulator loads none of them", where=source.path,
                 hint="the file of one chip",
             )  # fmt: skip
-        self._emulator: EmulatorSession | None = None
-        self._size: tuple[int, ...] | None = None
+        self._lanes = Lanes(self._open, most=lanes or lanes_for(available_memory()))
         self._sound: dict[int, bool] = {}
+        self._planned: set[tuple[int, int]] = set()
+        self._any_size = (
+            self.input_size is not None and self.description.tiling in (Tiling.EXACT, Tiling.ROUNDING)
+            and not source.compiled and quantized_sums(source.graph) and takes_any_size(source.graph)
+        )  # fmt: skip
 
     def plan(self, height: int, width: int, *, tile: tuple[int, int] | None = None) -> TilePlan:
         """As any session's, and at no width that the compiler gets wrong: see `plan_soundly`."""
         suspect = functools.partial(suspect_width, self._source.graph)
-        return plan_soundly(self.description, height, width, tile=tile, suspect=suspect, wrong=self._wrong)
+        plan = plan_soundly(self.description, height, width, tile=tile, suspect=suspect, wrong=self._wrong)
+        if self._any_size and tile is None and self.description.overlap is None:
+            plan = least_work(plan, lanes=self._lanes.most, most_pixels=MOST_PIXELS)
+            self._planned.add(plan.run_size)
+        return plan
+
+    def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Tiles side by side, one on each core."""
+        taken: collections.deque[np.ndarray] = collections.deque()
+
+        def checked() -> Iterator[np.ndarray]:
+            for lr in arrays:
+                self.check_input(lr)
+                taken.append(lr)
+                yield np.ascontiguousarray(lr)
+
+        for sr in self._lanes.run_all(checked()):
+            yield self.check_output(taken.popleft(), sr)
+
+    def check_input(self, lr: np.ndarray) -> None:
+        """As any session's; sizes that a plan has chosen are taken too."""
+        planned = lr.ndim == 4 and lr.shape[1:3] in self._planned and lr.dtype == np.float32
+        if not (planned and lr.shape[0] == 1 and lr.shape[3] == 3):
+            super().check_input(lr)
 
     def _wrong(self, width: int) -> bool:
         """Whether the compiler gets this width wrong: asked of it, by a strip."""
@@ -67,29 +103,68 @@ class EmulatorEngineSession(Session):
         return not self._sound[width]
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
-        try:
-            if self._emulator is None or self._size != lr.shape:
-                self._emulator = self._open(lr.shape)
-            return self._emulator.run(lr)
-        except SnpeSrganError:
-            self.close()  # its process has ended: the next picture gets a new one
-            raise
+        return self._lanes.run(lr)
 
     def _open(self, shape: tuple[int, ...]) -> EmulatorSession:
         from snpe_srgan.onnx_graphs.model import fix_size
         from snpe_srgan.toolchains.qnn import EmulatorSession
 
-        self.close()
-        model, path = self._source.graph, self.description.path
+        model, path, size = self._source.graph, self.description.path, (shape[1], shape[2])
         if self.input_size is None:
-            model = fix_size(model, (shape[1], shape[2]), where=path)
-        self._size = shape
+            model = fix_size(model, size, where=path)
+        elif size != self.input_size:
+            model = fix_size(free_size(model), size, where=path)
         return EmulatorSession(model.SerializeToString(), soc_model=self._chip, name=str(path))
 
     def close(self) -> None:
-        if self._emulator is not None:
-            self._emulator.close()
-        self._emulator, self._size = None, None
+        self._lanes.close()
+
+
+def lanes_for(memory: int | None) -> int:
+    """How many graphs run side by side: one a core, as far as the free memory (bytes) allows."""
+    return max(1, min(usable_threads(), usable_threads() if memory is None else memory // LANE_BYTES))
+
+
+def least_work(plan: TilePlan, *, lanes: int, most_pixels: int) -> TilePlan:
+    """The plan of a network of fixed size, with tiles of the size that is done first on so many lanes.
+
+    Only for graphs that compute integers and take any size: a pixel is then the same in every tile that holds all it
+    sees. What lies farther than that behind the picture (its mirror image, up to the fixed size) is left out, and tiles
+    may be larger than the fixed size. Widths are multiples of 4 (`strip.suspect_width`).
+    """
+    if plan.offset != (0, 0) or plan.tile is None:
+        return plan
+    overlap = plan.overlap
+    tall, wide = (min(full, _up4(side + overlap)) for full, side in zip(plan.padded, plan.size, strict=True))
+    if wide % 4:
+        return plan
+    best = plan.parts
+    for rows in range(1, MOST_CUTS + 1):
+        for columns in range(1, MOST_CUTS + 1):
+            tile = (_part(tall, rows, overlap), _part(wide, columns, overlap))
+            cut = [side for side, whole in zip(tile, (tall, wide), strict=True) if side < whole]
+            if tile[0] * tile[1] > most_pixels or any(side < 2 * overlap + 4 for side in cut):
+                continue
+            parts = tuple(plan_tiles(tall, wide, tile=tile, overlap=overlap, multiple=4))
+            best = min(best, parts, key=functools.partial(_seconds, lanes=lanes))
+    if best is plan.parts:
+        return plan
+    return replace(plan, padded=(tall, wide), tile=(best[0].height, best[0].width), parts=best)
+
+
+def _up4(length: int) -> int:
+    return length + -length % 4
+
+
+def _part(side: int, count: int, overlap: int) -> int:
+    """The length of one of `count` tiles along a side."""
+    return min(side, _up4(-(-(side + 2 * overlap * (count - 1)) // count)))
+
+
+def _seconds(parts: Sequence[Tile], *, lanes: int) -> tuple[int, int]:
+    """What takes longer sorts behind: pixels on the busiest lane, then pixels in all."""
+    pixels = parts[0].height * parts[0].width
+    return -(-len(parts) // lanes) * pixels, len(parts) * pixels
 
 
 def plan_soundly(

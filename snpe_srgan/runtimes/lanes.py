@@ -1,0 +1,110 @@
+"""Tiles side by side on an engine that uses one core: each lane is a graph prepared for one size, kept for the next.
+
+    lanes = Lanes(open_graph, most=2)
+    sr = lanes.run(lr)                                # from any thread; waits for a free lane
+    for sr in lanes.run_all(tiles): ...               # as many at once as there are lanes, in order
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+class Graph(Protocol):
+    """A graph prepared for one size, most likely in a process of its own."""
+
+    def run(self, array: np.ndarray) -> np.ndarray: ...
+
+    def close(self) -> None: ...
+
+
+class Lanes:
+    """Args:
+    open_graph: prepares the graph for arrays of a shape.
+    most: lanes; no more graphs than that are open at once.
+    """
+
+    def __init__(self, open_graph: Callable[[Shape], Graph], *, most: int):
+        self._open, self.most = open_graph, max(1, most)
+        self._free = threading.Semaphore(self.most)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Shape, Graph]] = []  # the longest unused first
+        self._busy: set[Graph] = set()
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """One array through a graph of its shape. A graph that fails is given up: its process has ended."""
+        with self._free:
+            graph = self._take(array.shape)
+            try:
+                result = graph.run(array)
+            except BaseException:
+                with self._lock:
+                    self._busy.discard(graph)
+                graph.close()
+                raise
+            with self._lock:
+                if graph in self._busy:  # else it was ended meanwhile
+                    self._busy.remove(graph)
+                    self._idle.append((array.shape, graph))
+            return result
+
+    def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Results in order; arrays are taken a few ahead of them."""
+        if self.most == 1:
+            yield from map(self.run, arrays)
+            return
+        pool = ThreadPoolExecutor(self.most)
+        waiting: collections.deque[Future[np.ndarray]] = collections.deque()
+        try:
+            for array in arrays:
+                waiting.append(pool.submit(self.run, array))
+                if len(waiting) > self.most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting[0].result()
+                waiting.popleft()
+        finally:
+            if waiting:  # an error or an interruption: what runs is of no use
+                for future in waiting:
+                    future.cancel()
+                self._end_busy()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        """Ends all graphs; harmless when repeated. The next array opens one again."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, graph in idle:
+            graph.close()
+
+    def _take(self, shape: Shape) -> Graph:
+        """A graph of this shape: an idle one, or a new one in the place of the one that is longest idle."""
+        old = None
+        with self._lock:
+            for index in range(len(self._idle) - 1, -1, -1):
+                if self._idle[index][0] == shape:
+                    graph = self._idle.pop(index)[1]
+                    self._busy.add(graph)
+                    return graph
+            if len(self._idle) + len(self._busy) >= self.most and self._idle:
+                old = self._idle.pop(0)[1]
+        if old is not None:
+            old.close()
+        graph = self._open(shape)
+        with self._lock:
+            self._busy.add(graph)
+        return graph
+
+    def _end_busy(self) -> None:
+        with self._lock:
+            busy, self._busy = self._busy, set()
+        for graph in busy:
+            graph.close()
