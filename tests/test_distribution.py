@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,11 +30,11 @@ def environment(**more):
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **more}
 
 
-def start(tmp_path, c, name, *, program=None, env=None):
+def start(tmp_path, c, name, *, program=None, env=None, more=()):
     file = tmp_path / f"{name}.yaml"
     file.write_text(dump_config(c))
     command = [sys.executable, "-m", "snpe_srgan", "train", "--json", "-c", str(file)]
-    command += ["--run-dir", str(tmp_path / name)]
+    command += ["--run-dir", str(tmp_path / name), *more]
     if program:
         command = [sys.executable, "-c", program, str(file), str(tmp_path / name)]
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -67,6 +69,8 @@ def free_ports(count):
     return ports
 
 
+GAN_STEPS = 100
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train_cluster"
 DISTILL = {"teacher": "mobile", "weight": 0.5, "feature_weight": 0.5, "features": ["relu1"]}
 
 
@@ -127,6 +131,76 @@ def test_two_workers_end_alike_and_only_the_chief_writes(tmp_path, monkeypatch):
     close(tmp_path / "worker0" / "generator_pixel.npz", tmp_path / "alone" / "generator.npz")
     # Each loss is a mean over both workers' halves: it can only be right while both have the right weights.
     np.testing.assert_allclose(losses(tmp_path / "worker0"), losses(tmp_path / "alone"), rtol=1e-3)
+
+
+def workers_of(tmp_path, c, name, *, more=()):
+    """Starts both workers with one run folder."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)]
+    return [start(tmp_path, c, name, env=environment(TF_CONFIG=json.dumps(task)), more=more) for task in tasks]
+
+
+def nearest(a, b):
+    """The largest difference of two files' weights."""
+    x, y = arrays(a), arrays(b)
+    assert x.keys() == y.keys()
+    return max(float(np.abs(x[k] - y[k]).max()) for k in x if x[k].dtype.kind == "f")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adversarial", ["standard", "relativistic"])
+def test_the_adversarial_stage_on_two_workers_is_that_of_one_process(tmp_path, monkeypatch, adversarial):
+    """At the same global batch: the discriminator's batch norm and the relativistic pair see the whole of it."""
+    monkeypatch.setenv("SNPE_SRGAN_BF16", "0")
+    loss = {"adversarial_weight": 1e-3, "adversarial": adversarial, "phase_weight": 0.1}
+    gan = {"name": "gan", "steps": GAN_STEPS, "loss": loss}
+    data = {"batch_size": 4}
+    common = {"stages": (PIXEL, gan), "data": data, "log_every": 1, "checkpoint_every": 50, "validate_every": 50}
+    finish(start(tmp_path, config(tmp_path, **common), "alone"))
+    c = config(tmp_path, **common, distribution="multi_worker", deterministic=False)
+    finish(*workers_of(tmp_path, c, "worker"))
+    one, two = losses(tmp_path / "alone", "gan"), losses(tmp_path / "worker", "gan")
+    assert len(one) == len(two) == GAN_STEPS
+    assert np.abs(np.subtract(one, two)).max() < 1e-6
+    assert nearest(tmp_path / "alone" / "generator.npz", tmp_path / "worker" / "generator.npz") < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_worker_ends_the_job_and_the_job_goes_on_from_the_checkpoint(tmp_path, monkeypatch, rank):
+    """The other rank ends as well, scripts/train_cluster starts both again, and the weights are those of one go."""
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.setenv("SNPE_SRGAN_BF16", "0")
+    c = config(tmp_path, stages=({**GAN, "steps": 60},), distribution="multi_worker", deterministic=False)
+    finish(*workers_of(tmp_path, c, "whole"))
+    command = [sys.executable, str(SCRIPT), "--local", "2", "--port", str(free_ports(1)[0])]
+    command += ["-c", str(tmp_path / "whole.yaml"), "--run-dir", str(tmp_path / "broken")]
+    script = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    log = tmp_path / "broken" / "metrics.jsonl"
+    while script.poll() is None and not (log.exists() and log.read_text().count('"train"') > 2):
+        time.sleep(0.05)
+    workers = sorted(psutil.Process(script.pid).children(), key=lambda child: child.pid)
+    workers[rank].kill()
+    _, said = script.communicate(timeout=480)
+    assert script.returncode == 0 and "all start again" in said, said[-3000:]
+    assert nearest(tmp_path / "whole" / "generator.npz", tmp_path / "broken" / "generator.npz") < 1e-6
+    steps = [m["step"] for m in metrics(tmp_path / "broken") if m["kind"] == "train"]
+    assert steps == sorted(set(steps)) and steps[-1] == 60
+
+
+@pytest.mark.slow
+def test_workers_that_would_go_on_from_different_places_say_so(tmp_path):
+    c = config(tmp_path, stages=(PIXEL,), distribution="multi_worker", deterministic=False)
+    finish(*workers_of(tmp_path, c, "shared"))
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    processes = [
+        start(tmp_path, c, name, more=["--resume"],
+              env=environment(TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})))
+        for index, name in enumerate(("shared", "elsewhere"))
+    ]  # fmt: skip
+    for process in processes:
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 1 and "different checkpoints" in said, said[-2000:]
 
 
 NOT_IN_CLUSTER = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'

@@ -98,6 +98,7 @@ SMALLEST = {
     "make_degraded": Smallest(("{data}/photos", "-o", "{out}/degraded"), "3 pairs"),
     "matrix": Smallest(("tests/test_rounding.py",), " passed in "),
     "small_pictures": Smallest(("mobile", "{data}/photos", "--side", "96", "--count", "1"), "levels"),
+    "train_cluster": Smallest(("--help",), "--slurm"),  # test_distribution.py trains by it
     "test": Smallest(("tests/test_rounding.py",), " passed in ", needs=("ruff", "importlinter", "mypy"), slow=True),
     "yardsticks": Smallest(("onnxruntime", "mobile", "{out}/q.onnx", "--calibration", "{data}/photos"), ""),
 }  # fmt: skip

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from snpe_srgan.replicas import batch_mean
+
 
 def generator_adversarial(fake_logits: tf.Tensor) -> tf.Tensor:
     """-log D(G(lr)), equation 6, as a mean over the batch. `fake_logits`: (n, 1)."""
@@ -22,10 +24,10 @@ def relative_logits(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tuple[tf.
     """How much more real than the other kind on average: C(hr) - E[C(sr)] and C(sr) - E[C(hr)]. All (n, 1).
 
     Their sigmoids are D_Ra of ESRGAN (Wang et al. 2018, section 3.2) and Jolicoeur-Martineau 2018. `discriminator_loss`
-    of them is ESRGAN's equation 1, a sum of two terms (the authors' code halves it). E is over the batch at hand: each
-    replica's own in a distributed training, like batch norm's.
+    of them is ESRGAN's equation 1, a sum of two terms (the authors' code halves it). E is over the whole batch,
+    that of all replicas in a distributed training.
     """
-    return real_logits - tf.reduce_mean(fake_logits), fake_logits - tf.reduce_mean(real_logits)
+    return real_logits - batch_mean(fake_logits), fake_logits - batch_mean(real_logits)
 
 
 def generator_relativistic(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from snpe_srgan.replicas import batch_mean
+
 LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 def phase_energies(pictures: tf.Tensor, scale: int) -> tf.Tensor:
-    """The mean absolute Laplacian of luma at each place of the shuffle's grid, over a batch.
+    """The mean absolute Laplacian of luma at each place of the shuffle's grid, over the whole batch.
 
     Args:
         pictures: (n, h, w, 3) in [-1, 1], sides multiples of `scale` and at least 3 * `scale`.
@@ -28,7 +30,7 @@ def phase_energies(pictures: tf.Tensor, scale: int) -> tf.Tensor:
     height, width = size[1], size[2]
     inner = detail[:, scale - 1 : scale - 1 + height * scale, scale - 1 : scale - 1 + width * scale]
     blocks = tf.reshape(inner, [-1, height, scale, width, scale])
-    return tf.reduce_mean(blocks, axis=[0, 1, 3])
+    return batch_mean(blocks, axis=[0, 1, 3])
 
 
 def phase_loss(hr: tf.Tensor, sr: tf.Tensor, *, scale: int) -> tf.Tensor:

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from snpe_srgan.models import expansion
 from snpe_srgan.products import conv2d, matmul
+from snpe_srgan.replicas import batch_mean, replicas
 
 sys.modules.setdefault("tensorlayer.app", types.ModuleType("tensorlayer.app"))
 
@@ -38,7 +39,8 @@ __all__ = ["BatchNorm2d", "Conv2d", "Dense", "ExpandedConv2d", "FixedConv2d", "F
 class BatchNorm2d(tl.layers.BatchNorm2d):
     """TensorLayer's batch norm with fused kernels and statistics that are assigned in place.
 
-    The statistics are averaged over replicas under `tf.distribute`, which needs variables of its own kind.
+    Under `tf.distribute` mean and variance are those of the whole batch, over all replicas; the variables that hold
+    them are of a kind of its own.
     """
 
     def build(self, inputs_shape):
@@ -64,9 +66,7 @@ class BatchNorm2d(tl.layers.BatchNorm2d):
         # While the static model is being built, TensorLayer calls every layer once with a picture of ones in training
         # mode: that must not touch the statistics.
         if self.is_train and self._nodes_fixed:
-            outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-                inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
-            )
+            outputs, mean, variance = self._normalized(inputs)
             self.moving_mean.assign_sub((self.moving_mean - mean) * (1.0 - self.decay))
             self.moving_var.assign_sub((self.moving_var - variance) * (1.0 - self.decay))
         else:
@@ -81,6 +81,19 @@ class BatchNorm2d(tl.layers.BatchNorm2d):
                 name=self.name,
             )
         return outputs
+
+    def _normalized(self, inputs):
+        """(outputs, mean, variance with Bessel's correction) of a batch, one replica's or dealt out among several."""
+        count = replicas()
+        if count == 1:
+            return tf.compat.v1.nn.fused_batch_norm(
+                inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
+            )
+        mean = batch_mean(inputs, [0, 1, 2])
+        variance = batch_mean(tf.square(inputs - mean), [0, 1, 2])
+        outputs = tf.nn.batch_normalization(inputs, mean, variance, self.beta, self.gamma, self.epsilon)
+        values = tf.cast(count * tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        return outputs, mean, variance * values / tf.maximum(values - 1.0, 1.0)
 
 
 class Conv2d(tl.layers.Conv2d):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.config import TrainingConfig
-from snpe_srgan.errors import ConfigError
+from snpe_srgan.errors import ConfigError, InputError
 from snpe_srgan.machine import cpu
 from snpe_srgan.products import Precision
 
@@ -97,12 +99,28 @@ class Distribution:
         )
 
 
-def mean_over_replicas(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Inside `Distribution.run`: each tensor's mean over all replicas."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+def require_agreement(distribution: Distribution, values: Sequence[int]) -> None:
+    """Raises on every worker unless all of them come with the same whole numbers.
+
+    A step begun at different places would hang, or train nonsense.
+
+    Raises:
+        InputError: they differ.
+    """
+    strategy = distribution.strategy
+    if strategy is None or distribution.workers == 1:
+        return
+    mine = tf.constant([*values, *(v * v for v in values)], tf.int64)
+
+    def on_replica() -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+    sums, squares = np.split(np.asarray(strategy.experimental_local_results(strategy.run(on_replica))[0]), 2)
+    if np.any(distribution.replicas * squares != sums**2):
+        raise InputError(
+            "the workers would go on from different checkpoints", where="training.distribution multi_worker",
+            hint="give all of them one --run-dir, on a file system that they share, and --resume to all or to none",
+        )  # fmt: skip
 
 
 def make_distribution(training: TrainingConfig) -> Distribution:

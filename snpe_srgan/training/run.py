@@ -21,7 +21,7 @@ from snpe_srgan.console import Output
 from snpe_srgan.errors import ConfigError
 from snpe_srgan.quiet import import_tensorflow
 from snpe_srgan.training.checkpoint import Checkpoint, last_checkpoint
-from snpe_srgan.training.engine import make_distribution, set_determinism, step_precision
+from snpe_srgan.training.engine import make_distribution, require_agreement, set_determinism, step_precision
 from snpe_srgan.training.input import check_pictures
 from snpe_srgan.training.interrupt import Interrupt
 from snpe_srgan.training.log import RunLog
@@ -71,6 +71,8 @@ def train(
         saved = last_checkpoint(folder / "checkpoints", warn=output.warn) if resume else None
         if saved:
             check_resume(saved.progress.config, relevant(config), saved.progress.stage, saved.progress.step, saved.path)
+        stage, step = (saved.progress.stage + 1, saved.progress.step) if saved else (0, 0)
+        require_agreement(distribution, (stage, step))
         run = prepare_run(config, networks, folder, distribution, precision, output, saved)
         log_folder = folder if distribution.is_chief else None
         metrics_bytes = saved.progress.metrics_bytes if saved else 0

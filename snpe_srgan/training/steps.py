@@ -15,8 +15,9 @@ from snpe_srgan.config import StageConfig
 from snpe_srgan.losses.adversarial import discriminator_loss, relative_logits
 from snpe_srgan.losses.feature_networks import FeatureNetwork
 from snpe_srgan.products import Precision, precision
+from snpe_srgan.replicas import mean_over_replicas
 from snpe_srgan.training.adam import clip_by_global_norm
-from snpe_srgan.training.engine import Distribution, mean_over_replicas
+from snpe_srgan.training.engine import Distribution
 from snpe_srgan.training.networks import Teacher
 from snpe_srgan.training.state import StageState
 from snpe_srgan.training.terms import Batch, Parts, terms
