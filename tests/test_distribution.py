@@ -45,7 +45,7 @@ def finish(*processes):
     """What they printed, all having succeeded."""
     printed = []
     for process in processes:
-        text, errors = process.communicate(timeout=240)
+        text, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors[-3000:]
         printed.append(text)
     return printed
@@ -69,7 +69,6 @@ def free_ports(count):
     return ports
 
 
-GAN_STEPS = 100
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_cluster"
 DISTILL = {"teacher": "mobile", "weight": 0.5, "feature_weight": 0.5, "features": ["relu1"]}
 
@@ -148,19 +147,19 @@ def nearest(a, b):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adversarial", ["standard", "relativistic"])
-def test_the_adversarial_stage_on_two_workers_is_that_of_one_process(tmp_path, monkeypatch, adversarial):
+@pytest.mark.parametrize(("adversarial", "steps"), [("standard", 100), ("relativistic", 20)])
+def test_the_adversarial_stage_on_two_workers_is_that_of_one_process(tmp_path, monkeypatch, adversarial, steps):
     """At the same global batch: the discriminator's batch norm and the relativistic pair see the whole of it."""
     monkeypatch.setenv("SNPE_SRGAN_BF16", "0")
     loss = {"adversarial_weight": 1e-3, "adversarial": adversarial, "phase_weight": 0.1}
-    gan = {"name": "gan", "steps": GAN_STEPS, "loss": loss}
+    gan = {"name": "gan", "steps": steps, "loss": loss}
     data = {"batch_size": 4}
     common = {"stages": (PIXEL, gan), "data": data, "log_every": 1, "checkpoint_every": 50, "validate_every": 50}
     finish(start(tmp_path, config(tmp_path, **common), "alone"))
     c = config(tmp_path, **common, distribution="multi_worker", deterministic=False)
     finish(*workers_of(tmp_path, c, "worker"))
     one, two = losses(tmp_path / "alone", "gan"), losses(tmp_path / "worker", "gan")
-    assert len(one) == len(two) == GAN_STEPS
+    assert len(one) == len(two) == steps
     assert np.abs(np.subtract(one, two)).max() < 1e-6
     assert nearest(tmp_path / "alone" / "generator.npz", tmp_path / "worker" / "generator.npz") < 1e-5
 
@@ -181,7 +180,7 @@ def test_a_killed_worker_ends_the_job_and_the_job_goes_on_from_the_checkpoint(tm
         time.sleep(0.05)
     workers = sorted(psutil.Process(script.pid).children(), key=lambda child: child.pid)
     workers[rank].kill()
-    _, said = script.communicate(timeout=480)
+    _, said = script.communicate(timeout=900)
     assert script.returncode == 0 and "all start again" in said, said[-3000:]
     assert nearest(tmp_path / "whole" / "generator.npz", tmp_path / "broken" / "generator.npz") < 1e-6
     steps = [m["step"] for m in metrics(tmp_path / "broken") if m["kind"] == "train"]
@@ -199,7 +198,7 @@ def test_workers_that_would_go_on_from_different_places_say_so(tmp_path):
         for index, name in enumerate(("shared", "elsewhere"))
     ]  # fmt: skip
     for process in processes:
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=900)
         assert process.returncode == 1 and "different checkpoints" in said, said[-2000:]
 
 
