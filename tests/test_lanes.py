@@ -84,6 +84,18 @@ def test_an_error_ends_what_runs_and_the_next_array_starts_anew():
     assert lanes.run(np.ones((1, 2))).max() == 2
 
 
+def test_one_caller_that_stops_early_ends_no_graph_of_another():
+    opened: list[Doubling] = []
+    lanes = Lanes(lambda shape: Doubling(shape, opened), most=2)
+    found: list[float] = []
+    slow = threading.Thread(target=lambda: found.extend(x.max() for x in lanes.run_all([np.full((1, 3), 50.0)])))
+    slow.start()
+    for _ in range(5):  # takes the one result and never asks for more, as `assemble` does
+        assert next(lanes.run_all([np.ones((1, 2))])).max() == 2
+    slow.join()
+    assert found == [100.0] and not any(graph.closed for graph in opened)
+
+
 def description(size, radius=8):
     return Description(path=None, engine="none", input_size=size, radius=radius, tiling=Tiling.EXACT)
 

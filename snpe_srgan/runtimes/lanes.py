@@ -41,18 +41,25 @@ class Lanes:
 
     def run(self, array: np.ndarray) -> np.ndarray:
         """One array through a graph of its shape. A graph that fails is given up: its process has ended."""
+        return self._run(array, set())
+
+    def _run(self, array: np.ndarray, running: set[Graph]) -> np.ndarray:
+        """`run`; the graph is in `running` meanwhile, and whoever takes it out has ended it."""
         with self._free:
             graph = self._take(array.shape)
+            running.add(graph)
             try:
                 result = graph.run(array)
             except BaseException:
                 with self._lock:
                     self._busy.discard(graph)
+                running.discard(graph)
                 graph.close()
                 raise
             with self._lock:
-                if graph in self._busy:  # else it was ended meanwhile
-                    self._busy.remove(graph)
+                self._busy.discard(graph)
+                if graph in running:
+                    running.remove(graph)
                     self._idle.append((array.shape, graph))
             return result
 
@@ -63,19 +70,22 @@ class Lanes:
             return
         pool = ThreadPoolExecutor(self.most)
         waiting: collections.deque[Future[np.ndarray]] = collections.deque()
+        running: set[Graph] = set()  # of this call: others may share the lanes
         try:
             for array in arrays:
-                waiting.append(pool.submit(self.run, array))
+                waiting.append(pool.submit(self._run, array, running))
                 if len(waiting) > self.most:
                     yield waiting.popleft().result()
             while waiting:
-                yield waiting[0].result()
-                waiting.popleft()
+                yield waiting.popleft().result()
         finally:
-            if waiting:  # an error or an interruption: what runs is of no use
-                for future in waiting:
-                    future.cancel()
-                self._end_busy()
+            for future in waiting:
+                future.cancel()
+            with self._lock:  # after an error or an interruption: what still runs is of no use
+                useless = list(running)
+                running.clear()
+            for graph in useless:
+                graph.close()
             pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
@@ -102,9 +112,3 @@ class Lanes:
         with self._lock:
             self._busy.add(graph)
         return graph
-
-    def _end_busy(self) -> None:
-        with self._lock:
-            busy, self._busy = self._busy, set()
-        for graph in busy:
-            graph.close()
