@@ -40,13 +40,14 @@ class SnpeSrganError(Exception):
             lines.append(f"  at: {self.where}")
         if self.hint:
             lines.append(f"  try: {self.hint}")
-        return [line[: len(line) - len(line.lstrip())] + _one_line(line) for line in lines]
+        return [line[: len(line) - len(line.lstrip())] + one_line(line) for line in lines]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Words in a row, cut where they would fill a screen."""
     words = " ".join(text.split())
     return words if len(words) <= LONGEST_LINE else f"{words[: LONGEST_LINE - 4]} ..."
 

@@ -5,7 +5,11 @@ A new verb is covered by itself: nothing here names one, but for what it must be
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -90,3 +94,75 @@ def test_names_that_forge_lines(words):
 def test_every_option_with_a_value_that_forges_lines(words):
     for option in filter(takes_text, VERBS[words].params):
         judge([*given(words, "missing"), option.opts[-1], NASTY])
+
+
+# --- streams
+
+ONE_AFTER_ANOTHER = """
+import json, os, sys
+from snpe_srgan.cli.root import main
+runs, streams, answers = json.loads(sys.argv[1]), json.loads(sys.argv[2]), open(sys.argv[3], "w")
+for words in runs:
+    child = os.fork()
+    if child == 0:
+        for number, name in streams.items():
+            if name is None:
+                os.close(int(number))
+            else:
+                os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), int(number))
+        try:
+            main(words)
+        except SystemExit as end:
+            os._exit(end.code or 0)
+        except BaseException:
+            os._exit(99)
+        os._exit(98)
+    _, status = os.waitpid(child, 0)
+    said = open("said", errors="replace").read() if "said" in streams.values() else ""
+    print(json.dumps([words, os.waitstatus_to_exitcode(status), said]), file=answers)
+"""
+
+
+def ends_with(folder, runs: list[list[str]], streams: dict[int, str | None]) -> list[tuple[list[str], int, str]]:
+    """(words, exit code, what was said) of commands whose streams are files, or closed (None); each in a fork of a
+    process that has read the command line's modules already."""
+    answers = folder / "answers"
+    code = [sys.executable, "-c", ONE_AFTER_ANOTHER, json.dumps(runs), json.dumps(streams), str(answers)]
+    subprocess.run(code, cwd=folder, check=True, timeout=240)
+    return [tuple(json.loads(line)) for line in answers.read_text().splitlines()]
+
+
+def test_help_of_every_verb_into_a_full_disk(tmp_path):
+    runs = [[*words, "--help"] for words in VERBS]
+    for words, code, said in ends_with(tmp_path, runs, {1: "/dev/full", 2: "said"}):
+        assert code == 1 and said.count("\n") == 1 and "No space left" in said, (words, code, said)
+
+
+@pytest.mark.parametrize("streams", [{2: "/dev/full"}, {2: None}, {1: None, 2: None}, {0: None, 1: None, 2: None}])
+def test_every_verbs_exit_code_without_standard_error(tmp_path, streams):
+    runs = [given(words, "missing") for words in VERBS]
+    usual = {tuple(words): code for words, code, _ in ends_with(tmp_path, runs, {1: "/dev/null", 2: "/dev/null"})}
+    for words, code, _ in ends_with(tmp_path, runs, streams):
+        if usual[tuple(words)] or 1 not in streams:  # without standard output a result is an error
+            assert code == usual[tuple(words)], (words, code)
+        else:
+            assert code in (0, 1), (words, code)
+
+
+# --- files that are none, and names that are odd
+
+
+@every_verb
+def test_files_that_are_none(words, tmp_path):
+    """A pipe, a device, an empty file, a folder, a loop of links, an impossible name, in place of each positional."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "pipe.npz").symlink_to("pipe")
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "folder.npz").mkdir()
+    for name in ("empty.npz", "empty.onnx", "empty.dlc", "empty.pb", "empty.png", "empty.yaml", "empty.mp4"):
+        (tmp_path / name).touch()
+    there = [f"{p.name}" for p in tmp_path.iterdir()]
+    odd = ["", " ", ".", "x" * 300, "x" * 5000 + ".npz", "-", "--x", "a/" * 300, "\udcff.png", "/dev/stdin"]
+    for name in [*there, *odd]:
+        judge(given(words, name))

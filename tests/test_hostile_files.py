@@ -223,12 +223,13 @@ def test_a_strangers_journal_leads_nowhere_else(tmp_path, name):
 def test_a_video_killed_when_it_had_its_name_goes_on(tmp_path, monkeypatch):
     from helpers_video import make_clip
 
-    from snpe_srgan.video.segments import Workplace, place_for
+    from snpe_srgan.console import Output
+    from snpe_srgan.video.segments import place_for
 
     make_clip(tmp_path / "a.mkv", frames=5, size=(16, 16))
     words = ("run", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv", "--segment", "2", "--json")
     with monkeypatch.context() as patch:
-        patch.setattr(Workplace, "remove", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Output, "result", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert snpe_srgan(*words).code == 130
     assert place_for(tmp_path / "b.mkv").is_dir() and (tmp_path / "b.mkv").is_file()
     assert_error(snpe_srgan(*words, "--restart"), 1, "exists already")

@@ -20,7 +20,7 @@ import click
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.inputs import watched
 from snpe_srgan.console import Output, fail, say
-from snpe_srgan.errors import Finding, Remark, SnpeSrganError, cannot_load, nearest
+from snpe_srgan.errors import Finding, Remark, SnpeSrganError, cannot_load, nearest, one_line
 from snpe_srgan.machine import nearly_full
 from snpe_srgan.opener import os_error
 from snpe_srgan.streams import Lines, guarded_streams
@@ -144,7 +144,7 @@ def _main(arguments: list[str]) -> None:
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             say(Lines(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n"))
-        fail(output, error.exit_code, [" ".join(error.format_message().split())], error)
+        fail(output, error.exit_code, [one_line(error.format_message())], error)
     except click.exceptions.Exit as error:
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:

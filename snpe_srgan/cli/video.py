@@ -89,6 +89,7 @@ def plan_targets(sources, out, scale: int) -> list[Path]:
 
 def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, identity, network, output) -> None:
     """Enlarges the videos one after the other, prints the result, and exits with 1 when one was not done whole."""
+    from snpe_srgan.artifacts.staging import discard
     from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
     from snpe_srgan.video.enlarge import VideoOptions, enlarge_video
     from snpe_srgan.video.kinds import STDIN
@@ -103,12 +104,14 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
         tile=tile, steady=video["steady"], segment=video["segment"], restart=video["restart"], overwrite=overwrite,
     )  # fmt: skip
     done, errors = [], []
+    segments: list[Path] = []  # of the only video: removed after the result is printed
     for source, target in zip(sources, plan_targets(sources, out, session.scale), strict=True):
         watch = track(output.say, str(source), unit="frame")
         try:
             item = enlarge_video(
-                session, source, target, options, identity=identity, say=output.say, progress=watch.to
-            )
+                session, source, target, options, identity=identity, say=output.say, progress=watch.to,
+                finished=segments.append if len(sources) == 1 else discard,
+            )  # fmt: skip
         except (MissingToolError, UsageError):
             raise
         except SnpeSrganError as error:
@@ -130,6 +133,8 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
         lines[-1] += f" by {engine}"
     result = {"network": network, "engine": engine, "scale": session.scale, "videos": done, "failed": errors}
     output.result(result, text=lines)
+    for folder in segments:
+        discard(folder)
     for lines in errors:
         output.error(lines)
     if errors:

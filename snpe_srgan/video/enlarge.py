@@ -19,6 +19,7 @@ import numpy as np
 
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite, require_writable
 from snpe_srgan.artifacts.inputs import also_reading
+from snpe_srgan.artifacts.staging import discard
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.runtimes.session import Session, Tiling
 from snpe_srgan.video.channel import Channel, Stopped
@@ -111,6 +112,7 @@ def enlarge_video(
     identity: dict[str, object],
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
+    finished: Callable[[Path], None] = discard,
 ) -> EnlargedVideo:
     """Enlarges the video at `path` into `target`, which is there whole or not at all.
 
@@ -118,6 +120,8 @@ def enlarge_video(
         identity: what tells this network, engine and precision from others; an unfinished run of another is refused.
         say: told what is being done.
         progress: called after each frame.
+        finished: gets the folder of the segments when the output has its name. Until that folder is removed the same
+            command goes on, and does not say that its output exists already.
 
     Raises:
         InputError: the source cannot be read, the output not written; finished segments stay.
@@ -148,7 +152,7 @@ def enlarge_video(
                 joined, joining = _finish(work, source, encoding, target, options)
                 ending = work.finished
                 frames = work.frames
-                work.remove()
+                finished(work.folder)
     return _result(
         source, Path(path), target, encoding, enlarge, flow.steady, joined, ending, frames=frames, resumed=resumed,
         begun=begun, elapsed=elapsed, busy=flow.busy(joining), remarks=remarks,
