@@ -99,8 +99,11 @@ def test_every_option_with_a_value_that_forges_lines(words):
 # --- streams
 
 ONE_AFTER_ANOTHER = """
-import json, os, sys
+import json, os, socket, sys, time
 from snpe_srgan.cli.root import main
+def refuse(*_, **__):
+    raise socket.gaierror(-2, "Name or service not known")
+socket.getaddrinfo, time.sleep = refuse, lambda seconds: None
 runs, streams, answers = json.loads(sys.argv[1]), json.loads(sys.argv[2]), open(sys.argv[3], "w")
 for words in runs:
     child = os.fork()
