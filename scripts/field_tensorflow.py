@@ -6,6 +6,8 @@ shipped network's, in Keras' layers, or bilinear enlargement.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +120,9 @@ def _tf2onnx(**options: Any) -> Callable[[Path], Made]:
 def _tflite(folder: Path) -> Made:
     tf = import_tensorflow()
     model = keras_twin(side=SIDE)
-    (folder / "net.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    with contextlib.redirect_stdout(io.StringIO()):  # the converter tells the table's reader what he did not ask
+        converted = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    (folder / "net.tflite").write_bytes(converted)
     return folder / "net.tflite", _draw(model)
 
 

@@ -15,6 +15,7 @@ from helpers_fuzz import Kind, injure_bytes, injure_json, injure_json_text, inju
 from helpers_fuzz_folders import FOLDERS
 from helpers_fuzz_graphs import GRAPHS
 from helpers_fuzz_pictures import PICTURES
+from helpers_fuzz_tensorflow import TENSORFLOW
 from helpers_fuzz_verbs import network, photo, verb
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -343,6 +344,7 @@ KINDS = {
         Kind("metrics.jsonl", ".jsonl", make_log, injure_log, read_log),
         Kind("yaml", ".yaml", make_yaml, injure_yaml, read_yaml),
         *GRAPHS,
+        *TENSORFLOW,
         *FOLDERS,
         *PICTURES,
     )

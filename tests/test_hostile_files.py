@@ -146,7 +146,8 @@ def test_arrays_come_back_as_they_were_written(tmp_path, rng):
 
 COUNTS = {
     "checkpoint": 150, "h5": 60, "card": 40, "npz": 100, "pipeline.json": 150, "metrics.jsonl": 150, "pth": 60,
-    "safetensors": 100, "bundle.json": 100, "tiles.json": 100, "cache_index": 100, "scores": 100,
+    "safetensors": 100, "keras": 100, "saved_model": 150,
+    "bundle.json": 100, "tiles.json": 100, "cache_index": 100, "scores": 100,
 }  # fmt: skip
 IN_A_CHILD = ("video", "unfinished_video", "tflite", "ctx_onnx")  # a library that crashes must not end the tests
 

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ MODULES = re.compile(
     r"|keras\.src\.(ops|initializers|regularizers|constraints)\.[a-z0-9_]+"
 )
 CLASS = re.compile(r"[A-Z][A-Za-z0-9]*|__(keras_tensor|tensor|numpy|ellipsis)__")
+DAMAGE = (  # what h5py, zipfile and json raise on a damaged file
+    ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 CODE = {  # what would run code of the file's author, or is made by another framework
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer",
 }  # fmt: skip
@@ -61,7 +65,7 @@ def check_keras(path: str | os.PathLike) -> None:
         _check_weights(path)
     except InputError as error:
         raise InputError(error.what, where=path, hint=error.hint) from error
-    except (ValueError, KeyError, TypeError, OSError, RecursionError, zipfile.BadZipFile, NotImplementedError) as error:
+    except DAMAGE as error:
         raise InputError(f"not a Keras model, or a damaged one ({str(error)[:100]})", where=path) from error
 
 
