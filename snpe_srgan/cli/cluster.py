@@ -30,7 +30,7 @@ def cluster_options(function):
         "--cluster", metavar="CLUSTER",
         help="On many processes and machines, by Dask: local:N (N processes here), a scheduler's address, or a .yaml "
         "file for SLURM and the like. PICTURE may then be a manifest (.jsonl) or an address (s3://...). The same "
-        "command goes on where a run stopped.",
+        "command resumes where a run stopped.",
     )(function)  # fmt: skip
 
 

@@ -86,4 +86,4 @@ def keep_said(file: ModelFile, said: Said, output: Output) -> None:
         output.warn(f"what was said of {file.path.name} is not kept for later commands: {error.what}")
     else:
         if path is not None:
-            output.note(f"kept in {path}: later commands need not be told")
+            output.note(f"kept in {path}: later commands read it there")

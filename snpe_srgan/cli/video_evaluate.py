@@ -77,7 +77,7 @@ def _flicker(model, result) -> list[str]:
         return []
     source, own, bicubic = result.flicker
     changes = f"{model} {own:.2f} levels, bicubic {bicubic:.2f}, the small frames themselves {source:.2f}"
-    return [f"flicker of what stands still: {changes}"]
+    return [f"flicker where nothing moves: {changes}"]
 
 
 def _text(model, results) -> list[str]:

@@ -138,7 +138,7 @@ def _require_same(found: object, head: dict[str, object], path: Path) -> None:
         if found.get(key) != value:
             raise InputError(
                 f"these are results of other work: {key} was {found.get(key)!r} and is {value!r}"[:300], where=path,
-                hint="choose another -o, or --overwrite to begin anew",
+                hint="choose another -o, or --overwrite to start over",
             )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def make_sample(root: str | os.PathLike, *, overwrite: bool = False) -> Sample:
             return Sample(root, len(TRAIN), len(VALID))
         if not overwrite:
             raise InputError(
-                "the sample set that stands there is damaged or changed",
+                "the sample set there is damaged or changed",
                 where=root,
                 hint="add --overwrite, or choose another -o",
             )

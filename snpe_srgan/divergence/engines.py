@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -70,7 +70,3 @@ class Emulator:
         name = "the graph on the emulator"
         with EmulatorSession(model.SerializeToString(), soc_model=self.chip, name=name, single=False) as emulator:
             return emulator.run_named(inputs)
-
-
-def outputs_of(model: onnx.ModelProto) -> Sequence[str]:
-    return [v.name for v in model.graph.output]

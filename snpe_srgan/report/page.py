@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -42,11 +42,6 @@ def page(template: str, **values: object) -> str:
         values: what the template names; all text is escaped.
     """
     return _environment().get_template(template).render(**values, version=__version__)
-
-
-def as_rows(rows: Iterable[Sequence[object]]) -> list[tuple[str, ...]]:
-    """Cells as text."""
-    return [tuple(str(cell) for cell in row) for row in rows]
 
 
 @lru_cache

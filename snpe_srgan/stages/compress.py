@@ -255,7 +255,7 @@ def _refuse(final: Path, untuned: Path, report: Path, *, resume: bool, overwrite
     if untuned != final and untuned.exists() and not report.exists() and not (resume or overwrite):
         raise InputError(
             "an earlier compression was not finished", where=untuned,
-            hint="--resume goes on with it, --overwrite starts anew, -o chooses another folder",
+            hint="--resume continues it, --overwrite starts over, -o chooses another folder",
         )  # fmt: skip
     for path in (report,) if resume else (final, report, untuned):
         refuse_overwrite(path, overwrite)
@@ -308,7 +308,7 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
     if changed:
         raise InputError(
             f"the compressed network there was made otherwise ({', '.join(changed)})", where=path,
-            hint="--overwrite starts anew, -o chooses another folder",
+            hint="--overwrite starts over, -o chooses another folder",
         )  # fmt: skip
     try:
         tried, rows = tuple(Tried(**t) for t in record["tried"]), tuple(Row(**r) for r in record["rows"])
@@ -317,7 +317,7 @@ def _earlier(path: Path, request: Request, source: Mapping[str, str]) -> _Found 
         return _Found(compression, {**record, **origins})
     except (KeyError, TypeError) as error:
         raise InputError(
-            "the card of the compressed network there is damaged", where=path, hint="--overwrite starts anew"
+            "the card of the compressed network there is damaged", where=path, hint="--overwrite starts over"
         ) from error
 
 

@@ -24,7 +24,7 @@ from snpe_srgan.stages.checked_dlc import dlc_size, write_checked_dlc
 from snpe_srgan.stages.compare import check_equal, probe_picture, run_onnx
 from snpe_srgan.toolchains.socs import Soc
 from snpe_srgan.zoo.foreign_graph import card_for
-from snpe_srgan.zoo.model_card import model_card, ports
+from snpe_srgan.zoo.model_card import graph_card, model_card, ports
 from snpe_srgan.zoo.resolve import ModelFile, resolve
 
 PROBE = (40, 36)  # LR size of the picture that free-size checks run on
@@ -214,22 +214,8 @@ def _card_of(file: ModelFile, model, facts, found: Found | None) -> Card:
     from snpe_srgan.onnx_graphs.cost import onnx_cost
 
     cost = onnx_cost(model, where=file.path)
-    lr, sr = ports(facts.scale, facts.input_size)
-    base = card_for(file, found, scale=facts.scale)
-    return replace(
-        base,
-        kind="onnx",
-        scale=facts.scale,
-        parameters=cost.parameters,
-        macs_per_lr_pixel=round(cost.macs_per_lr_pixel),
-        receptive_radius=facts.overlap,
-        remarks=base.remarks or facts.remarks,
-        input=replace(lr, name=facts.input_name),
-        output=replace(sr, name=facts.output_name),
-        metrics=(),
-        checks=(),
-        tools={},
-    )
+    card = graph_card(card_for(file, found, scale=facts.scale), facts)
+    return replace(card, parameters=cost.parameters, macs_per_lr_pixel=round(cost.macs_per_lr_pixel))
 
 
 def _describe(model, card: Card) -> None:

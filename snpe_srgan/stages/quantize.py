@@ -249,19 +249,11 @@ def _refuse(paths: dict[str, Path], onnx_only: bool, overwrite: bool) -> None:
 
 def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, input_size, checks, notes, onnx_only):
     from snpe_srgan.quantization.judge import report as reports
-    from snpe_srgan.zoo.model_card import ports
+    from snpe_srgan.zoo.model_card import graph_card, ports
 
     facts = source.facts
-    lr, sr = ports(facts.scale, facts.input_size)
-    base = card_for(file, source.found, scale=facts.scale)
     card = replace(
-        base,
-        kind="onnx",
-        scale=facts.scale,
-        receptive_radius=facts.overlap,
-        remarks=base.remarks or facts.remarks,
-        input=replace(lr, name=facts.input_name),
-        output=replace(sr, name=facts.output_name),
+        graph_card(card_for(file, source.found, scale=facts.scale), facts),
         quantization=reports.finite(
             {
                 **asdict(recipe),
@@ -273,10 +265,7 @@ def _write_cards(paths, file, source: Source, recipe: Recipe, report: Report, in
                 "emulator": None if report.emulator is None else asdict(report.emulator),
             }
         ),
-        metrics=(),
-        checks=(),
         source=source_of(file.path),
-        tools={},
     )
     write_card(paths["onnx"], card, tools=("onnx", "onnxruntime"))
     if not onnx_only:

@@ -185,7 +185,7 @@ class EmulatorSession:
         """One inference: an array of the input's shape and dtype in, the output's out."""
         port = self.inputs[0]
         if array.shape != port.shape or array.dtype != port.dtype:
-            raise SnpeSrganError(f"'{port.name}' wants {port.dtype} {port.shape}, not {array.dtype} {array.shape}")
+            raise SnpeSrganError(f"'{port.name}' takes {port.dtype} {port.shape}, not {array.dtype} {array.shape}")
         return self._worker.ask({"do": "run"}, [array])[1][0]
 
     def run_named(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

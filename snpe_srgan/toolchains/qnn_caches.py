@@ -87,6 +87,6 @@ def _cache(chip: Soc, listed: list[dict], records: dict[str, bytes], where: obje
     blobs = [graph.get("graphBlobInfo", {}).get("info", graph.get("graphBlobInfo", {})) for graph in entry["graphs"]]
     vtcm = max((int(blob.get("vtcmSize", 0)) for blob in blobs), default=0)
     if vtcm > chip.vtcm_mb:
-        raise SnpeSrganError(f"the graph wants {vtcm} MB of VTCM, {chip} has {chip.vtcm_mb} MB", where=where)
+        raise SnpeSrganError(f"the graph needs {vtcm} MB of VTCM, {chip} has {chip.vtcm_mb} MB", where=where)
     spill = sum(int(blob.get("spillFillBufferSize", 0)) for blob in blobs)
     return Cache(chip.name, len(records[entry["cacheName"]]), vtcm, spill)

@@ -160,5 +160,5 @@ def last_checkpoint(folder: str | os.PathLike, *, warn: Callable[[str], None]) -
         except InputError as error:
             warn(f"{path.name}: {error.what}; using the one before it")
     if paths:
-        raise InputError("all checkpoints are damaged", where=folder, hint="--overwrite starts anew")
+        raise InputError("all checkpoints are damaged", where=folder, hint="--overwrite starts over")
     return None

@@ -52,7 +52,7 @@ def require_same_teachers(before: Mapping[str, str], teachers: Mapping[str, Teac
         if stage in before and before[stage] != teacher.sha256:
             raise InputError(
                 f"the teacher of stage '{stage}' is not the file the run began with", where=teacher.file.path,
-                hint="put it back, or start anew with --overwrite or another --run-dir",
+                hint="put it back, or start over with --overwrite or another --run-dir",
             )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def prepare_run(
     if saved and saved.progress.data_key != data_key:
         raise InputError(
             "the training pictures are not those the run began with", where=", ".join(config.data.train),
-            hint="put them back, or start anew with --overwrite or another --run-dir",
+            hint="put them back, or start over with --overwrite or another --run-dir",
         )  # fmt: skip
     pairs = validation_pairs(config, output) if distribution.is_chief else []
     features = {

@@ -117,7 +117,7 @@ def _all_stages(run: Run, log: RunLog, interrupt: Interrupt, saved: Checkpoint |
     for index in range(len(history), len(stages)):
         result = StageRun(run, log, index, history=history, saved=saved).run(interrupt)
         if result is None:
-            log.say("interrupted; the state is saved, --resume goes on with it")
+            log.say("interrupted; the state is saved, --resume continues it")
             raise KeyboardInterrupt
         saved, history = result.saved, [*history, result.stage]
     return TrainResult(

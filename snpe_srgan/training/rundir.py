@@ -50,7 +50,7 @@ def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[P
         raise InputError(
             "the run folder holds a run already",
             where=folder,
-            hint="--resume goes on with it, --overwrite starts anew, --run-dir chooses another",
+            hint="--resume continues it, --overwrite starts over, --run-dir chooses another",
         )
     gone = {path.resolve() for path in existing} if overwrite else set()
     for path in keep:
@@ -142,7 +142,7 @@ def check_resume(old: Mapping[str, Any], new: Mapping[str, Any], stage: int, ste
         raise ConfigError(
             f"the config is not the run's: {'; '.join(changed[:8])}{more}",
             where=where,
-            hint="undo these changes, or start anew with --overwrite or another --run-dir",
+            hint="undo these changes, or start over with --overwrite or another --run-dir",
         )
 
 

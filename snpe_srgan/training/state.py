@@ -123,6 +123,6 @@ class StageState:
         """Assigns what `arrays()` gave; `InputError` when it belongs to other networks."""
         named = self._named()
         if named.keys() != arrays.keys() or any(tuple(v.shape) != arrays[k].shape for k, v in named.items()):
-            raise InputError("the checkpoint belongs to other networks", where=where, hint="--overwrite starts anew")
+            raise InputError("the checkpoint belongs to other networks", where=where, hint="--overwrite starts over")
         for key, variable in named.items():
             variable.assign(arrays[key])

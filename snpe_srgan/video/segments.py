@@ -104,7 +104,7 @@ class Workplace:
         raise InputError(
             f"an unfinished run for this output had other settings ({', '.join(different)[:120]})",
             where=self.folder,
-            hint="the same command as then goes on with it; --restart begins anew",
+            hint="the same command as then continues it; --restart starts over",
         )
 
     def _read_journal(self) -> tuple[list[Segment], Ending | None]:

@@ -29,7 +29,7 @@ from snpe_srgan.onnx_graphs.saved_model import NAME as SAVED_MODEL
 from snpe_srgan.onnx_graphs.tensorflow_models import kind_of, read_tensorflow
 from snpe_srgan.onnx_graphs.tidy import tidy
 from snpe_srgan.onnx_graphs.to_layers import to_layers
-from snpe_srgan.zoo.model_card import model_card, ports
+from snpe_srgan.zoo.model_card import graph_card, model_card
 from snpe_srgan.zoo.resolve import ModelFile
 
 SAME = 1e-3  # of a range of 2: what an import as layers may change
@@ -78,24 +78,14 @@ def import_graph(
     if target.suffix.lower() == ".npz":
         return write_layers(model, path, target, found, overwrite=overwrite), found
     facts, cost = onnx_facts(model, where=path), onnx_cost(model)
-    lr, sr = ports(facts.scale, facts.input_size)
     if cost.macs_per_lr_pixel == 0:
         raise InputError("the graph has no convolutions: not a network", where=path)
-    card = Card(
-        artifact="",
-        kind="onnx",
-        network="foreign",
-        scale=facts.scale,
-        parameters=cost.parameters,
-        macs_per_lr_pixel=round(cost.macs_per_lr_pixel),
-        receptive_radius=facts.overlap,
-        input=replace(lr, name=facts.input_name),
-        output=replace(sr, name=facts.output_name),
-        ends=ends_of(path, found),
+    base = Card(
+        artifact="", kind="onnx", network="foreign", scale=facts.scale, parameters=cost.parameters,
+        macs_per_lr_pixel=round(cost.macs_per_lr_pixel), ends=ends_of(path, found), source=source_of(file),
         training={"origin": path.name, "data": "not known", "licence": "not known"},
-        remarks=facts.remarks,
-        source=source_of(file),
-    )
+    )  # fmt: skip
+    card = graph_card(base, facts)
     with unfinished(target.parent):
         write_bytes(target, model.SerializeToString(), overwrite=overwrite)
         return write_card(target, card, tools=("onnx", "onnxruntime")), found

@@ -28,7 +28,7 @@ TAKEN = (
     "SRVGGNetCompact, RRDBNet (ESRGAN, Real-ESRGAN x4, x2), SPAN, DISP, SRResNet, RFDN, RLFN, QuickSRNet, SESR, XLSR, "
     "ABPN, ECBSR"
 )
-HINT = f"taken: {TAKEN}; of others export the network to .onnx, which run, quantize and convert take"
+HINT = f"taken: {TAKEN}; export other networks to .onnx, which every command takes"
 ARCHITECTURES: tuple[Callable[[State], Foreign | None], ...] = (
     srvgg, rrdb, span, srresnet, distilled, local_features, aimet_plain, sesr, disp, xlsr, ecbsr,
 )  # fmt: skip

@@ -7,12 +7,13 @@ write_card(path, card)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from snpe_srgan.artifacts.card import Card, Check, TensorInfo
 from snpe_srgan.models.cost import graph_cost
 from snpe_srgan.models.dsp_notes import dsp_notes
 from snpe_srgan.models.graph import Graph
-from snpe_srgan.onnx_graphs.reach import WHOLE
+from snpe_srgan.onnx_graphs.reach import WHOLE, Facts
 
 
 def ports(scale: int, input_size: tuple[int, int] | None = None) -> tuple[TensorInfo, TensorInfo]:
@@ -52,6 +53,23 @@ def model_card(
         remarks=remarks(graph),
         dsp_notes=dsp_notes(graph),
         source=dict(source or {}),
+    )
+
+
+def graph_card(base: Card, facts: Facts) -> Card:
+    """`base` for an ONNX graph that its network's layers do not describe: what the graph itself says."""
+    lr, sr = ports(facts.scale, facts.input_size)
+    return replace(
+        base,
+        kind="onnx",
+        scale=facts.scale,
+        receptive_radius=facts.overlap,
+        remarks=base.remarks or facts.remarks,
+        input=replace(lr, name=facts.input_name),
+        output=replace(sr, name=facts.output_name),
+        metrics=(),
+        checks=(),
+        tools={},
     )
 
 

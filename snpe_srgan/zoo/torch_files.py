@@ -296,7 +296,7 @@ class _Machine:
             else:
                 step = getattr(self, f"_{name.lower()}", None)
                 if step is None:
-                    raise _Refused(f"its pickle wants the instruction {name}, which weights do not need")
+                    raise _Refused(f"its pickle needs the instruction {name}, which weights do not need")
                 step(argument)
         raise ValueError("no end")
 
