@@ -29,6 +29,18 @@ SEEN_ONLY = frozenset({  # each pixel of the result depends on the same pixel of
 
 # ---- facts of a node ----
 
+REPEATS = ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))  # ways to say nearest neighbour
+
+
+def resize_factor(attributes: Mapping[str, Any], constants: Mapping[int, np.ndarray]) -> int | None:
+    """By how much a Resize enlarges height and width: None unless it repeats each pixel a whole number of times."""
+    mode = attributes.get("coordinate_transformation_mode", b"half_pixel")
+    way = mode, attributes.get("nearest_mode", b"round_prefer_floor")
+    scales = constants.get(2, np.zeros(0))
+    if attributes.get("mode", b"nearest") != b"nearest" or way not in REPEATS or scales.size != 4:
+        return None
+    factor = int(scales[-1])
+    return factor if factor >= 1 and scales.tolist() == [1, 1, factor, factor] else None
 
 
 def operator_of(kind: str) -> Operator:
