@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import smooth_crops
 from onnx import TensorProto, helper, numpy_helper
 
@@ -20,6 +21,7 @@ from snpe_srgan.onnx_graphs.run import runner
 from snpe_srgan.onnx_graphs.tidy import tidy
 from snpe_srgan.quantization.recipe import parse_recipe
 from snpe_srgan.quantization.steps.run import make_plan
+from snpe_srgan.toolchains import qnn
 
 
 class Graph:
@@ -256,3 +258,22 @@ def psnr(model, quantized, crops) -> float:
     exact, rounded = (np.concatenate([runner(m)(c).ravel() for c in crops]) for m in (model, quantized))
     exact, rounded = np.clip(exact, -1, 1), np.clip(rounded, -1, 1)
     return decibel(float(np.mean(np.square(exact - rounded))) + 1e-12, peak=2.0)
+
+
+def test_what_is_no_number_is_an_error_that_names_the_operator():
+    g = Graph()
+    g.conv(8, 12, x=g.op("Sqrt", x=g.conv(3, 8)))  # of negative numbers
+    g.op("DepthToSpace", blocksize=2, mode="DCR")
+    with pytest.raises(InputError, match="'Sqrt' gives what is no number"):
+        make_plan(tidy(g.model()), parse_recipe("w8a8-eq"), scale=2, crops=Crops(tuple(smooth_crops(1, 24)), "drawn"))
+
+
+@pytest.mark.skipif(qnn.available() is not None, reason="onnxruntime-qnn is not installed")
+def test_an_operator_that_qualcomm_has_not_is_named(tmp_path):
+    g = Graph()
+    g.conv(8, 12, x=g.op("Erf", x=g.conv(3, 8)))
+    g.op("DepthToSpace", blocksize=2, mode="DCR")
+    onnx.save(g.model(), tmp_path / "erf.onnx")
+    words = ("convert", tmp_path / "erf.onnx", "-o", tmp_path / "out", "--input-size", "16x16")
+    assert_error(snpe_srgan(*words), 1, "no operator Erf", "quantize --onnx-only")
+    assert not (tmp_path / "out" / "erf.dlc").exists()

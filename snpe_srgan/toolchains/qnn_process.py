@@ -142,6 +142,12 @@ class Worker:
         elif "CPU EP, but fallback" in error:
             said = said or "some of its operators cannot run on the HTP"
             hint = "only operators that the HTP has can be used: compare with the exported networks"
+        if "Unsupported nodes" in said and (kinds := dict.fromkeys(re.findall(r"type: (\w+)", said))):
+            what = f"Qualcomm's converter has no operator {', '.join(kinds)}"
+            return InputError(
+                what, where=self.subject,
+                hint="run, evaluate and quantize --onnx-only take the network; for a .dlc say it with other operators",
+            )  # fmt: skip
         message = f"the QNN worker {how}" + (f": {said[:600]}" if said else "")
         return (InputError if kind == "InvalidProtobuf" else SnpeSrganError)(message, where=self.subject, hint=hint)
 

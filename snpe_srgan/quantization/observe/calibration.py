@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snpe_srgan.errors import InputError
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators_others import channel_slice
 from snpe_srgan.onnx_graphs.run import session, with_outputs
@@ -115,6 +116,9 @@ def collect(
     run = session(with_outputs(model, inner))
     for done, crop in enumerate(crops):
         for x, values in zip(names, [crop, *run(inner, {network.input: crop})], strict=True):
+            if not np.isfinite(values).all():
+                kind = network.makers[x].kind if x in network.makers else "input"
+                raise InputError(f"on a calibration picture '{kind}' gives what is no number", where=x)
             rows[x]["lows"].append(values.min(axis=axes(x)))
             rows[x]["highs"].append(values.max(axis=axes(x)))
             rows[x]["powers"].append(np.square(values, dtype=np.float32).mean(axis=axes(x), dtype=np.float64))
