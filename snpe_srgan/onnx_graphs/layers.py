@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 STORAGE = {"QuantizeLinear", "DequantizeLinear", "Cast"}  # change how a value is stored, not what it is
-SUFFIX = re.compile(r"(_dequantized|_quantized|_float|_raw|_dq|_q|/float|/integer|/value)$")
+SUFFIX = re.compile(r"(_dequantized|_quantized|_dequantize|_quantize|_float|_raw|_dq|_q|/float|/integer|/value)$")
 
 
 @dataclass(frozen=True)
