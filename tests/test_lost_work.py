@@ -304,6 +304,22 @@ def test_an_output_that_is_a_link_to_an_input_is_refused_by_every_verb(tmp_path,
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_pictures_are_prepared_into_their_own_folder_and_stay_as_they_are(tmp_path):
+    """The cache stands beside them: nothing of theirs is replaced, and it is not taken for pictures afterwards."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (48, 48), "red").save(photos / name)
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    words = ("data", "prepare", photos, "--crop", "16", "--json")
+    first, second = snpe_srgan(*words, "-o", photos), snpe_srgan(*words, "-o", photos)
+    assert first.code == second.code == 0, first.err + second.err
+    assert first.json["pictures"] == second.json["pictures"] == 2
+    assert {path: path.read_bytes() for path in before} == before
+    assert_error(snpe_srgan(*words, "-o", photos / "a.png"), 1, "a.png")
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_pictures_of_two_sets_of_one_name_are_not_mixed(tmp_path):
     for folder in ("a/Set", "b/Set"):
         (tmp_path / folder).mkdir(parents=True)

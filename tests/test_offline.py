@@ -6,7 +6,9 @@ and of its table of users: it writes down what was asked for, and answers that t
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,6 +137,49 @@ def test_quantize_is_offline(place):
     place.assert_offline()
 
 
+def test_a_networks_file_of_others_is_read_offline(place):
+    """The children that read strangers' files, by the libraries of each: .onnx, .pb, and weights of PyTorch."""
+    place.does("convert", "mobile", "--onnx-only", "-o", "c")
+    place.does("freeze", "mobile", "-o", "f.pb")
+    for model in ("c/mobile.onnx", "f.pb"):
+        stranger = place.folder / f"stranger{Path(model).suffix}"
+        shutil.copy(place.folder / model, stranger)  # without its card
+        place.does("inspect", stranger.name)
+        place.does("run", stranger.name, "photos/0.png", "-o", f"{stranger.suffix[1:]}.png")
+    place.does("import", "stranger.onnx", "-o", "imported.onnx")
+    place.assert_offline()
+
+
+def test_plan_compare_and_devices_are_offline(place):
+    place.does("plan", "mobile", "--chip", "8 Gen 3", "--output", "1080x1920", "--fps", "1")
+    place.does("devices")
+    place.does("compare", "mobile", "--hr", "photos/0.png", "-o", "page.html")
+    page = (place.folder / "page.html").read_text()
+    assert not re.findall(r"(?:src|href)\s*=\s*[\"']?https?:|@import|url\(\s*[\"']?https?:", page)  # a browser's too
+    place.assert_offline()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="videos need PyAV (the extra `video`)")
+def test_a_video_is_enlarged_offline(place):
+    from helpers_video import make_clip
+
+    make_clip(place.folder / "a.mp4", frames=3)
+    place.does("run", "mobile", "a.mp4", "-o", "b.mp4")
+    assert (place.folder / "b.mp4").stat().st_size
+    place.assert_offline()
+
+
+@needs_wheel
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ai_edge_litert") is None, reason="deploy needs the extra `litert`")
+def test_deploy_is_offline(place):
+    """Qualcomm's and LiteRT's compilers and the emulator, each in a child."""
+    words = ("--calibration", "photos", "--input-size", "32x32", "--target", "8 Gen 3")
+    place.does("deploy", "mobile", *words, "-o", "bundle")
+    place.assert_offline()
+
+
+@needs_wheel
 @pytest.mark.slow
 def test_training_and_all_that_follows_is_offline(place):
     place.does("train", "-c", "c.yaml", "--run-dir", "run")

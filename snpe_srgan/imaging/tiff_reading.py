@@ -107,6 +107,8 @@ def _main_page(file) -> tuple[TiffPage, list[str]]:
 
 def _understood(page: TiffPage) -> tuple[int, int, int]:
     """(bits, sample format, colour channels) of pixels that can be read."""
+    import tifffile
+
     if page.tags.get(262) is None:
         raise Refused("a TIFF that does not say what its numbers mean (photometric interpretation)")
     if page.photometric not in _COLOURS:
@@ -130,6 +132,9 @@ def _understood(page: TiffPage) -> tuple[int, int, int]:
         raise Refused(f"a TIFF of {page.samplesperpixel} channels where its colour space has {colours}")
     if page.compression == _OLD_JPEG:
         raise Refused("a TIFF of the old JPEG compression (6), which is not read")
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(page.compression, "name", str(page.compression))
+        raise Refused(f"a TIFF compressed by {name}, which the installed tifffile and imagecodecs do not read")
     if page.imagedepth != 1:
         raise Refused("a TIFF with depth, a volume, which is not read")
     return bits, _UNSIGNED if kind == 4 else kind, colours
