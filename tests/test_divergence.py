@@ -144,12 +144,16 @@ def test_a_fault_in_a_file_is_named(cause):
     assert [row.name for row in found.layers if row.departs] == [layer]
 
 
+def loud() -> onnx.ModelProto:
+    """A float network whose second convolution gives values beyond float16."""
+    e = Editor(nets.srgan(SIZE))
+    for place in (1, 2):
+        e.change(e.graph.node[3].input[place], lambda w: w * np.float32(1e5))
+    return e.model
+
+
 def test_float16_that_overflows_is_named():
-    sound = nets.srgan(SIZE)
-    for name in (sound.graph.node[3].input[1], sound.graph.node[3].input[2]):
-        e = Editor(sound)
-        e.change(name, lambda w: w * np.float32(1e5))
-        sound = e.model
+    sound = loud()
     tensor = sound.graph.node[3].output[0]
     broken = Editor(sound)
     reader = next(n for n in broken.graph.node if tensor in n.input)
@@ -247,6 +251,14 @@ def test_a_fault_in_the_file_that_the_emulator_runs_is_named():
     wrapped_weight(editor)
     found = diverge(QUANTIZED, editor.model, picture(), where=Emulator("SM8650")).report
     assert (found.first.name, found.first.cause.name, found.disturbed) == (CONV, "weights", 0)
+
+
+@needs_wheel
+def test_float16_that_overflows_on_the_emulator_is_named():
+    found = diverge(loud(), loud(), picture(), where=Emulator("SM8650")).report
+    assert found.first.kind.startswith("Conv") and found.first.cause.name == "float16-overflow"
+    exact = diverge(loud(), loud(), picture(), where=Emulator(None)).report  # in true float32
+    assert exact.first is None and exact.disturbed == 0
 
 
 @needs_wheel

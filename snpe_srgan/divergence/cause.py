@@ -16,7 +16,7 @@ import numpy as np
 from snpe_srgan.divergence.measure import MOVES, channels_first
 from snpe_srgan.onnx_graphs.layers import Grid, Layer
 
-HALF_LARGEST = 65504.0  # of float16
+HALF_LARGEST, HALF_END = 65504.0, 65536.0  # of float16; where the Hexagon stops, which has no infinity there
 SUM_UNIT = 256  # 16-bit convolutions are added up on the Hexagon without the low 8 bits of the sum
 SAME = 0.999  # share of the values that must agree with a pattern
 FEW = 0.25  # of the channels
@@ -94,13 +94,14 @@ def cause_of(e: Evidence) -> Cause:
 
 def overflow(e: Evidence) -> Cause | None:
     broken = np.isfinite(e.expected) & ~np.isfinite(e.got)
-    capped = (np.abs(e.expected) > HALF_LARGEST) & (np.abs(e.got) <= HALF_LARGEST)
-    if not (broken.any() or capped.any()):
+    capped = (np.abs(e.expected) > HALF_END * 1.01) & (np.abs(e.got) <= HALF_END * 1.001)
+    if e.layer.grid is not None or not (broken.any() or capped.any()):
         return None
     peak = float(np.abs(e.expected).max())
     return Cause(
         "float16-overflow",
-        f"values up to {peak:.3g} do not fit float16 (at most {HALF_LARGEST:.0f}): {broken.sum()} became inf or nan",
+        f"values up to {peak:.3g} do not fit float16 (at most {HALF_LARGEST:.0f}): {broken.sum()} became inf or nan, "
+        f"{capped.sum()} were cut off",
         "quantize the network, compute in float32 (--chip none), or scale the layers before it down",
     )
 
