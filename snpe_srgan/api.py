@@ -35,7 +35,8 @@ def open_session(
         on: 'host' (this machine's CPU) or 'emulator' (the Hexagon emulator: exact, slow).
         engine: of the host: 'auto', 'openvino' or 'onnxruntime'.
         threads: of the host engine; None for all processors that this process may use.
-        precision: 'f32', or 'bf16' (OpenVINO only).
+        precision: 'f32', 'bf16' (OpenVINO only), or 'auto': bf16 for 8-bit pictures on which a probe shows no more
+            than one level of difference.
 
     Raises:
         InputError: there is no such model, or it cannot be run.
