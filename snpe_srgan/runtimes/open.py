@@ -92,7 +92,12 @@ def _open_auto(file: ModelFile, *, engine: str, threads: int | None, say: Callab
 
     exact = _open_on_host(file, engine=engine, threads=threads, precision="f32", say=say)
     if engine == "openvino" and openvino.has_bf16():
-        return ProbedSession(exact, _open_on_host(file, engine=engine, threads=threads, precision="bf16", say=say))
+        try:
+            fast = _open_on_host(file, engine=engine, threads=threads, precision="bf16", say=say)
+        except BaseException:
+            exact.close()
+            raise
+        return ProbedSession(exact, fast)
     why = "this CPU has no bfloat16" if engine == "openvino" else "bfloat16 needs OpenVINO (pip install openvino)"
     remarks = (*exact.description.remarks, f"--precision auto is float32 here: {why}")
     exact.description = replace(exact.description, remarks=remarks)
