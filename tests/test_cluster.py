@@ -170,6 +170,7 @@ def test_manifests_and_addresses_need_a_cluster_and_memory_one_process(tmp_path,
     assert_error(snpe_srgan("run", net, "s3://bucket/a.png", "-o", tmp_path), 2, "--cluster")
     memory = snpe_srgan("run", net, "memory://a/b.png", "-o", tmp_path, "--cluster", "local:2")
     assert_error(memory, 2, "one process", "local:0")
+    assert_error(snpe_srgan("run", net, "clip.mp4", "-o", tmp_path, "--cluster", "local:2"), 2, "videos")
     assert_error(snpe_srgan("run", net, "a.png", "-o", "s3://b/out", "--cluster", "local:1"), 2, "--results")
 
 

@@ -105,6 +105,7 @@ def run_on_cluster(
 def _refuse(wanted: Wanted, where, pictures, out) -> None:
     from snpe_srgan.cli.sessions import refuse_auto_precision
     from snpe_srgan.errors import UsageError
+    from snpe_srgan.video.kinds import is_video
 
     if where["on"] not in ("host", "emulator"):
         raise UsageError(f"--cluster does not go with --on {where['on']}: a phone or an SDK is one machine's")
@@ -112,6 +113,8 @@ def _refuse(wanted: Wanted, where, pictures, out) -> None:
         refuse_auto_precision()
     if out is None:
         raise UsageError("--cluster needs a folder for the results", hint="-o FOLDER")
+    if films := [word for word in pictures if is_video(word)]:
+        raise UsageError("--cluster is for pictures, not for videos", where=films[0], hint="leave it out")
     inside = wanted.kind == "local" and wanted.workers == 0
     for word in (*pictures, out):
         if word.startswith("memory://") and not inside:
