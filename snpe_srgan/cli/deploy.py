@@ -2,6 +2,7 @@
 snpe-srgan deploy runs/mobile --target "8 Gen 3" --target SM8750 -o bundle
 snpe-srgan deploy srgan --all --calibration photos/ -o bundle
 snpe-srgan deploy --check bundle/ --chip "8 Gen 3" --qairt 2.45
+snpe-srgan deploy mobile --web -o site
 """
 
 from __future__ import annotations
@@ -33,26 +34,35 @@ from snpe_srgan.cli.toolchain import refuse
 )
 @click.option("--chip", metavar="CHIP", help="With --check: the phone's chip.")
 @click.option("--qairt", metavar="RELEASE", help="With --check: the QAIRT release of the runtime on the phone, 2.45.")
+@click.option("--web", is_flag=True, help="Make a site instead, which enlarges the visitor's own photo in the browser.")
+@click.option("--float", "as_float", is_flag=True, help="With --web: keep the float network, do not quantize it.")
+@click.option(
+    "--onnxruntime-web", "ort_web", metavar="FOLDER", type=click.Path(),
+    help="With --web: where the npm package onnxruntime-web is.  [default: node_modules here or above]",
+)  # fmt: skip
 @ends_options
-@output_option("The bundle: a new folder.")
+@output_option("The bundle or site: a new folder.")
 @overwrite_option
 @common
 def command(
-    model, names, everything, recipe, calibration, input_size, no_proof, check, chip, qairt, said, out, overwrite,
-    output,
+    model, names, everything, recipe, calibration, input_size, no_proof, check, chip, qairt, web, as_float, ort_web,
+    said, out, overwrite, output,
 ):  # fmt: skip
     """Make everything that an app on a phone needs from a network, proven on the Hexagon emulator.
 
     Writes .tflite files with our own scales and with NPU code inside, the Google Play AI pack, ready-compiled .onnx,
     the .dlc, the tile plan with its reference runner, samples, and proof.html. --check exits with 0 if something in
     the bundle loads on the chip's NPU or DSP, otherwise with 1.
+
+    --web writes a folder for any web server: the page computes on the visitor's computer, also offline.
     """
     from snpe_srgan.errors import UsageError
 
     if check is not None:
         if model is not None:
             raise UsageError("--check looks at a bundle: it takes no MODEL")
-        refuse("--check", "names", "everything", "recipe", "calibration", "input_size", "no_proof", "out", "overwrite")
+        refuse("--check", "names", "everything", "recipe", "calibration", "input_size", "no_proof", "out", "overwrite",
+               "web", "as_float", "ort_web")  # fmt: skip
         if chip is None:
             raise UsageError("--check needs the phone's chip", hint="--chip 'Snapdragon 8 Gen 3'")
         return _check(check, chip, qairt, output)
@@ -62,6 +72,15 @@ def command(
         raise UsageError("MODEL is missing", hint="snpe-srgan deploy mobile -o bundle")
     if out is None:
         raise UsageError("the bundle needs a folder", hint="-o bundle")
+    if web:
+        refuse("--web", "names", "everything", "no_proof")
+        if as_float:
+            refuse("--float", "recipe", "calibration")
+        recipe = None if as_float else recipe
+        file = find_model(model, None, said=said, output=output)
+        return _web(file, out, recipe, calibration, input_size, ort_web, overwrite, output)
+    if as_float or ort_web:
+        raise UsageError("--float and --onnxruntime-web go with --web")
     if names and everything:
         raise UsageError("--all is every chip: leave out --target")
     from snpe_srgan.deploy.bundle import deploy_model
@@ -81,6 +100,18 @@ def command(
             what = f"it could not be run here: {p.unproven}" if p.failed else "what it draws is wrong"
             output.error([f"{p.path}: {what}", f"  at: {result.folder}/proof.html"])
         raise SystemExit(1)
+
+
+def _web(model, out, recipe, calibration, input_size, ort_web, overwrite, output) -> None:
+    from snpe_srgan.deploy.web import make_site
+
+    result = make_site(
+        model, out, recipe=recipe, calibration=calibration, input_size=input_size, ort_web=ort_web,
+        overwrite=overwrite, say=output.note,
+    )  # fmt: skip
+    bits = "draws the bytes of run --engine onnxruntime" if result.integer else "draws what run draws within a level"
+    told = f"{out}: {result.network}, {result.recipe or 'float32'}, {result.bytes / 1e6:.1f} MB; {bits}"
+    output.result(result, text=[told, f"try it: python3 -m http.server -d {out}    then http://localhost:8000/"])
 
 
 def _value(result) -> dict:

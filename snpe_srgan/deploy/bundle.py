@@ -37,7 +37,7 @@ from snpe_srgan.deploy.manifest import (
 from snpe_srgan.deploy.proof import Job, Judge, Proof, prove
 from snpe_srgan.deploy.render import environment, write_samples
 from snpe_srgan.deploy.source import Quantized, judge_picture, quantize, refuse_early
-from snpe_srgan.deploy.tiles import TileRule, write_tiles
+from snpe_srgan.deploy.tiles import TileRule, make_rule, write_tiles
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.colour import pixels_to_lr, sr_to_pixels
 from snpe_srgan.machine import usable_threads
@@ -161,22 +161,12 @@ class _Maker:
     # -- what every file says of itself ---------------------------------------------------------------------------
 
     def _rule(self) -> TileRule:
-        facts, reason, overlap = self.source.facts, None, self.source.facts.overlap
-        quarter = min(self.size) // 4
-        if overlap is None:
-            reason, overlap = f"how far the network sees is not known (operator {facts.because})", quarter
-        elif facts.whole:
-            reason, overlap = f"{facts.whole} reads the whole picture", min(overlap, quarter)
-        elif min(self.size) < 2 * overlap + 1:
-            reason, overlap = f"the network sees {overlap} pixels far, too far for tiles of this size", quarter
-        if reason:
-            self.say(f"tiles give what is near the whole picture's result, not equal to it: {reason}")
         files = {
             "tflite/*.tflite": self._ends("uint8"),
             "tflite/*_float32.tflite": self._ends("float32"),
             "onnx/*.onnx": self._ends("onnx"),
         }
-        return TileRule(self.source.name, self.scale, self.size, overlap, reason is None, reason, files)
+        return make_rule(self.source.name, self.source.facts, self.size, files, say=self.say)
 
     def _ports(self, kind: str) -> tuple[Port, Port]:
         (height, width), scale, facts = self.size, self.scale, self.source.facts

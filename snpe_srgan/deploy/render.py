@@ -27,14 +27,14 @@ SAMPLES = {  # template -> file in the bundle
 }
 
 
-def environment() -> jinja2.Environment:
-    """Strict: a name that a template misspells is an error. HTML is escaped."""
+def environment(folder: str = "templates") -> jinja2.Environment:
+    """The templates in a folder of this package. Strict: a name that one misspells is an error. HTML is escaped."""
     try:
         import jinja2
     except ImportError as error:
         raise MissingToolError("the bundle's pages need the package Jinja2", hint="pip install Jinja2") from error
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("snpe_srgan.deploy", "templates"), undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader("snpe_srgan.deploy", folder), undefined=jinja2.StrictUndefined,
         autoescape=lambda name: name is not None and name.endswith(".html.j2"), trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip

@@ -8,12 +8,14 @@ gives. The file contains worked examples, so that an implementation in another l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from snpe_srgan.artifacts.files import write_json, write_text
 from snpe_srgan.imaging.tiles import plan_tiles
+from snpe_srgan.onnx_graphs.reach import Facts
 
 RUNNER, SCHEMA, PLAN = "run_tiles.py", "tiles.schema.json", "tiles.json"
 EXAMPLES = ((1, 1), (0.5, 0.75), (1, 1.01), (2.3, 1), (3, 4.7))  # of the tile: height, width
@@ -37,6 +39,23 @@ class TileRule:
     exact: bool
     reason: str | None
     files: dict[str, dict]
+
+
+def make_rule(
+    name: str, facts: Facts, size: tuple[int, int], files: dict[str, dict], *,
+    say: Callable[[str], None] = lambda text: None,
+) -> TileRule:  # fmt: skip
+    """The rule for a network of these facts and tiles of `size` LR pixels; says where tiles cannot be exact."""
+    reason, overlap, quarter = None, facts.overlap, min(size) // 4
+    if overlap is None:
+        reason, overlap = f"how far the network sees is not known (operator {facts.because})", quarter
+    elif facts.whole:
+        reason, overlap = f"{facts.whole} reads the whole picture", min(overlap, quarter)
+    elif min(size) < 2 * overlap + 1:
+        reason, overlap = f"the network sees {overlap} pixels far, too far for tiles of this size", quarter
+    if reason:
+        say(f"tiles give what is near the whole picture's result, not equal to it: {reason}")
+    return TileRule(name, facts.scale, size, overlap, reason is None, reason, files)
 
 
 def to_json(rule: TileRule) -> dict:
