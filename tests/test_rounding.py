@@ -70,6 +70,16 @@ def test_independent_inputs_want_the_nearest_integers():
     assert (round_weights(weights, np.diag(rng.uniform(1, 2, 30)), scale, bits=8) == np.rint(weights / 0.1)).all()
 
 
+def test_inputs_that_depend_on_each_other_are_rounded_as_well(rng):
+    """Features that are multiples of each other: their moments have no inverse, and no damping of 3 % gives it one."""
+    few = rng.normal(0, 1, (50, 2)) @ rng.normal(0, 1, (2, 24)) * 10.0 ** rng.uniform(-9, 3, 24)
+    gram, weights = few.T @ few, rng.normal(0, 1, (3, 24))
+    scale = np.abs(weights).max(1) / 7
+    for extra in (0.0, -1e-9 * np.trace(gram)):  # rounding may even leave it a little below zero
+        integers = round_weights(weights, gram + extra * np.eye(24), scale, bits=4)
+        assert np.isfinite(integers).all() and np.array_equal(integers, np.rint(integers))
+
+
 def test_patches_times_kernel_is_the_convolution():
     model, network, _ = built("srgan")
     node = next(n for n in network.nodes if n.kind == "Conv")

@@ -13,6 +13,8 @@ instead of by stochastic gradient descent over a relaxation: a first solution co
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 # Of H's mean diagonal, added to it: directions that the patches hardly show are not free, other pictures show them.
@@ -53,13 +55,24 @@ def _feedback(weights, gram, step, limit) -> np.ndarray:
     """GPTQ: rounds tap after tap, the strongest input first, and lets the taps still free make up for each error."""
     taps = weights.shape[1]
     order = np.argsort(-np.diag(gram), kind="stable")
-    upper = np.linalg.cholesky(np.linalg.inv(gram[np.ix_(order, order)])).T
+    upper = _inverse_factor(gram[np.ix_(order, order)])
     left, integers = weights[:, order].copy(), np.zeros_like(weights)
     for i in range(taps):
         integers[:, order[i]] = q = np.clip(np.rint(left[:, i] / step), -limit, limit)
         error = (left[:, i] - q * step) / upper[i, i]
         left[:, i + 1 :] -= error[:, None] * upper[i, i + 1 :]
     return integers
+
+
+def _inverse_factor(gram: np.ndarray) -> np.ndarray:
+    """Upper U with U.T @ U = inverse of `gram`. One of nearly dependent inputs has no such factor in float64: it gets
+    more on its diagonal, until it has."""
+    mean = float(np.mean(np.diag(gram))) + 1e-30
+    for more in (0.0, 1e-6, 1e-4, 1e-2):
+        inverse = np.linalg.pinv(gram + more * mean * np.eye(len(gram)), hermitian=True)
+        with contextlib.suppress(np.linalg.LinAlgError):
+            return np.linalg.cholesky((inverse + inverse.T) / 2).T
+    return np.diag(1 / np.sqrt(np.diag(gram) + mean))  # without feedback: each weight is rounded for itself
 
 
 def _descend(weights, gram, step, limit, integers) -> np.ndarray:

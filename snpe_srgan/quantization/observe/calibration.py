@@ -123,6 +123,14 @@ def collect(
             rows[x]["highs"].append(values.max(axis=axes(x)))
             rows[x]["powers"].append(np.square(values, dtype=np.float32).mean(axis=axes(x), dtype=np.float64))
         step(done + 1)
+    for x in names:
+        if len({low.shape for low in rows[x]["lows"]}) > 1:  # its second axis is a side of the picture
+            maker = network.makers[x]
+            raise InputError(
+                f"cannot quantize {maker.kind}: its result is laid out as NHWC inside an NCHW network",
+                where=maker.name,
+                hint="export the network with its normalization over channels in NCHW",
+            )  # fmt: skip
     units = {x: float(np.median([np.sqrt(p.mean()) for p in rows[x]["powers"]])) or 1.0 for x in names}
     edges = {
         x: bin_edges(float(np.min(rows[x]["lows"])), float(np.max(rows[x]["highs"])), units[x], bins) for x in names
