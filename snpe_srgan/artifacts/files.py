@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snpe_srgan.artifacts.inputs import refuse_input
-from snpe_srgan.artifacts.staging import NEW, OLD, note_move, note_new, recover, staging
+from snpe_srgan.artifacts.staging import NEW, OLD, PREFIX, SUFFIX, note_move, note_new, recover, staging
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import open_regular, read_text
 from snpe_srgan.opener import os_error as os_error  # under this name every folder uses it
@@ -38,6 +38,12 @@ def make_folder(path: str | os.PathLike) -> Path:
     return path
 
 
+def _is_staging(entry: os.DirEntry[str]) -> bool:
+    """Whether it is where another process is just now making a file: nothing is written in place there."""
+    ours = entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX)
+    return ours and entry.is_dir(follow_symlinks=False)
+
+
 def work_folder(path: str | os.PathLike) -> Path:
     """A folder in which unfinished work is gone on with; made where it is missing.
 
@@ -50,7 +56,7 @@ def work_folder(path: str | os.PathLike) -> Path:
     make_folder(path)
     try:
         with os.scandir(path) as entries:
-            wrong = next((e.path for e in entries if not e.is_file(follow_symlinks=False)), None)
+            wrong = next((e.path for e in entries if not (e.is_file(follow_symlinks=False) or _is_staging(e))), None)
     except OSError as error:
         raise os_error(error, path, "read the folder") from error
     if wrong is not None:

@@ -115,7 +115,11 @@ def require_agreement(distribution: Distribution, values: Sequence[int]) -> None
     def on_replica() -> tf.Tensor:
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
-    sums, squares = np.split(np.asarray(strategy.experimental_local_results(strategy.run(on_replica))[0]), 2)
+    @tf.function
+    def summed() -> tf.Tensor:
+        return strategy.experimental_local_results(strategy.run(on_replica))[0]
+
+    sums, squares = np.split(np.asarray(summed()), 2)
     if np.any(distribution.replicas * squares != sums**2):
         raise InputError(
             "the workers would go on from different checkpoints", where="training.distribution multi_worker",
