@@ -55,8 +55,10 @@ def tidy(model: onnx.ModelProto, *, where: object = None) -> onnx.ModelProto:
     for step in PASSES:
         step(graph, shapes)
         graph.drop_unused()
-    for node in graph.nodes:
-        node.name = node.output[0]
+    taken: set[str] = set()
+    for node in graph.nodes:  # each has a name of its own: the file's, where it has one
+        node.name = node.name if node.name and node.name not in taken else node.output[0]
+        taken.add(node.name)
     made = graph.model()
     if _differs(model, made, size):
         return start  # a pass read more into the graph than is there: as it was, and quantization says what it lacks
