@@ -189,8 +189,8 @@ def test_wrong_layouts_and_operators_are_named(tmp_path):
 
     erf = save("erf.onnx", [helper.make_node("Erf", ["lr"], ["sr"], name="bend")], [1, 8, 8, 3], [1, 8, 8, 3])
     assert_error(snpe_srgan("deploy", erf, "-o", tmp_path / "b"), 1, "Erf", "bend")
-    nchw = save("nchw.onnx", [helper.make_node("Relu", ["lr"], ["sr"])], [1, 3, 8, 8], [1, 3, 8, 8])
-    assert_error(snpe_srgan("deploy", nchw, "-o", tmp_path / "b"), 1, "NCHW")
+    rgba = save("rgba.onnx", [helper.make_node("Relu", ["lr"], ["sr"])], [1, 4, 8, 8], [1, 4, 8, 8])
+    assert_error(snpe_srgan("deploy", rgba, "-o", tmp_path / "b"), 1, "[1, 4, 8, 8]")
 
 
 @needs_both

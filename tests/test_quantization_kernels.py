@@ -177,3 +177,11 @@ def test_slope_grid_holds_all_slopes_and_beats_plain_min_max(rng):
     scale, zero = weights.slope_grid(slopes, weight, bits=8)
     assert loss(scale, zero) <= loss(*affine.affine_range(slopes.min(), slopes.max(), 8))
     assert np.abs(affine.fake_quantize(slopes, scale, zero, bits=8) - slopes).max() <= float(scale) * 0.501
+
+
+def test_moments_that_rounding_made_no_matrix_of_moments_are_rounded_for_all_the_same(rng):
+    from snpe_srgan.quantization.kernels.rounding import round_weights
+
+    weights, gram = rng.normal(0, 1, (3, 6)), np.diag([1.0, 1, 1, 1, 1, -0.5])  # float32's errors leave such a thing
+    integers = round_weights(weights, gram, np.full(3, 0.05), bits=8)
+    assert np.isfinite(integers).all() and np.abs(integers * 0.05 - weights).max() < 0.5
