@@ -191,6 +191,8 @@ def test_wrong_layouts_and_operators_are_named(tmp_path):
     assert_error(snpe_srgan("deploy", erf, "-o", tmp_path / "b"), 1, "Erf", "bend")
     rgba = save("rgba.onnx", [helper.make_node("Relu", ["lr"], ["sr"])], [1, 4, 8, 8], [1, 4, 8, 8])
     assert_error(snpe_srgan("deploy", rgba, "-o", tmp_path / "b"), 1, "[1, 4, 8, 8]")
+    neither = save("neither.onnx", [helper.make_node("Relu", ["lr"], ["sr"])], [1, 8, 3, 8], [1, 8, 3, 8])
+    assert_error(snpe_srgan("deploy", neither, "-o", tmp_path / "b"), 1, "NCHW", "1, 8, 3, 8")
 
 
 @needs_both
