@@ -15,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("av", reason="PyAV is missing: pip install 'snpe-srgan[video]'")
+
 from conftest import REPO
 from helpers_video import make_clip
 from PIL import Image

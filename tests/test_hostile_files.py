@@ -162,16 +162,23 @@ def test_damaged_copies_are_read_or_refused_in_plain_words(tmp_path, kind, count
     assert any(verdict.refused for verdict in verdicts)
 
 
+def needed_for(kind: str) -> None:
+    """Skips where the library is an extra that is not installed."""
+    module = {"tflite": "ai_edge_litert", "video": "av", "unfinished_video": "av"}.get(kind)
+    if module is not None:
+        pytest.importorskip(module, reason=f"{module} is missing: it comes with an extra of the package")
+
+
 @pytest.mark.parametrize("kind", IN_A_CHILD)
 def test_damaged_copies_for_native_libraries_are_read_or_refused_in_plain_words(tmp_path, kind):
-    if kind == "tflite":
-        pytest.importorskip("ai_edge_litert")
+    needed_for(kind)
     verdicts = list(fuzz(KINDS[kind], tmp_path, count=20, seed=9))
     assert len(verdicts) == 20 and [verdict for verdict in verdicts if verdict.problem] == []
 
 
 @pytest.mark.parametrize("kind", [*COUNTS, "video", "unfinished_video"])
 def test_whole_files_are_read(tmp_path, kind):
+    needed_for(kind)
     """Else a fuzz in which everything is refused would say nothing."""
     kind = KINDS[kind]
     for index, data in enumerate(kind.make(tmp_path)):
@@ -185,6 +192,7 @@ def test_whole_files_are_read(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_unfinished_work_that_leads_elsewhere_is_refused(tmp_path, kind):
     """Else the video's segments would be written into the file that a link names."""
+    needed_for("video")
     from helpers_video import make_clip
 
     from snpe_srgan.artifacts.files import work_folder
@@ -222,6 +230,7 @@ def test_a_strangers_journal_leads_nowhere_else(tmp_path, name):
 
 
 def test_a_video_killed_when_it_had_its_name_goes_on(tmp_path, monkeypatch):
+    needed_for("video")
     from helpers_video import make_clip
 
     from snpe_srgan.console import Output

@@ -29,8 +29,13 @@ TAKEN = {
 }  # fmt: skip
 
 
+LITERT = "LiteRT is missing: pip install 'snpe-srgan[litert]'"
+
+
 @pytest.mark.parametrize("kind", TAKEN)
 def test_it_comes_in_and_draws_what_its_framework_draws(kind, tmp_path, rng):
+    if kind == "tflite":
+        pytest.importorskip("ai_edge_litert", reason=LITERT)
     source, run = TAKEN[kind](tmp_path, rng)
     done = snpe_srgan("import", source, "-o", tmp_path / "ours.onnx", "--json")
     assert done.code == 0, done
@@ -70,6 +75,7 @@ def test_a_result_of_the_other_layout_is_turned(free, tmp_path, rng):
 
 
 def test_a_quantized_tflite_is_refused_with_what_to_do(tmp_path, rng):
+    pytest.importorskip("ai_edge_litert", reason=LITERT)
     source, _ = make.tflite_file(tmp_path / "net.tflite", "plain", rng, quantized=True)
     assert_error(snpe_srgan("import", source, "-o", tmp_path / "x.onnx"), 1, "quantized already", "float")
 

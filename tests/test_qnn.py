@@ -168,7 +168,7 @@ def test_emulator_keeps_one_child_for_many_tiles(model_path):
         pid = emulator._worker._process.pid
         results = [emulator.run(tile) for tile in [*tiles, tiles[0]]]
         assert emulator._worker._process.pid == pid
-        with pytest.raises(SnpeSrganError, match="wants float32"):
+        with pytest.raises(SnpeSrganError, match="takes float32"):
             emulator.run(tiles[0][:, :4])
     assert np.array_equal(results[0], results[3]) and not np.array_equal(results[0], results[1])
     for tile, result in zip(tiles, results, strict=False):  # without a chip, float32 is computed as such

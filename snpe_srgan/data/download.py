@@ -68,7 +68,7 @@ def download(
     retries: int = 5,
     timeout: float = 30,
     say: Say = SILENT,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] | None = None,
 ) -> Download:
     """Downloads `url` to `path` (which must not exist), going on where an earlier call was cut off.
 
@@ -86,7 +86,7 @@ def download(
     make_folder(path.parent)
     job = _Job(url, path, size, sha256, timeout)
     try:
-        return job.run(retries, say, sleep)
+        return job.run(retries, say, sleep or time.sleep)
     except OSError as error:
         raise os_error(error, job.part, "write the download") from error
     finally:
