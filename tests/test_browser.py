@@ -5,9 +5,6 @@ Needs `pip install playwright` and Debian's chromium (/usr/bin/chromium, or $CHR
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import numpy as np
 import pytest
 from helpers_cli import snpe_srgan
@@ -21,18 +18,6 @@ from snpe_srgan.report.shown import compare as shown_compare
 pytestmark = pytest.mark.slow
 EVIL = "<script>window.evil=1</script><img src=x onerror='window.evil=1'>"
 WIDTH, HEIGHT = 240, 160
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is missing: apt-get install chromium, or set CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Visit:
