@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -45,6 +46,18 @@ class Channel(Generic[T]):
         with self._change:
             self._error = error
         self.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around all that a writer's thread does: its end closes the channel, its error goes to the reader, and a
+        reader who has stopped is no error."""
+        try:
+            yield
+            self.close()
+        except Stopped:
+            pass
+        except BaseException as error:
+            self.fail(error)
 
     def stop(self) -> None:
         """Nobody reads any more."""

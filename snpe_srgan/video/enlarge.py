@@ -297,17 +297,12 @@ class Flow:
         self.work.finish(Ending(damage, moved, self.picker.seen, first or 0))
 
     def _decode(self) -> None:
-        try:
+        with self.small.writing():
             clock = time.perf_counter()
             for frame in self.source.frames(wanted=self.picker.wanted):
                 self.seconds["decode"] += time.perf_counter() - clock
                 self.small.put(frame)
                 clock = time.perf_counter()
-            self.small.close()
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.small.fail(error)
 
     def _network(self) -> None:
         every = self.options.selection.every

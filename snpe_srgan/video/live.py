@@ -152,17 +152,12 @@ class _Live:
     def _decode(self) -> None:
         before = None
         step = 1 / (self.facts.rate * self.facts.time_base) * self.picker.selection.every
-        try:
+        with self.small.writing():
             for frame in self.source.frames(wanted=self.picker.wanted):
                 if before is not None and abs(frame.pts - before - step) > max(1, step / 50):
                     self.uneven += 1
                 before = frame.pts
                 self.small.put((time.perf_counter(), frame))
-            self.small.close()
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.small.fail(error)
 
     def _enlarge_all(self) -> None:
         said = time.perf_counter()
