@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from snpe_srgan.models.npz import save_npz
+from snpe_srgan.models.registry import describe
 
 TINY = {  # a small one of every registered network
     "srcnn": {"width": 8, "narrow": 4},
@@ -51,6 +56,14 @@ def random_weights(graph, rng) -> dict[str, np.ndarray]:
             value = rng.normal(0, 0.1, shape)
         weights[key] = value.astype(np.float32)
     return weights
+
+
+def saved_mobile(path: Path, *, width: int, depth: int) -> Path:
+    """A small `mobile` with weights drawn by one seed, as a .npz."""
+    graph, rng = describe("mobile", {"width": width, "depth": depth}), np.random.default_rng(0)
+    weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in graph.weight_shapes().items()}
+    save_npz(path, graph, weights)
+    return path
 
 
 def run_onnx(model, lr: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_cli import assert_error, snpe_srgan
+from helpers_networks import saved_mobile
 from PIL import Image
 
 pytest.importorskip("distributed", reason="needs the extra 'cluster'")
@@ -19,18 +20,11 @@ from snpe_srgan.cluster.dispatch import MOST_ITEMS, POISONED, Dispatch
 from snpe_srgan.cluster.results import Record, open_results
 from snpe_srgan.cluster.work_list import make_work_list
 from snpe_srgan.errors import ConfigError, InputError, UsageError
-from snpe_srgan.models.npz import save_npz
-from snpe_srgan.models.registry import describe
 
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory) -> Path:
-    graph = describe("mobile", {"width": 4, "depth": 2})
-    rng = np.random.default_rng(0)
-    weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in graph.weight_shapes().items()}
-    path = tmp_path_factory.mktemp("net") / "net.npz"
-    save_npz(path, graph, weights)
-    return path
+    return saved_mobile(tmp_path_factory.mktemp("net") / "net.npz", width=4, depth=2)
 
 
 def pictures(folder: Path, count: int = 6) -> Path:

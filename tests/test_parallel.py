@@ -12,11 +12,10 @@ import numpy as np
 import psutil
 import pytest
 from helpers_cli import assert_error, snpe_srgan
+from helpers_networks import saved_mobile
 from PIL import Image
 
 from snpe_srgan.errors import InputError, Remark, SnpeSrganError
-from snpe_srgan.models.npz import save_npz
-from snpe_srgan.models.registry import describe
 from snpe_srgan.parallel import ordered
 
 
@@ -62,12 +61,7 @@ def test_errors_come_when_their_turn_does_and_leave_no_process():
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory) -> Path:
-    graph = describe("mobile", {"width": 8, "depth": 2})
-    rng = np.random.default_rng(0)
-    weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in graph.weight_shapes().items()}
-    path = tmp_path_factory.mktemp("net") / "net.npz"
-    save_npz(path, graph, weights)
-    return path
+    return saved_mobile(tmp_path_factory.mktemp("net") / "net.npz", width=8, depth=2)
 
 
 def pictures(folder: Path, count: int) -> Path:
