@@ -29,11 +29,11 @@ SUFFIX = re.compile(r"(_dequantized|_quantized|_dequantize|_quantize|_float|_raw
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers a layer's result is stored in: value = (q - zero) * scale."""
+    """The integers a layer's result is stored in: value = (q - zero) * scale, 0 <= q < 2^bits."""
 
+    bits: int
     scale: float
     zero: int
-    bits: int
 
     @property
     def low(self) -> float:
@@ -161,7 +161,7 @@ class _Graph:
             return None
         signed = np.dtype(zero.dtype).kind == "i"
         bits = np.dtype(zero.dtype).itemsize * 8
-        return Grid(scale, int(np.reshape(zero, ())) + (2 ** (bits - 1) if signed else 0), bits)
+        return Grid(bits, scale, int(np.reshape(zero, ())) + (2 ** (bits - 1) if signed else 0))
 
     def _facts(self, nodes: Sequence[onnx.NodeProto]) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         constants: dict[str, np.ndarray] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snpe_srgan.onnx_graphs.layers import Grid
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.quantization.kernels import ranges
 from snpe_srgan.quantization.kernels.affine import affine_range, unit_range
@@ -24,24 +25,13 @@ MARGIN = 1.25  # min_max widens the seen range: other pictures go farther, and 1
 
 
 @dataclass(frozen=True)
-class Encoding:
+class Encoding(Grid):
     """An unsigned asymmetric grid for one activation tensor: real = (q - zero) * scale, 0 <= q < 2^bits.
 
     `narrow` is the coarser grid to which the tensor is converted for operators that compute in fewer bits than it has.
     """
 
-    bits: int
-    scale: float
-    zero: int
     narrow: Encoding | None = None
-
-    @property
-    def low(self) -> float:
-        return -self.zero * self.scale
-
-    @property
-    def high(self) -> float:
-        return (2**self.bits - 1 - self.zero) * self.scale
 
     def at(self, bits: int) -> Encoding:
         """The grid on which an operator of `bits` bits reads the tensor.
