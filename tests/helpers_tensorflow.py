@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -20,6 +21,14 @@ def handing_on(shape: tuple[int, ...], rng: np.random.Generator, *, phases: int 
         for c in range(min(3, shape[2], outputs)):
             kernel[shape[0] // 2, shape[1] // 2, c, phase * outputs + c] += 1
     return kernel.astype(np.float32)
+
+
+def needs_shuffle() -> None:
+    """Skips where Keras is older than 3.13 (Python 3.10), which has no pixel shuffle of its own."""
+    import keras
+
+    if not hasattr(keras.ops, "depth_to_space"):
+        pytest.skip(f"Keras {keras.__version__} has no depth_to_space")
 
 
 def keras_network(kind: str, rng, *, side: int | None = None):

@@ -36,14 +36,17 @@ LITERT = "LiteRT is missing: pip install 'snpe-srgan[litert]'"
 def test_it_comes_in_and_draws_what_its_framework_draws(kind, tmp_path, rng):
     if kind == "tflite":
         pytest.importorskip("ai_edge_litert", reason=LITERT)
+    if kind in ("keras", "keras scaled", "SavedModel"):
+        make.needs_shuffle()
     source, run = TAKEN[kind](tmp_path, rng)
     done = snpe_srgan("import", source, "-o", tmp_path / "ours.onnx", "--json")
     assert done.code == 0, done
     assert done.json["certain"] and done.json["card"]["scale"] == 2
     white = 255 if kind == "keras scaled" else 1
     assert done.json["boundary"]["takes"] == f"0..{white}"
-    side = 128 if kind == "keras resize" else 24  # Keras cannot trace that layer for a free size, which is said
-    assert ("one size alone: 128x128" in done.err) == (side == 128)
+    # Keras from 3.13 on cannot trace that layer for a free size, which is said.
+    side = 128 if "one size alone: 128x128" in done.err else 24
+    assert side == 24 or kind == "keras resize"
     lr = rng.random((1, side, side, 3), np.float32)
     expected = run(lr * white) / white * 2 - 1
     np.testing.assert_allclose(run_onnx((tmp_path / "ours.onnx").read_bytes(), lr), expected, atol=1e-5)
