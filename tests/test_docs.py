@@ -27,6 +27,7 @@ def pieces(line: str) -> list[list[str]]:
     """The words after `snpe-srgan` of each command of a line; none for one that leaves something out (`...`)."""
     found = []
     for part in re.split(r"&&|\|\||;|\|", line.split("`")[0]):
+        part = re.sub(r"\s[<>]\s*\S+", "", part)  # redirections
         words = shlex.split(part.replace("<", "").replace(">", " "), comments=True)
         if words[:1] == ["snpe-srgan"] and not any("..." in word or word == "VERB" for word in words):
             found.append(words[1:])
@@ -44,7 +45,9 @@ def check(words: list[str]) -> None:
         if inner is None:
             raise click.UsageError(f"no verb {name}")
         command, context = inner, click.Context(inner, info_name=name, parent=context)
-    parsed, _, order = command.make_parser(context).parse_args(args=rest)
+    parsed, left, order = command.make_parser(context).parse_args(args=rest)
+    if left:
+        raise click.UsageError(f"{left[0]} is one word too many")
     for parameter in set(order):
         value = parsed.get(parameter.name)
         if isinstance(parameter, click.Option) and isinstance(parameter.type, click.Choice):
@@ -70,7 +73,7 @@ def test_there_are_commands_to_check():
 
 
 @pytest.mark.parametrize(
-    "words", [["runn", "a.png"], ["run", "a.png", "--nonsense"], ["run", "a.png", "--on", "moon"], ["data", "upload"]]
+    "words", [["runn", "a.png"], ["config", "show", "a.yaml"], ["run", "a.png", "--nonsense"], ["run", "a.png", "--on", "moon"], ["data", "upload"]]
 )
 def test_the_check_finds_what_is_wrong(words):
     with pytest.raises(click.ClickException):

@@ -48,15 +48,16 @@ ADDED = (
     (r"^evaluate .*clip", "--limit 2"),
 )  # fmt: skip
 EXCHANGED = (
-    (r"--minutes 20", "--minutes 0.05"),
+    (r"--minutes 20", "--minutes 0.1"),
     (r"\bsrgan\.npz|\bsrgan\b(?![_./])", "mobile"),  # the 16 x 64 network takes ten times as long everywhere
     (r"srgan_macs50", "mobile_macs50"),
+    (r"srgan_w8a8\.dlc", "quantized.dlc"),
     (r"--from 1:00 --to 1:05.5", "--from 0.04 --to 0.2"),
     (r"--input-size 128x128", "--input-size 32x32"),
     (r"^deploy mobile -o bundle$", "deploy mobile --target SM8650 --input-size 32x32 -o bundle"),
     (r"--target \"?8 Gen 3\"? --target SM8750", "--target SM8650 --input-size 32x32"),
     (r"deploy mobile --all", "deploy mobile --target SM8650"),
-    (r"latency=0.6 --strategy prune --multiple 32", "latency=0.95 --strategy prune --multiple 8"),
+    (r"latency=0.6 --strategy prune --multiple 32", "macs=0.9 --strategy prune --multiple 4"),
     (r"local:[48]", "local:1"),
     (r"--output (1440x2560|2160x3840)", "--output 1080x1920"),
     (r"(?<=path/to/)Set14", "Set5"),
@@ -69,6 +70,8 @@ UNTRIED = (
     (r"--to-stdout|^run - ", "a pipe; tests/test_video_live.py"),
     (r"tcp://|slurm\.yaml|s3://|list\.jsonl", "a cluster; tests/test_cluster.py"),
     (r"weights\.pth|mine\.npz", "needs PyTorch's file; tests/test_import_torch.py"),
+    (r"saved_model_folder|\.keras|net\.h5", "needs TensorFlow's file; tests/test_import_tensorflow.py"),
+    (r"--web", "needs the npm package onnxruntime-web; tests/test_web.py"),
     (r"^completion|config schema", "printed; tests/test_completion.py, tests/test_config.py"),
 )  # fmt: skip
 
@@ -106,7 +109,7 @@ def files(tmp_path_factory) -> Path:
         for i in range(2):
             photograph(side, i).save(folder / name / f"p{i}.png")
     for name in ("clip.mp4", "clip.mkv"):
-        make_clip(folder / name, frames=6)
+        make_clip(folder / name, frames=6, size=(80, 96))
     (folder / "configs").symlink_to(REPO / "configs")
     made(folder, f"train -c configs/mobile.yaml --run-dir runs/mobile {TINY} {PHOTOS}")
     shutil.copytree(folder / "runs/mobile", folder / "runs/mine")
