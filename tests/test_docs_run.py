@@ -58,6 +58,7 @@ EXCHANGED = (
     (r"--target \"?8 Gen 3\"? --target SM8750", "--target SM8650 --input-size 32x32"),
     (r"deploy mobile --all", "deploy mobile --target SM8650"),
     (r"latency=0.6 --strategy prune --multiple 32", "macs=0.9 --strategy prune --multiple 4"),
+    (r"latency=0\.5", "macs=0.9"),  # `mobile` is too small already to save time
     (r"local:[48]", "local:1"),
     (r"--output (1440x2560|2160x3840)", "--output 1080x1920"),
     (r"(?<=path/to/)Set14", "Set5"),
@@ -118,6 +119,8 @@ def files(tmp_path_factory) -> Path:
         shutil.copy(folder / "made" / file, folder / name)
     made(folder, "convert mobile -o float --input-size 32x32")
     shutil.copy(folder / "float/mobile.dlc", folder / "float.dlc")
+    for name in ("good.onnx", "bad.onnx"):
+        shutil.copy(folder / "made/mobile_w8a8.onnx", folder / name)
     for name in ("model.onnx", "theirs.onnx", "other.onnx"):
         shutil.copy(folder / "float/mobile.onnx", folder / name)
     return folder
