@@ -73,7 +73,14 @@ def test_there_are_commands_to_check():
 
 
 @pytest.mark.parametrize(
-    "words", [["runn", "a.png"], ["config", "show", "a.yaml"], ["run", "a.png", "--nonsense"], ["run", "a.png", "--on", "moon"], ["data", "upload"]]
+    "words",
+    [
+        ["runn", "a.png"],
+        ["config", "show", "a.yaml"],
+        ["run", "a.png", "--nonsense"],
+        ["run", "a.png", "--on", "moon"],
+        ["data", "upload"],
+    ],
 )
 def test_the_check_finds_what_is_wrong(words):
     with pytest.raises(click.ClickException):
