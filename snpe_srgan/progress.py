@@ -65,8 +65,10 @@ class Progress:
     def __init__(self, say: Say, what: str, *, total: int | None, unit: str, done: int, scaled: bool):
         self.say, self.what, self.total, self.unit = say, printable(what), total, unit
         self.done = done
-        self.origin: tuple[float, int] | None = None  # of the rate: the first call, so that a resumed run's is true
-        self.next_line = time.monotonic() + FIRST
+        # The rate's. When a first call says that more is done, the run was resumed: what an earlier one did is no rate.
+        self.begun = time.monotonic(), done
+        self.origin: tuple[float, int] | None = None
+        self.next_line = self.begun[0] + FIRST
         self.scaled, self.note = scaled, ""
         self.bar: Any = None
         if isinstance(say, Telling) and say.terminal:
@@ -97,7 +99,7 @@ class Progress:
             self.bar.update(change)
             return
         now = time.monotonic()
-        self.origin = self.origin or (now, done)
+        self.origin = self.origin or (self.begun if done <= self.begun[1] else (now, done))
         if now >= self.next_line and done:
             self.next_line = now + LATER
             self.say(self.line(now))

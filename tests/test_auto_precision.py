@@ -107,7 +107,7 @@ def test_float32_is_the_default_and_says_nothing(photo, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["evaluate", "mobile", "PHOTO"], "name one here"),
+        (["evaluate", "mobile", "PHOTO"], "'auto' is not one of"),
         (["run", "mobile", "PHOTO", "--on", "emulator"], "leave them out with --on emulator"),
         (["run", "mobile", "PHOTO", "--engine", "onnxruntime"], "for the engine openvino"),
     ],

@@ -59,6 +59,16 @@ def test_what_an_earlier_run_did_says_nothing_of_the_rate(monkeypatch):
     assert said == ["clip.mp4: 511 of 1000 frames, 1 frames/s, 8:09 left"]
 
 
+def test_the_rate_counts_from_the_beginning_when_the_first_call_comes_late(monkeypatch):
+    """Several processes evaluate: the first picture's begin and end are told in one moment, when it is done."""
+    time, said = Time(monkeypatch), []
+    with track(said.append, "evaluating", total=5, unit="picture") as progress:
+        time.now += 20
+        progress.to(0)
+        progress.to(1)
+    assert said == ["evaluating: 1 of 5 pictures, 0.05 pictures/s, 1:20 left"]
+
+
 def test_a_bar_at_a_terminal_and_remarks_above_it(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     output = Output()

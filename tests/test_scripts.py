@@ -6,6 +6,8 @@ executable.
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import json
 import os
@@ -169,6 +171,24 @@ def test_a_script_does_its_work(name, data, tmp_path, environment_folder):
         pytest.skip(f"{name} lacks something: {done.stderr.strip().splitlines()[0]}")
     assert done.returncode in smallest.codes, printed[-3000:]
     assert "Traceback" not in printed and smallest.says in printed, printed[-3000:]
+
+
+def imports_of_the_package(path: Path) -> list[tuple[str, str]]:
+    tree = ast.parse(path.read_text())
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return [(node.module, a.name) for node in froms if node.module.startswith("snpe_srgan") for a in node.names]
+
+
+def is_python(path: Path) -> bool:
+    return path.is_file() and (path.suffix == ".py" or "python" in path.read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize("path", filter(is_python, sorted(SCRIPTS.iterdir())), ids=lambda path: path.name)
+def test_what_a_script_imports_is_there(path):
+    """Also where it cannot be run, for want of an extra."""
+    for module, name in imports_of_the_package(path):
+        there = hasattr(importlib.import_module(module), name)
+        assert there or importlib.util.find_spec(f"{module}.{name}"), f"{module} has no {name}"
 
 
 def click_scripts() -> list[str]:

@@ -408,6 +408,14 @@ def test_several_videos_and_names(model, clip, tmp_path, monkeypatch):
     assert outcome.code == 1 and "c.mkv" in outcome.err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b_x4.mkv", "clip_x4.mp4"]
     assert_error(snpe_srgan("run", model, clip, other), 2, "folder")
+    for name in ("b_x4.mkv", "clip_x4.mp4"):  # a killed run of several goes on with what is missing
+        words = ("run", model, clip, other, "-o", "out", "--to", "2f", "--skip-existing", "--json")
+        (tmp_path / "out" / name).write_bytes(b"half a video")
+        assert_error(snpe_srgan(*words), 1, "exists already", name)
+        (tmp_path / "out" / name).unlink()
+        done = snpe_srgan(*words)
+        assert done.code == 0 and [Path(v["target"]).name for v in done.json["videos"]] == [name]
+        assert len(done.json["skipped"]) == 1
     assert_error(snpe_srgan("run", model, clip, other, "-o", "x.mp4"), 2, "one file")
 
 

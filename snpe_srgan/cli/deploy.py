@@ -133,7 +133,7 @@ def deploy_text(result) -> list[str]:
             continue
         reload = {None: "", True: "reloads bit-equal", False: "RELOADS DIFFERENTLY"}[p.reloads]
         rows.append((p.path, p.chip or "any", f"{p.bytes:,}", f"{p.psnr_to_float:.2f}", f"{p.worst}", reload))
-    lines = [table(("file", "chip", "bytes", "dB to float", "worst level", ""), rows), ""]
+    lines = [table(("file", "chip", "bytes", "dB to float", "worst level", "remark"), rows), ""]
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
     return [*lines, f"{result.folder}: see README.md and proof.html in it ({spent})"]
 
@@ -147,7 +147,7 @@ def _check(folder: str, chip: str, qairt: str | None, output) -> None:
     rows = [(v.path, v.verdict, "NPU or DSP" if v.npu else "", v.axis or "", v.reason) for v in verdicts]
     output.result(
         {"bundle": folder, "chip": chip, "qairt": qairt, "npu": npu, "artifacts": verdicts},
-        text=table(("file", "verdict", "on", "what does not fit", ""), rows),
+        text=table(("file", "verdict", "on", "what does not fit", "reason"), rows),
     )
     if not npu:
         output.error([f"nothing in the bundle loads on the NPU or DSP of {chip}", f"  at: {folder}"])

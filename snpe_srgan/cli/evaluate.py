@@ -27,7 +27,7 @@ from snpe_srgan.progress import track
 @click.option("--border", type=click.IntRange(0, 256), help="Pixels cut from each side; the scale if left out.")
 @detail_option
 @ends_options
-@session_options
+@session_options()
 @click.option("--tile", type=Size(), help="Cut pictures into tiles of this LR size; by default chosen by free memory.")
 @click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set, or frames of a video.")

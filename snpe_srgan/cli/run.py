@@ -28,13 +28,13 @@ LONG = 20.0  # seconds of computing, after which what is faster is worth a line
 @click.argument("typed", metavar="[MODEL] PICTURE...", nargs=-1, required=True)
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
 @detail_option
-@session_options
+@session_options(by_picture=True)
 @click.option("--tile", type=Size(), help="Cut pictures into tiles of this LR size; by default chosen by free memory.")
 @ends_options
 @click.option("--dry-run", is_flag=True, help="With --on sdk and device: print the exact commands, run nothing.")
 @click.option(
     "--skip-existing", is_flag=True,
-    help="Resume a folder: skip pictures whose output already exists and is complete.",
+    help="Resume a folder: skip pictures and videos whose output already exists and is complete.",
 )  # fmt: skip
 @cluster_options
 @video_options
@@ -74,7 +74,7 @@ def command(
     file = find_model(model or DEFAULT, detail, runs=True, said=said, output=output)
     if any(map(is_video, pictures)) and cluster is None:
         network = _network(file, default=model is None)
-        _run_videos(file, pictures, network, out, tile, video, overwrite, output, where)
+        _run_videos(file, pictures, network, out, tile, video, skip_existing, overwrite, output, where)
         return
     refuse_video_options(video)
     refuse_cluster_options(cluster, results, pictures, out)
@@ -158,7 +158,7 @@ def _finish(output, head, jobs, done, failed, *, remarks, times, passed_over) ->
         raise SystemExit(1)
 
 
-def _run_videos(file, sources, network, out, tile, video, overwrite, output, where) -> None:
+def _run_videos(file, sources, network, out, tile, video, skip_existing, overwrite, output, where) -> None:
     from snpe_srgan.artifacts.files import sha256
     from snpe_srgan.cli.video import run_to_stdout, run_videos
     from snpe_srgan.errors import UsageError
@@ -188,7 +188,7 @@ def _run_videos(file, sources, network, out, tile, video, overwrite, output, whe
             )  # fmt: skip
             return
         run_videos(
-            session, sources, out=out, tile=tile, video=video, overwrite=overwrite,
+            session, sources, out=out, tile=tile, video=video, skip_existing=skip_existing, overwrite=overwrite,
             identity=identity, network=network, output=output,
         )  # fmt: skip
 

@@ -33,8 +33,22 @@ def phone_options(profile: str):
     return add
 
 
-def session_options(function):
-    """Adds --on, what goes with each place, --overlap, and --sdk, --serial, --runtime, --perf-profile, --raw."""
+def session_options(*, by_picture: bool = False):
+    """Adds --on, what goes with each place, --overlap, and --sdk, --serial, --runtime, --perf-profile, --raw.
+
+    Args:
+        by_picture: whether each picture may have a precision of its own (`--precision auto`).
+    """
+    return lambda function: _session_options(function, by_picture)
+
+
+def _session_options(function, by_picture: bool):
+    precision = "The host's arithmetic; bf16 is OpenVINO's, faster on CPUs that have it, a little less exact."
+    if by_picture:
+        precision += (
+            " auto, for pictures: bf16 for each 8-bit picture on which a probe differs by at most 1 of 255 levels, f32 "
+            "for the others; it says which."
+        )
     function = click.option(
         "--overlap",
         type=click.IntRange(0, 4096),
@@ -74,11 +88,9 @@ def session_options(function):
             ),
             click.option(
                 "--precision",
-                type=click.Choice(["f32", "bf16", "auto"]),
+                type=click.Choice(["f32", "bf16", *(["auto"] if by_picture else [])]),
                 default="f32",
-                help="The host's arithmetic; bf16 is OpenVINO's, faster on CPUs that have it, a little less exact. "
-                "auto, for pictures of `run`: bf16 for each 8-bit picture on which a probe differs by at most 1 of 255 "
-                "levels, f32 for the others; it says which.",
+                help=precision,
             ),
             click.option(
                 "--chip",

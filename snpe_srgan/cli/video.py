@@ -87,11 +87,13 @@ def plan_targets(sources, out, scale: int) -> list[Path]:
     return targets
 
 
-def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, identity, network, output) -> None:
+def run_videos(
+    session, sources, *, out, tile, video: dict, skip_existing: bool, overwrite: bool, identity, network, output
+) -> None:
     """Enlarges the videos one after the other, prints the result, and exits with 1 when one was not done whole."""
     from snpe_srgan.artifacts.staging import discard
     from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
-    from snpe_srgan.video.enlarge import VideoOptions, enlarge_video
+    from snpe_srgan.video.enlarge import VideoOptions, enlarge_video, is_whole
     from snpe_srgan.video.kinds import STDIN
 
     if any(str(source) == STDIN for source in sources):
@@ -103,9 +105,12 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
         codec=video["codec"], crf=video["crf"], pix_fmt=video["pix_fmt"], selection=selection_of(video),
         tile=tile, steady=video["steady"], segment=video["segment"], restart=video["restart"], overwrite=overwrite,
     )  # fmt: skip
-    done, errors = [], []
+    done, errors, skipped = [], [], []
     segments: list[Path] = []  # of the only video: removed after the result is printed
     for source, target in zip(sources, plan_targets(sources, out, session.scale), strict=True):
+        if skip_existing and is_whole(source, target, session.scale):
+            skipped.append({"source": str(source), "target": str(target)})
+            continue
         watch = track(output.say, str(source), unit="frame")
         try:
             item = enlarge_video(
@@ -131,7 +136,10 @@ def run_videos(session, sources, *, out, tile, video: dict, overwrite: bool, ide
     lines = [line_of(item) for item in done]
     if lines:
         lines[-1] += f" by {engine}"
-    result = {"network": network, "engine": engine, "scale": session.scale, "videos": done, "failed": errors}
+    if skipped:
+        lines.append(f"{len(skipped)} of {len(sources)} were there already")
+    result = {"network": network, "engine": engine, "scale": session.scale, "videos": done, "skipped": skipped,
+              "failed": errors}  # fmt: skip
     output.result(result, text=lines)
     for folder in segments:
         discard(folder)

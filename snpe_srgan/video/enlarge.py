@@ -159,6 +159,22 @@ def enlarge_video(
     )  # fmt: skip
 
 
+def is_whole(path: str | Path, target: Path, scale: int) -> bool:
+    """Whether the output is there as a run would have left it: a video of the right size, tidied up after.
+
+    Args:
+        path: the source.
+        scale: output pixels for an input pixel.
+    """
+    try:
+        if not target.is_file() or target.samefile(path) or left_by_a_kill(target):
+            return False
+        with open_source(path) as source, open_source(target) as done:
+            return done.facts.size == (source.facts.size[0] * scale, source.facts.size[1] * scale)
+    except (OSError, InputError):
+        return False
+
+
 def _result(
     source: Source, path: Path, target: Path, encoding: Encoding, enlarge: FrameEnlarger, steady: Steady | None,
     joined: Joined, ending: Ending, *, frames: int, resumed: int, begun: float, elapsed: float, busy: Busy,
