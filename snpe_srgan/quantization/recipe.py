@@ -86,6 +86,7 @@ class Recipe:
     steps: tuple[str, ...]
 
     def has(self, step: str) -> bool:
+        """Whether the recipe contains a step, by its name in STEPS."""
         return step in self.steps
 
     @property

@@ -67,9 +67,15 @@ class Source:
 
     @property
     def origin(self) -> str:
+        """The calibration in words, for cards and reports."""
         return "none: ranges from batch-norm statistics" if self.crops is None else self.crops.origin
 
     def make(self, recipe: Recipe) -> Made:
+        """The quantization plan of a recipe, and what its steps did.
+
+        Raises:
+            UsageError: the recipe fine-tunes (`qat`), and there are no HR pictures to learn from.
+        """
         if recipe.has("qat") and not self.can_train:
             raise UsageError(
                 "fine-tuning learns from HR pictures", where=f"--recipe {recipe.name}", hint="--calibration FOLDER"
@@ -95,7 +101,15 @@ class Source:
         return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
     def judge(self, recipe: Recipe, made: Made, evaluate, *, jobs: int = 1):
-        """(Report, Analysis) of a finished plan."""
+        """What a finished plan loses on the calibration crops and on data sets, by simulation.
+
+        Args:
+            evaluate: paths of data sets, as of `find_evaluation_set`.
+            jobs: processes for the layers' sensitivities.
+
+        Returns:
+            (Report, Analysis).
+        """
         from snpe_srgan.quantization.judge.analysis import analyse
         from snpe_srgan.quantization.judge.report import make_report
 
@@ -112,7 +126,16 @@ class Source:
         return replace(report, calibration=self.origin), analysis
 
     def emulate(self, report: Report, quantized, rebuilt, evaluate, chip, picture: Path, overwrite: bool) -> Report:
-        """The report with the emulator's judgement; writes the figure of both pictures."""
+        """The report with the emulator's judgement; writes the figure of both pictures.
+
+        Args:
+            quantized: the QDQ model that was simulated.
+            rebuilt: the model that was read back from the .dlc: this one is emulated.
+            evaluate: the data sets of `report.datasets`, in the same order.
+            chip: the SoC's number or name that the emulator compiles for.
+            picture: the figure's file.
+            overwrite: whether that file may exist already.
+        """
         from snpe_srgan.imaging.pictures import Picture
         from snpe_srgan.imaging.writing import write_picture
         from snpe_srgan.quantization.judge.on_emulator import judge_on_emulator, with_emulator
@@ -167,7 +190,16 @@ Attempt = tuple[tuple[Recipe, Made], dict[str, float]]
 
 
 def attempts(source: Source, names: Sequence[str], evaluate, *, jobs: int = 1) -> Generator[Attempt, None, None]:
-    """`source.attempt` for each recipe, in order; in several processes those that come next are tried meanwhile."""
+    """`source.attempt` for each recipe, in order; in several processes those that come next are tried meanwhile.
+
+    Args:
+        names: recipes, as typed.
+        evaluate: paths of data sets, as of `find_evaluation_set`.
+        jobs: processes; 1 is this one.
+
+    Yields:
+        ((recipe, what was made), data set -> dB lost).
+    """
     return ordered(_attempt, names, jobs=jobs, prepare=_given, arguments=(source, evaluate))
 
 

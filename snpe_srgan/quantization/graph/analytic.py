@@ -81,7 +81,13 @@ def batch_norm_statistics(graph: Graph, weights: Mapping[str, np.ndarray]) -> di
 
 
 def scaled(moments: Mapping[str, Moments], wires: Wires, factors: np.ndarray) -> dict[str, Moments]:
-    """The moments of the same network after `wires.rescaled` by `factors`."""
+    """The moments of the same network after `wires.rescaled` by `factors`.
+
+    Args:
+        moments: tensor -> its moments before.
+        wires: of that network.
+        factors: (wires.count,) > 0.
+    """
     return {
         x: Moments(m.mean * wires.factors_of(x, factors), m.std * wires.factors_of(x, factors))
         for x, m in moments.items()
@@ -127,7 +133,12 @@ def prelu_moments(moments: Moments, slope: np.ndarray) -> Moments:
 
 
 def clip_moments(moments: Moments, low: float, high: float) -> Moments:
-    """Of x clipped to [low, high], x Gaussian; either bound may be infinite."""
+    """Of x clipped to [low, high], x Gaussian.
+
+    Args:
+        moments: of x.
+        low, high: the bounds; either may be infinite.
+    """
     _, mean, power = _piece(moments, low, high)
     for end, part in ((low, (-np.inf, low)), (high, (high, np.inf))):
         if np.isfinite(end):
@@ -156,6 +167,11 @@ def expected_moments(
     Exact for Gaussian inputs through (P)ReLU and clip; elsewhere means are exact (but at the padded border), deviations
     a model: an addition's inputs are independent, a convolution's input channels too (a picture's colours are alike),
     and a channel's correlation falls by the same factor with each pixel's distance.
+
+    Args:
+        network: the float network, its batch norms folded.
+        known: as of `batch_norm_statistics`.
+        picture: of the input's three colours, in [0, 1]; used where `known` does not have the input.
     """
     channels = network.channels
     moments = {network.input: known.get(network.input, picture)}
@@ -206,7 +222,13 @@ def _phases(node: Node, channels: int) -> np.ndarray:
 
 
 def conv_moments(node: Node, read: Moments, *, picture: bool = False) -> Moments:
-    """Of a convolution's outputs: an exact mean, the deviation of a stationary field (see `expected_moments`)."""
+    """Of a convolution's outputs: an exact mean, the deviation of a stationary field (see `expected_moments`).
+
+    Args:
+        node: the convolution.
+        read: moments of its input, (in channels,).
+        picture: whether it reads the picture, whose neighbours and colours are more alike than features are.
+    """
     kernel = np.asarray(node.constants[1], np.float64)
     bias = np.asarray(node.constants.get(2, np.zeros(len(kernel))), np.float64)
     mean, std = (np.broadcast_to(read_by(node, x), kernel.shape) for x in read)
@@ -235,6 +257,14 @@ def analytic_bias_correction(
     """Convolution (by node name) -> bias (out,) that takes out the mean shift by its weights' rounding error.
 
     E[(w + e) * x + b] - E[w * x + b] = sum over taps of e times E[x] (section 4.2.1), exact but at the padded border.
+
+    Args:
+        moments: of every tensor that a convolution reads.
+        scales: convolution (by node name) -> (out,) scales of its weights.
+        weight_bits: of all convolutions, or of each by node name.
+
+    Returns:
+        float64 biases of all convolutions, those without one included.
     """
     biases = {}
     for node in network.nodes:
@@ -252,7 +282,13 @@ def analytic_bias_correction(
 def gaussian_ranges(
     network: Network, moments: Mapping[str, Moments], *, deviations: float = DEVIATIONS
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Tensor -> (low, high), each (channels,): the mean and so many deviations, sent through what follows."""
+    """Tensor -> (low, high), each (channels,): the mean and so many deviations, sent through what follows.
+
+    Args:
+        network: its input is taken as a picture in [0, 1].
+        moments: of every tensor, as of `expected_moments`.
+        deviations: how far a range reaches to either side of the mean.
+    """
     channels, ranges = network.channels, {}
     for x, m in moments.items():
         ranges[x] = (m.mean - deviations * m.std, m.mean + deviations * m.std)
@@ -277,7 +313,15 @@ def gaussian_ranges(
 
 
 def gaussian_encodings(network: Network, moments: Mapping[str, Moments], *, bits: int) -> dict[str, Encoding]:
-    """As `encodings.activation_encodings`, from `gaussian_ranges` in place of a calibration."""
+    """As `encodings.activation_encodings`, from `gaussian_ranges` in place of a calibration.
+
+    Args:
+        moments: of every tensor, as of `expected_moments`.
+        bits: of every activation.
+
+    Returns:
+        Tensor -> its grid, for each of `network.integer_tensors`.
+    """
     ranges, encodings = gaussian_ranges(network, moments), {}
     for group in dict.fromkeys(network.groups[x] for x in network.integer_tensors):
         encoding = known_encoding(network, group, bits)

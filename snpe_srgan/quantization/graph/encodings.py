@@ -50,7 +50,12 @@ class Encoding(Grid):
 
 
 def spanning(low: float, high: float, bits: int) -> Encoding:
-    """The encoding of a range."""
+    """The encoding of a range.
+
+    Args:
+        low, high: widened to hold 0 where they do not (`affine.affine_range`).
+        bits: of the unsigned grid.
+    """
     scale, zero = affine_range(low, high, bits)
     return Encoding(bits, float(scale), zero)
 
@@ -58,7 +63,13 @@ def spanning(low: float, high: float, bits: int) -> Encoding:
 def activation_encodings(
     network: Network, statistics: Mapping[str, Statistics], *, bits: int, estimator: str
 ) -> dict[str, Encoding]:
-    """An encoding for each of `network.integer_tensors`; tensors of one group share one."""
+    """An encoding for each of `network.integer_tensors`; tensors of one group share one.
+
+    Args:
+        statistics: tensor -> what was seen, for the sources of every group.
+        bits: of every activation.
+        estimator: one of ESTIMATORS.
+    """
     encodings = {}
     for group in dict.fromkeys(network.groups[x] for x in network.integer_tensors):
         encoding = known_encoding(network, group, bits)
@@ -71,7 +82,15 @@ def activation_encodings(
 
 def known_encoding(network: Network, group: str, bits: int) -> Encoding | None:
     """What is known whatever the calibration saw: the input is a picture in [0, 1] as is what a sigmoid gives, the
-    output (of tanh or clip) lies in [-1, 1], and tanh wants no more than what it can tell apart."""
+    output (of tanh or clip) lies in [-1, 1], and tanh wants no more than what it can tell apart.
+
+    Args:
+        group: the tensor that names a group of tensors with the same values (`Network.groups`).
+        bits: of the grid.
+
+    Returns:
+        None where only a calibration can tell.
+    """
     members = network.members(group)
     if network.input in members:
         return spanning(0.0, 1.0, bits)
@@ -120,7 +139,17 @@ def group_histogram(parts: list[Statistics]) -> tuple[np.ndarray, np.ndarray, np
 
 
 def estimate(counted, weighed, edges, *, bits: int, estimator: str) -> tuple[float, float]:
-    """The range that an estimator chooses for one group's histograms, (crops, bins) each."""
+    """The range that an estimator chooses for one group's histograms.
+
+    Args:
+        counted, weighed: (crops, bins) numbers of values, and how much they weigh in each picture.
+        edges: (bins + 1,) of both.
+        bits: of the unsigned grid.
+        estimator: one of ESTIMATORS.
+
+    Returns:
+        (low, high), low <= 0 <= high.
+    """
     if estimator == "percentile":
         return ranges.percentile(counted.sum(axis=0), edges)
     if estimator == "min_max":

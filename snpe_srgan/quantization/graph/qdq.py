@@ -34,12 +34,25 @@ from snpe_srgan.quantization.observe.calibration import Statistics, channel_powe
 
 
 def compute_bits(network: Network, node: Node, encodings: Mapping[str, Encoding]) -> int:
-    """The width in which an operator computes: that of its output."""
+    """The width in which an operator computes: that of its output.
+
+    Args:
+        node: one of the network's.
+        encodings: tensor -> its grid; of a fused convolution that of the ReLU behind it is taken.
+    """
     return encodings[network.stored(node)].bits
 
 
 def read_encodings(network: Network, node: Node, encodings: Mapping[str, Encoding]) -> tuple[Encoding, ...]:
-    """The grids on which an operator reads its inputs, after the conversion to its own width."""
+    """The grids on which an operator reads its inputs, after the conversion to its own width.
+
+    Args:
+        node: one of the network's; its inputs must have grids.
+        encodings: tensor -> its grid.
+
+    Returns:
+        One grid for each of `node.inputs`, in order.
+    """
     bits = compute_bits(network, node, encodings)
     return tuple(encodings[x].at(bits) for x in node.inputs)
 
@@ -74,7 +87,12 @@ def kernel_bits(network: Network, bits: int) -> dict[str, int]:
 def kernel_scales(
     network: Network, encodings: Mapping[str, Encoding], *, bits: int | Mapping[str, int] = 8
 ) -> dict[str, np.ndarray]:
-    """Convolution (by node name) -> the scales of its output channels, float32 (channels,)."""
+    """Convolution (by node name) -> the scales of its output channels, float32 (channels,).
+
+    Args:
+        encodings: tensor -> its grid: a scale is raised where the bias would not fit the accumulator otherwise.
+        bits: of all weights, or of each convolution by node name.
+    """
     scales = {}
     for node in network.nodes:
         if node.kind == "Conv":
@@ -95,10 +113,12 @@ def slope_grids(
 ) -> dict[str, tuple]:
     """PReLU (by node name) -> scale and zero point of its slopes, in the activations' own integer type.
 
-    `bits` are those of all, or of each (`prelu_bits`).
-
     With any other type the HTP computes the PReLU in float: 40 % slower on the whole SRGAN network at 8 bits, four
     times at 16, by Qualcomm's cost model. A slope's rounding error weighs as its channel's values do in the picture.
+
+    Args:
+        statistics: what was seen, for those weights; with None all channels weigh the same.
+        bits: those of all PReLUs, or of each by node name (`prelu_bits`).
     """
     grids = {}
     for node in network.nodes:
@@ -122,7 +142,15 @@ def to_qdq(
 ):
     """The QDQ model; shapes, names of the graph's ends and metadata stay those of `model`.
 
-    `encodings` as of `activation_encodings`, `scales` as of `kernel_scales`, `slopes` as of `slope_grids`.
+    Args:
+        model: the float ONNX model.
+        encodings: activation grids, as of `activation_encodings`.
+        scales: of the weights, as of `kernel_scales`.
+        slopes: grids of the PReLUs' slopes, as of `slope_grids`.
+        weight_bits: of all convolutions, or of each by node name; 4-bit weights are stored two a byte.
+
+    Returns:
+        A new ONNX model, opset 21 or later, checked by ONNX.
     """
     import onnx
     from onnx import helper

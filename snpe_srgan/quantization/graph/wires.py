@@ -105,16 +105,29 @@ class Wires:
 
 
 def shuffled_channels(node: Node, channels: int, phase: int) -> np.ndarray:
-    """The input channels of a DepthToSpace that become sub-pixel `phase` (row-major) of its (channels,) output."""
+    """The input channels of a DepthToSpace that become sub-pixel `phase` of its output.
+
+    Args:
+        node: the DepthToSpace, of mode DCR or CRD.
+        channels: of its output.
+        phase: 0 to blocksize^2 - 1, row after row.
+
+    Returns:
+        (channels,) indices.
+    """
     own = np.arange(channels)
     block = int(node.attributes["blocksize"]) ** 2
     return own * block + phase if node.attributes.get("mode", b"DCR") == b"CRD" else phase * channels + own
 
 
 def rescaled(model, network: Network, wires: Wires, factors: np.ndarray):
-    """A copy of the float ONNX `model` whose tensors carry `factors`, (wires.count,) > 0: the same function.
+    """A copy of the float ONNX `model` whose tensors carry `factors`: the same function.
 
     w'[o, i] = w[o, i] * s_out[o] / s_in[i], b'[o] = b[o] * s_out[o]; in float64, stored as float32.
+
+    Args:
+        network, wires: of `model`.
+        factors: (wires.count,) > 0.
     """
     arrays = {}
     for node in network.nodes:

@@ -104,6 +104,7 @@ class Analysis:
 
     @property
     def worst(self) -> LayerLoss:
+        """The layer with the largest share of the error."""
         return max(self.layers, key=lambda layer: layer.share)
 
 
@@ -215,7 +216,14 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
 
 
 def write_analysis(path: str | os.PathLike, analysis: Analysis, *, overwrite: bool = False) -> None:
-    """JSON with one line for each layer, so that 64 channels do not fill 64 lines."""
+    """JSON with one line for each layer, so that 64 channels do not fill 64 lines.
+
+    Args:
+        overwrite: whether the file may exist already.
+
+    Raises:
+        InputError: it exists and may not, or cannot be written.
+    """
     data = to_json(analysis)
     lines = []
     for key, value in data.items():

@@ -157,7 +157,13 @@ def decibel(signal: float, noise: float) -> float | None:
 def layer_losses(
     plan: Plan, seen: Mapping[str, Flow], measured: Sequence[Sensitivity] = (), *, exact=None
 ) -> tuple[LayerLoss, ...]:
-    """Every tensor, kernel and PReLU's slopes, in execution order; estimates where the plan has statistics."""
+    """Every tensor, kernel and PReLU's slopes, in execution order; estimates where the plan has statistics.
+
+    Args:
+        seen: tensor -> its Flow, as of `observe`.
+        measured: as of `sensitivities`; without them nothing is said of measured shares.
+        exact: the float network that kernels are compared with; None: the plan's own.
+    """
     network = Network(plan.model)
     estimates = expected_errors(plan, seen, exact=exact) if plan.statistics else {}
     errors = {(s.name, s.kind): s for s in measured}
@@ -231,17 +237,29 @@ def expected_errors(plan: Plan, seen: Mapping[str, Flow], *, exact=None) -> dict
 
 
 def kernel_difference(node, exact: np.ndarray, plan: Plan) -> np.ndarray:
-    """What the plan's integers stand for - the exact kernel."""
+    """What the plan's integers stand for - the exact kernel.
+
+    Args:
+        node: the plan's convolution.
+        exact: (out, in / groups, h, w) the kernel to compare with.
+
+    Returns:
+        float64, the shape of `exact`.
+    """
     scale = np.asarray(plan.scales[node.name], np.float64).reshape(-1, *[1] * (exact.ndim - 1))
     bits = bits_of(plan.weight_bits, node.name)
     return quantize_weights(node.constants[1], plan.scales[node.name], bits=bits) * scale - exact
 
 
 def kernel_error(difference: np.ndarray, power: np.ndarray, gain: np.ndarray) -> float:
-    """Expected squared error of the output, for each position, of a kernel that is off by (out, in, h, w) `difference`.
+    """Expected squared error of the output, for each position, of a kernel that is off by `difference`.
 
-    sum over o, i, k of d[o, i, k]^2 * power[i] * gain[o]: inputs of mean square `power` (in,), a squared derivative
-    `gain` (out,) behind each output channel, errors taken as independent.
+    sum over o, i, k of d[o, i, k]^2 * power[i] * gain[o], errors taken as independent.
+
+    Args:
+        difference: (out, in, h, w).
+        power: (in,) mean squares of the inputs.
+        gain: (out,) squared derivative of the picture behind each output channel.
     """
     per_pair = np.square(difference).reshape(*difference.shape[:2], -1).sum(axis=2)
     return float(np.asarray(gain, np.float64) @ per_pair @ np.asarray(power, np.float64))

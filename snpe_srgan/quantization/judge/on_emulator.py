@@ -92,7 +92,14 @@ def _psnr(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
 
 
 def figure(exact: np.ndarray, simulated: np.ndarray, emulated: np.ndarray) -> np.ndarray:
-    """Float | simulation | emulator | what the last two differ by, amplified around grey: one uint8 RGB picture."""
+    """Float | simulation | emulator | what the last two differ by, amplified around grey: one uint8 RGB picture.
+
+    Args:
+        exact, simulated, emulated: uint8 (h, w, 3) of the same crop.
+
+    Returns:
+        uint8 (height, width, 3), with captions.
+    """
     from snpe_srgan.imaging.side_by_side import Panel, nearest_enlarged, side_by_side
 
     gap = emulated.astype(int) - simulated
@@ -162,7 +169,16 @@ def _session(model, *, scale: int, overlap: int | None, soc: int | str, fixed: b
 def emulator_seconds(
     model, pictures: Sequence[tuple[int, int]], *, overlap: int | None, fixed: bool = False
 ) -> float:
-    """About how long `emulate` will take for pictures of these LR (heights, widths)."""
+    """About how long `emulate` will take for pictures of these LR (heights, widths).
+
+    Args:
+        model: the quantized ONNX model.
+        overlap: LR pixels by which tiles overlap; None: pictures run whole.
+        fixed: whether the model takes its own size alone.
+
+    Returns:
+        Seconds, at the rates in this module's docstring.
+    """
     from snpe_srgan.machine import usable_threads
     from snpe_srgan.onnx_graphs.cost import onnx_cost
     from snpe_srgan.runtimes.emulator import MOST_PIXELS
@@ -186,7 +202,16 @@ def _rate(model) -> float:
 def with_emulator(
     losses, paths, rebuilt, *, scale: int, overlap: int | None, soc, fixed: bool = False, say=lambda text: None
 ) -> tuple:
-    """The `DatasetLoss`es of the data sets at `paths`, with the emulator's mean PSNR of whole pictures added."""
+    """The `DatasetLoss`es of the data sets at `paths`, with the emulator's mean PSNR of whole pictures added.
+
+    Args:
+        losses, paths: of the same data sets, in the same order.
+        rebuilt: the model that was read back from the .dlc.
+        scale: by how much it enlarges.
+        overlap: LR pixels by which tiles overlap; None: pictures run whole.
+        soc: the SoC's number or name that the emulator compiles for.
+        fixed: whether the model takes its own size alone.
+    """
     from snpe_srgan.metrics.dataset import find_evaluation_set
 
     judged = []

@@ -37,7 +37,15 @@ LINEAR = 2.0  # dB: losses up to that are drawn on a linear scale
 def write_plots(
     analysis: Analysis, folder: str | os.PathLike, *, title: str, overwrite: bool = False
 ) -> tuple[Path, ...]:
-    """Writes all plots that the analysis has data for, into a new folder; gives their paths."""
+    """Writes all plots that the analysis has data for, into a new folder; gives their paths.
+
+    Args:
+        title: of the quantization, for the plots' headings.
+        overwrite: whether the folder may exist already; it is replaced.
+
+    Raises:
+        InputError: the folder exists and may not, or cannot be written.
+    """
     draw = {
         "sqnr.png": _sqnr,
         "sensitivity.png": _sensitivity,
@@ -52,7 +60,16 @@ def write_plots(
 def plot_recipes(
     lost: Mapping[str, Mapping[str, float]], path: str | os.PathLike, *, title: str, overwrite: bool = False
 ) -> None:
-    """Bars: `lost` is recipe -> data set -> dB lost."""
+    """Bars of what each recipe loses, as one PNG.
+
+    Args:
+        lost: recipe -> data set -> dB lost.
+        title: of the network, for the heading.
+        overwrite: whether the file may exist already.
+
+    Raises:
+        InputError: the file exists and may not, or cannot be written.
+    """
     recipes = list(lost)
     sets = list(dict.fromkeys(name for losses in lost.values() for name in losses))
     figure, axes = _figure(8, 1.4 + 0.25 * len(recipes) * max(len(sets), 1), f"{title}: what each recipe loses")

@@ -45,10 +45,12 @@ class DatasetLoss:
 
     @property
     def lost(self) -> float:
+        """dB that the simulated quantized network lost against the float one; below 0 where it is better."""
         return self.float_psnr - self.quantized_psnr
 
     @property
     def lost_on_emulator(self) -> float | None:
+        """dB that the emulated .dlc lost against the float network; None if it was not run."""
         return None if self.emulator_psnr is None else self.float_psnr - self.emulator_psnr
 
 
@@ -82,8 +84,18 @@ def make_report(
     evaluate: Sequence = (),
     facts: Facts | None = None,
 ) -> Report:
-    """The report of one quantization; `crops` are those it is judged on (`crops.Crops`), `reference` the float model,
-    `evaluate` data sets; `facts` are of a network that takes not every size."""
+    """The report of one quantization.
+
+    Args:
+        analysis: of the same plan.
+        crops: those it is judged on (`calibration.crops.Crops`).
+        recipe: its name, for the report.
+        reference: the float ONNX model.
+        scale: by how much the network enlarges.
+        overlap: LR pixels by which tiles overlap; None: pictures run whole.
+        evaluate: paths of data sets, as of `find_evaluation_set`.
+        facts: of a network that takes not every size; with None it takes any.
+    """
     exact, rounded = runner(reference), runner(plan.quantized())
     return Report(
         recipe=recipe,
@@ -100,7 +112,15 @@ def make_report(
 
 
 def psnr_to_float(run_float, run_quantized, crops: Sequence[np.ndarray]) -> float:
-    """PSNR in dB over all pixels of the crops between the pictures (8 bits) that two runners make."""
+    """PSNR in dB over all pixels of the crops between the pictures (8 bits) that two runners make.
+
+    Args:
+        run_float, run_quantized: LR (1, h, w, 3) in [0, 1] -> (1, H, W, 3) in [-1, 1].
+        crops: LR (1, h, w, 3) float32 in [0, 1].
+
+    Returns:
+        Infinite where all pixels are equal.
+    """
     pairs = [(sr_to_pixels(run_float(c)).ravel(), sr_to_pixels(run_quantized(c)).ravel()) for c in crops]
     return psnr(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
@@ -120,7 +140,18 @@ class _Simulated(Session):
 def dataset_loss(
     run_float, run_quantized, path, *, scale: int, overlap: int | None, facts: Facts | None = None
 ) -> DatasetLoss:
-    """Mean PSNR (protocol y) of both networks on an evaluation set, in tiles that bound the memory."""
+    """Mean PSNR (protocol y) of both networks on an evaluation set, in tiles that bound the memory.
+
+    Args:
+        run_float, run_quantized: LR (1, h, w, 3) in [0, 1] -> (1, H, W, 3) in [-1, 1].
+        path: of the set, as of `find_evaluation_set`.
+        scale: by how much the networks enlarge.
+        overlap: LR pixels by which tiles overlap; None: pictures run whole.
+        facts: of networks that take not every size; with None they take any.
+
+    Raises:
+        InputError: there is no such set, or one of its pictures cannot be read.
+    """
     from snpe_srgan.imaging.colour import pixels_to_lr
     from snpe_srgan.imaging.tiles import upscale_tiled
     from snpe_srgan.metrics.dataset import find_evaluation_set
@@ -156,6 +187,7 @@ def to_json(report: Report) -> dict:
 
 
 def finite(value):
+    """Plain data with None for every float that JSON does not have (infinite, not a number); tuples become lists."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

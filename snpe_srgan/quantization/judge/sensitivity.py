@@ -55,7 +55,16 @@ def picture_psnr(error: float) -> float | None:
 
 
 def small_crops(crops: Sequence[np.ndarray], *, side: int = SIDE, count: int = COUNT) -> np.ndarray:
-    """(n, h, w, 3) middles of `count` of the LR crops (1, h, w, 3): spread evenly from the flattest to the busiest."""
+    """Middles of some of the LR crops, spread evenly from the flattest to the busiest.
+
+    Args:
+        crops: (1, h, w, 3) each, of any sizes.
+        side: LR pixels, less where a crop is smaller.
+        count: how many, less where there are fewer.
+
+    Returns:
+        (n, h, w, 3) float32.
+    """
     height, width = (min(side, *(c.shape[axis] for c in crops)) for axis in (1, 2))
     cut = []
     for crop in crops:

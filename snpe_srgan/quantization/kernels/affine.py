@@ -16,6 +16,12 @@ def affine_range(low: float, high: float, bits: int) -> tuple[np.float32, int]:
 
     0.0 is always on the grid: zero padding and ReLU need it exactly. The rounding of the zero point may move both ends
     by up to half a step.
+
+    Args:
+        bits: of the grid, so that its integers are 0 to 2^bits - 1.
+
+    Returns:
+        (scale, at least SMALLEST_SCALE; zero, the integer that stands for 0.0).
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     levels = 2**bits - 1
@@ -45,17 +51,32 @@ def symmetric_scale(bound: np.ndarray, bits: int) -> np.ndarray:
 def quantize(x: np.ndarray, scale, zero, *, low: int, high: int) -> np.ndarray:
     """Nearest grid integer, halves to even (as ONNX), clipped to [low, high]: float64 holding integers.
 
-    `scale` and `zero` broadcast against `x`.
+    Args:
+        x: real values, any shape.
+        scale: step of the grid, real > 0; broadcasts against `x`.
+        zero: the integer that stands for 0.0; broadcasts against `x`.
+        low, high: the grid's smallest and largest integer.
     """
     q = np.rint(np.asarray(x, np.float64) / np.asarray(scale, np.float64)) + zero
     return np.clip(q, low, high)
 
 
 def dequantize(q: np.ndarray, scale, zero) -> np.ndarray:
-    """(q - zero) * scale as float32."""
+    """(q - zero) * scale as float32.
+
+    Args:
+        q: integers, any shape, of any numeric type.
+        scale, zero: as of `quantize`; both broadcast against `q`.
+    """
     return ((np.asarray(q, np.float64) - zero) * np.asarray(scale, np.float64)).astype(np.float32)
 
 
 def fake_quantize(x: np.ndarray, scale, zero, *, bits: int) -> np.ndarray:
-    """To the unsigned `bits`-bit grid and back, float32."""
+    """To the unsigned `bits`-bit grid and back, float32.
+
+    Args:
+        x: real values, any shape.
+        scale, zero: as of `quantize`; both broadcast against `x`.
+        bits: of the grid, so that its integers are 0 to 2^bits - 1.
+    """
     return dequantize(quantize(x, scale, zero, low=0, high=2**bits - 1), scale, zero)

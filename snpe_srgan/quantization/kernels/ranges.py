@@ -30,7 +30,16 @@ def min_max(counts: np.ndarray, edges: np.ndarray) -> tuple[float, float]:
 
 
 def percentile(counts: np.ndarray, edges: np.ndarray, *, keep: float = 0.9999) -> tuple[float, float]:
-    """The range between the (1-keep)/2 and (1+keep)/2 quantiles."""
+    """The range between the (1-keep)/2 and (1+keep)/2 quantiles, widened to hold 0.
+
+    Args:
+        counts: (bins,) counts or weights; all 0 gives (0, 0).
+        edges: (bins + 1,) rising.
+        keep: share of the counts inside, 0 to 1.
+
+    Returns:
+        (low, high), values spread evenly inside each bin.
+    """
     cumulated = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
     if cumulated[-1] == 0:
         return 0.0, 0.0
@@ -39,10 +48,19 @@ def percentile(counts: np.ndarray, edges: np.ndarray, *, keep: float = 0.9999) -
 
 
 def range_error(counts: np.ndarray, edges: np.ndarray, low: ArrayLike, high: ArrayLike, *, bits: int) -> np.ndarray:
-    """Expected squared error of spanning [low_i, high_j], summed over the counts: (len(low), len(high)).
+    """Expected squared error of spanning [low_i, high_j], summed over the counts.
 
     A value inside the range errs by step^2 / 12 on average (uniform rounding error), a value outside by its distance to
-    the range. Values stand for the centre of their bin; low <= 0 <= high.
+    the range. Values stand for the centre of their bin.
+
+    Args:
+        counts: (bins,) counts or weights.
+        edges: (bins + 1,) rising.
+        low, high: (n,) and (m,) candidates for the two ends; low <= 0 <= high.
+        bits: of the unsigned grid.
+
+    Returns:
+        (n, m) float64: every low with every high.
     """
     counts = np.asarray(counts, np.float64)
     centre = (edges[:-1] + edges[1:]) / 2
@@ -59,7 +77,16 @@ def range_error(counts: np.ndarray, edges: np.ndarray, low: ArrayLike, high: Arr
 
 
 def mse_range(counts: np.ndarray, edges: np.ndarray, *, bits: int) -> tuple[float, float]:
-    """The range of least `range_error`, which is the one of best SQNR; candidates as of `candidates`."""
+    """The range of least `range_error`, which is the one of best SQNR; candidates as of `candidates`.
+
+    Args:
+        counts: (bins,) counts or weights.
+        edges: (bins + 1,) rising.
+        bits: of the unsigned grid.
+
+    Returns:
+        (low, high), low <= 0 <= high.
+    """
     low, high = candidates(counts, edges)
     i, j = np.unravel_index(np.argmin(range_error(counts, edges, low, high, bits=bits)), (GRID, GRID))
     return float(low[i]), float(high[j])
@@ -75,8 +102,15 @@ def candidates(counts: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.nd
 def decibel_range(weighed: np.ndarray, edges: np.ndarray, *, bits: int) -> tuple[float, float]:
     """The range of least loss in dB, averaged over crops: least sum over c of log(1 + range_error of crop c).
 
-    `weighed`, (crops, bins), is in units of what a crop loses anyway (`calibration.Statistics.weighed`). The logarithm
-    keeps the few crops on which the network explodes from ruining all others.
+    The logarithm keeps the few crops on which the network explodes from ruining all others.
+
+    Args:
+        weighed: (crops, bins) in units of what a crop loses anyway (`calibration.Statistics.weighed`).
+        edges: (bins + 1,) rising.
+        bits: of the unsigned grid.
+
+    Returns:
+        (low, high), low <= 0 <= high.
     """
     low, high = candidates(weighed.sum(axis=0), edges)
     lost = sum(np.log1p(range_error(counts, edges, low, high, bits=bits)) for counts in weighed)
@@ -85,7 +119,16 @@ def decibel_range(weighed: np.ndarray, edges: np.ndarray, *, bits: int) -> tuple
 
 
 def rebin(counted: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The same histograms, (crops, bins), between the `wanted` edges; values stand for the centre of their bin."""
+    """The same histograms between other edges; values stand for the centre of their bin.
+
+    Args:
+        counted: (crops, bins) counts or weights.
+        edges: (bins + 1,) that they were counted between.
+        wanted: (new bins + 1,) rising; what lies beyond its ends goes to the outer bins.
+
+    Returns:
+        (crops, new bins) float64.
+    """
     bins = len(wanted) - 1
     index = np.clip(np.searchsorted(wanted, (edges[:-1] + edges[1:]) / 2, side="right") - 1, 0, bins - 1)
     return np.stack([np.bincount(index, weights=row, minlength=bins) for row in counted])

@@ -42,7 +42,12 @@ def round_weights(weights: np.ndarray, gram: np.ndarray, scale: np.ndarray, *, b
 
 
 def rounding_error(weights: np.ndarray, gram: np.ndarray, scale: np.ndarray, integers: np.ndarray) -> float:
-    """Mean squared error of the layer's output, summed over the rows: the objective above."""
+    """Mean squared error of the layer's output, summed over the rows: the objective above, without DAMPING.
+
+    Args:
+        weights, gram, scale: as of `round_weights`.
+        integers: (rows, taps) that stand for the weights, in steps of `scale`.
+    """
     return float(_errors(np.asarray(weights, np.float64), gram, np.asarray(scale, np.float64), integers).sum())
 
 

@@ -25,9 +25,13 @@ def channel_scales(weights: np.ndarray, *, bits: int = 8) -> np.ndarray:
 def gram_scales(weights: np.ndarray, gram: np.ndarray, *, bits: int) -> np.ndarray:
     """Symmetric scales, float32 (rows,), of least error of what a layer computes, row by row.
 
-    `channel_scales` with the error weighed by what the layer reads: (w - q s) H (w - q s)^T, H = `gram` (taps, taps),
-    the second moments of its patches; `weights` is (rows, taps). Taps on quiet or similar inputs may then be clipped,
-    which gives the others a finer step: at 4 bits that is worth several dB.
+    `channel_scales` with the error weighed by what the layer reads: (w - q s) H (w - q s)^T. Taps on quiet or similar
+    inputs may then be clipped, which gives the others a finer step: at 4 bits that is worth several dB.
+
+    Args:
+        weights: (rows, taps), one row an output channel.
+        gram: H, (taps, taps) second moments of the layer's patches.
+        bits: of the signed grid.
     """
     gram = np.asarray(gram, np.float64)
     return _least(np.asarray(weights, np.float64), CLIPPED, lambda rest: np.einsum("ok,ok->o", rest @ gram, rest), bits)
@@ -43,13 +47,31 @@ def _least(flat: np.ndarray, fractions: np.ndarray, measure, bits: int) -> np.nd
 
 
 def widen_for_bias(scale: np.ndarray, bias: np.ndarray, input_scale: float) -> np.ndarray:
-    """Raises the weight scale of channels whose bias would not fit 32 bits (tiny weights beside a large bias)."""
+    """Raises the weight scale of channels whose bias would not fit 32 bits (tiny weights beside a large bias).
+
+    Args:
+        scale: (channels,) of the weights.
+        bias: (channels,) real.
+        input_scale: step of the grid that the layer reads: a bias is counted in `input_scale` x `scale`.
+
+    Returns:
+        float32 (channels,); what fits is unchanged.
+    """
     smallest = np.abs(np.asarray(bias, np.float64)) / (float(input_scale) * LARGEST_BIAS)
     return np.maximum(scale, np.nextafter(smallest.astype(np.float32), np.float32(np.inf))).astype(np.float32)
 
 
 def quantize_weights(weights: np.ndarray, scale: np.ndarray, *, bits: int = 8) -> np.ndarray:
-    """int8 (int16) weights, same shape; `scale` is (channels,) for axis 0, or a scalar."""
+    """The nearest integers on signed grids, clipped to +-(2^(bits-1) - 1).
+
+    Args:
+        weights: any shape; output channels first where `scale` has one for each.
+        scale: (channels,) for axis 0, or a scalar.
+        bits: 2 to 16.
+
+    Returns:
+        int8 up to 8 bits, else int16; the shape of `weights`.
+    """
     limit = 2 ** (bits - 1) - 1
     scale = np.asarray(scale, np.float64)
     scale = scale.reshape(-1, *[1] * (weights.ndim - 1)) if scale.ndim else scale
@@ -64,8 +86,16 @@ def quantize_bias(bias: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def slope_grid(slopes: np.ndarray, weight: np.ndarray, *, bits: int) -> tuple[np.float32, int]:
     """Scale and zero point of one unsigned grid for all channels' PReLU slopes (the HTP has no per-channel ones).
 
-    Slopes (channels,) are rounded where it hurts least: of GRIDS candidates, each wide enough for every slope, the one
-    with the least sum of weight (channels,) x squared rounding error.
+    Slopes are rounded where it hurts least: of GRIDS candidates, each wide enough for every slope, the one with the
+    least sum of weight x squared rounding error.
+
+    Args:
+        slopes: (channels,).
+        weight: (channels,) how much a slope's error matters, >= 0.
+        bits: of the grid.
+
+    Returns:
+        (scale, zero point).
     """
     slopes, weight = np.asarray(slopes, np.float64), np.asarray(weight, np.float64)
     levels = 2**bits - 1

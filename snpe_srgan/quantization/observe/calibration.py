@@ -50,18 +50,22 @@ class Statistics:
 
     @property
     def low(self) -> np.ndarray:
+        """(channels,) lowest value over all crops."""
         return self.lows.min(axis=0)
 
     @property
     def high(self) -> np.ndarray:
+        """(channels,) highest value over all crops."""
         return self.highs.max(axis=0)
 
     @property
     def counts(self) -> np.ndarray:
+        """(bins,) number of values over all crops."""
         return self.counted.sum(axis=0)
 
     @property
     def weighted(self) -> np.ndarray:
+        """(bins,) the sum of `weighed` over all crops."""
         return self.weighed.sum(axis=0)
 
     @property
@@ -71,12 +75,30 @@ class Statistics:
 
 
 def bin_edges(low: float, high: float, unit: float, bins: int = BINS) -> np.ndarray:
-    """(bins + 1,) edges from `low` to `high`, equal steps in asinh(value / unit): fine near 0, coarse far out."""
+    """Edges of equal steps in asinh(value / unit): fine near 0, coarse far out.
+
+    Args:
+        low, high: the first and the last edge.
+        unit: > 0, the usual size of a value: steps grow in proportion to the value beyond it.
+
+    Returns:
+        (bins + 1,) float64, rising.
+    """
     return unit * np.sinh(np.linspace(np.arcsinh(low / unit), np.arcsinh(high / unit), bins + 1))
 
 
 def histogram(values: np.ndarray, weights: np.ndarray, edges: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and summed weights of `values` (any shape) in the bins of `bin_edges(..., unit)`: two (bins,)."""
+    """Counts and summed weights of values in the bins of `bin_edges(..., unit)`.
+
+    Args:
+        values: float32, any shape; beyond the edges they count in the outer bins.
+        weights: as many as values.
+        edges: (bins + 1,) as of `bin_edges`.
+        unit: the one that the edges were made with.
+
+    Returns:
+        (counts, weights), (bins,) each.
+    """
     bins = len(edges) - 1
     low, high = np.arcsinh(edges[0] / unit), np.arcsinh(edges[-1] / unit)
     warped = np.arcsinh(values.ravel() * np.float32(1 / unit))
@@ -166,7 +188,14 @@ def _own_rounding(rows: dict[str, list], crop: int) -> float:
 
 
 def channel_power(network: Network, tensor: str, statistics: Mapping[str, Statistics]) -> np.ndarray:
-    """Mean square of each channel of any tensor, followed through the operators that only move values."""
+    """Mean square of each channel of any tensor, followed through the operators that only move values.
+
+    Args:
+        statistics: tensor -> what was seen; `tensor`, or what it is moved from, must be in it.
+
+    Returns:
+        (channels,).
+    """
     if tensor in statistics:
         return statistics[tensor].power
     node = network.makers[tensor]
@@ -185,7 +214,12 @@ def channel_power(network: Network, tensor: str, statistics: Mapping[str, Statis
 
 
 def behind(network: Network, tensor: str, statistics: Mapping[str, Statistics]) -> Statistics:
-    """Statistics of a convolution's output; of the ReLU's where the two are one operator."""
+    """Statistics of a convolution's output; of the ReLU's where the two are one operator.
+
+    Args:
+        tensor: the convolution's output.
+        statistics: tensor -> what was seen.
+    """
     return statistics[network.readers[tensor][0].output if tensor in network.fused else tensor]
 
 

@@ -45,9 +45,17 @@ class Absorbed:
 
 
 def surplus(moments: Moments, slope: np.ndarray, *, deviations: float = DEVIATIONS) -> tuple[np.ndarray, np.ndarray]:
-    """(channels,) constants: what can be taken from a pre-activation, and what that takes from its (P)ReLU's output.
+    """What can be taken from a pre-activation, and what that takes from its (P)ReLU's output.
 
-    c = max(0, m - 3 s) above 0, min(0, m + 3 s) below, which comes out as slope * c; ReLU: slope 0.
+    c = max(0, m - 3 s) above 0, min(0, m + 3 s) below, which comes out as slope * c.
+
+    Args:
+        moments: m and s of the pre-activation, (channels,) each.
+        slope: (channels,) or a scalar; 0 for a ReLU.
+        deviations: the 3 of the formula.
+
+    Returns:
+        (before the (P)ReLU, behind it), (channels,) each, signed.
     """
     mean, reach = moments.mean, deviations * moments.std
     taken = np.maximum(mean - reach, 0.0) + np.minimum(mean + reach, 0.0)

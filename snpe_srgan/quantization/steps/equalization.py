@@ -79,7 +79,13 @@ def noise_factors(
     kappa: float = KAPPA,
 ) -> np.ndarray:
     """(wires.count,) factors of least expected error of the picture (the formula in the module's docstring), by L-BFGS
-    from 1, none beyond LIMIT or its inverse; statistics are those of `network` itself."""
+    from 1, none beyond LIMIT or its inverse.
+
+    Args:
+        statistics: tensor -> what was seen, of `network` itself.
+        activation_bits, weight_bits: of the grids to come.
+        kappa: weight of the weights' rounding error, 0 to 1: what learned rounding leaves of it.
+    """
     from scipy.optimize import minimize
 
     if not wires.count:

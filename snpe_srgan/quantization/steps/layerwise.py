@@ -77,7 +77,17 @@ def mend(
 
 
 def learned(kernel: np.ndarray, grams: Sequence[np.ndarray], scale: np.ndarray, bits: int) -> np.ndarray:
-    """The kernel (out, in / groups, h, w) on its grid, rounded for the patches' moments, one matrix a group."""
+    """The kernel on its grid, rounded for the patches' moments (`rounding.round_weights`).
+
+    Args:
+        kernel: (out, in / groups, h, w).
+        grams: (taps, taps) second moments of the patches, one matrix a group.
+        scale: (out,) steps of the grids.
+        bits: of the signed grids.
+
+    Returns:
+        float64, real values (not integers), the shape of `kernel`.
+    """
     rows = kernel.reshape(len(grams), len(kernel) // len(grams), -1)
     steps = np.asarray(scale, np.float64).reshape(len(grams), -1)
     parts = [round_weights(w, gram, s, bits=bits) * s[:, None] for w, gram, s in zip(rows, grams, steps, strict=True)]
@@ -85,7 +95,13 @@ def learned(kernel: np.ndarray, grams: Sequence[np.ndarray], scale: np.ndarray, 
 
 
 def gram_scales_of(kernel: np.ndarray, grams: Sequence[np.ndarray], bits: int) -> np.ndarray:
-    """float32 (out,) scales of least output error, see `weights.gram_scales`."""
+    """float32 (out,) scales of least output error, see `weights.gram_scales`.
+
+    Args:
+        kernel: (out, in / groups, h, w).
+        grams: (taps, taps) second moments of the patches, one matrix a group.
+        bits: of the signed grids.
+    """
     rows = kernel.reshape(len(grams), len(kernel) // len(grams), -1)
     return np.concatenate([gram_scales(w, gram, bits=bits) for w, gram in zip(rows, grams, strict=True)])
 
@@ -124,7 +140,13 @@ class Walk:
                     del self.exact[x], self.integer[x]
 
     def use(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """What the convolution at hand goes on with."""
+        """What the convolution at hand goes on with.
+
+        Args:
+            node: that convolution.
+            kernel: (out, in / groups, h, w), real values.
+            bias: (out,).
+        """
         self._mended = {1: kernel.astype(np.float32), 2: bias.astype(np.float32)}
 
     def mean_error(self, node: Node, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -132,6 +154,11 @@ class Walk:
 
         Where a range clips, or a network explodes, the mean error differs from crop to crop; the median is what all
         crops have in common.
+
+        Args:
+            node: the convolution at hand.
+            kernel: (out, in / groups, h, w), real values, to try on it.
+            bias: (out,) to try on it.
         """
         values = self._run(node, self._read(node), {1: kernel.astype(np.float32), 2: bias.astype(np.float32)})
         exact = self.exact[node.output]
@@ -212,7 +239,13 @@ def on_grid(values: np.ndarray, encoding: Encoding) -> np.ndarray:
 
 
 def single(proto, constants, opset: int):
-    """`run([inputs]) -> output` of one ONNX node with its constants, position -> array, baked in."""
+    """`run([inputs]) -> output` of one ONNX node with its constants baked in.
+
+    Args:
+        proto: the node.
+        constants: input position -> array; all other inputs must be given to `run`, in order.
+        opset: of the graph that the node is from.
+    """
     from onnx import NodeProto, TensorProto, helper, numpy_helper
 
     node = NodeProto()
@@ -240,9 +273,18 @@ def patches(
     x: np.ndarray, size: Sequence[int], pads: Sequence[int], groups: int, *, most: int,
     dilations: Sequence[int] = (1, 1),
 ) -> list[np.ndarray]:  # fmt: skip
-    """The patches that a convolution of stride 1 sees in (1, channels, h, w): per group (positions, taps), float32.
+    """The patches that a convolution of stride 1 sees, evenly spread, a margin left out.
 
-    At most about `most` positions, evenly spread, a margin left out.
+    Args:
+        x: (1, channels, h, w).
+        size: the kernel's height and width.
+        pads: top, left, bottom, right, as ONNX has them; filled with zeros.
+        groups: of the convolution's channels.
+        most: about how many positions are taken at most.
+        dilations: vertical, horizontal.
+
+    Returns:
+        For each group (positions, taps), the type of `x`; taps in the order (channel, row, column).
     """
     padded = np.pad(x[0], ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
     spans = tuple((k - 1) * d + 1 for k, d in zip(size, dilations, strict=True))

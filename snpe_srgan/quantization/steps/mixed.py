@@ -82,7 +82,13 @@ def candidates(network: Network) -> dict[str, tuple[str, ...]]:
 def widened(plan: Plan, encodings: Encodings, tensors: Sequence[str], *, bits: int = 16) -> dict[str, Encoding]:
     """Encodings with the groups of `tensors` on `bits`-bit grids that hold all that was seen, with a margin.
 
-    The old grid stays as `narrow`, for operators that still compute in fewer bits.
+    The old grid stays as `narrow`, for operators that still compute in fewer bits. Groups that have as many bits
+    already stay as they are.
+
+    Args:
+        plan: whose network and statistics are looked at.
+        encodings: tensor -> its grid, to start from; not changed.
+        tensors: any of each group's.
     """
     network, wide = Network(plan.model), dict(encodings)
     for group in dict.fromkeys(network.groups[x] for x in tensors):
@@ -223,7 +229,16 @@ def mix(
 
 
 def chip_cost(model, *, chip: int | str, size: tuple[int, int]) -> float:
-    """Microseconds of one inference, as Qualcomm's cost model estimates them: 2 to 5 s of preparation."""
+    """Microseconds of one inference, as Qualcomm's cost model estimates them: 2 to 5 s of preparation.
+
+    Args:
+        model: the quantized ONNX model, of any size.
+        chip: the SoC's number or name.
+        size: LR height and width.
+
+    Raises:
+        MissingToolError: the package with Qualcomm's libraries is not installed.
+    """
     from pathlib import Path
 
     from snpe_srgan.onnx_graphs.model import fix_size

@@ -58,7 +58,15 @@ def refine(
 def promising_groups(
     network: Network, statistics: Mapping[str, Statistics], encodings: Mapping[str, Encoding]
 ) -> list[list[str]]:
-    """The GROUPS groups of tensors with the largest expected share of the output's error, largest first."""
+    """The GROUPS groups of tensors with the largest expected share of the output's error, largest first.
+
+    Args:
+        statistics: tensor -> what was seen, for the sources of every group.
+        encodings: tensor -> its grid; groups whose grid is known without data are left out.
+
+    Returns:
+        The names of each group's tensors.
+    """
     errors = {}
     for group in dict.fromkeys(network.groups[x] for x in network.integer_tensors):
         members = network.members(group)
@@ -70,9 +78,17 @@ def promising_groups(
 
 
 def mean_psnr(run: Callable[[np.ndarray], np.ndarray], crops: Sequence[np.ndarray], wanted: Sequence) -> float:
-    """Mean over the crops of the PSNR in dB between `run(crop)` and the `wanted` outputs, both in [-1, 1].
+    """Mean over the crops of the PSNR in dB between `run(crop)` and the `wanted` outputs.
 
     The mean of dB, not of errors: one crop that goes wrong must not outvote all others.
+
+    Args:
+        run: LR (1, h, w, 3) in [0, 1] -> (1, H, W, 3); clipped to [-1, 1], as `wanted` is.
+        crops: LR (1, h, w, 3) float32 in [0, 1].
+        wanted: (1, H, W, 3) for each crop.
+
+    Returns:
+        dB for values that span 2; a perfect crop counts as an error of 1e-12.
     """
     errors = [
         np.square(np.clip(run(c), -1, 1).astype(np.float64) - np.clip(w, -1, 1)).mean()

@@ -152,16 +152,19 @@ class Grid:
         self.variables = [self.log_scale, self.shift][: 2 if encoding.zero else 1] if trainable else []
 
     def scale(self) -> tf.Tensor:
+        """The step now, a float32 scalar with gradients; within a factor of e^LONGEST of where it started."""
         log_scale = self.log_scale * (PACE * 2.0 ** (1 - self.start.bits))
         return self.start.scale * tf.exp(tf.clip_by_value(log_scale, -LONGEST, LONGEST))
 
     def zero(self) -> tf.Tensor:
+        """The zero point now, a whole float32 scalar in 0..2^bits - 1; gradients go straight through the rounding."""
         return tf.clip_by_value(_straight_round(self.start.zero + PACE * self.shift), 0.0, float(self.top))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return _fake_quantize(x, self.scale(), self.zero(), self.start.bits)
 
     def encoding(self) -> Encoding:
+        """The grid now, as plain numbers."""
         zero = int(self.zero().numpy())
         return replace(self.start, scale=float(self.scale().numpy()), zero=zero)
 
