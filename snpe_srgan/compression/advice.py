@@ -22,7 +22,18 @@ CLOSE = 0.3  # dB that such a strategy may be worse by, before fine-tuning
 def advise(
     measured: Measured, strategy: str, rows: Sequence[Row], tried: Sequence[Tried], *, multiple: int = 8
 ) -> tuple[str, ...]:
-    """What was saved, and, where time did not follow the MACs, what to try. Of the estimated DSP time in 8 bits."""
+    """What was saved, and, where time did not follow the MACs, what to try. Of the estimated DSP time in 8 bits.
+
+    Args:
+        measured: both networks' figures.
+        strategy: the one whose network was taken.
+        rows: what its units gave up.
+        tried: all strategies that were tried, with their errors.
+        multiple: of the channel counts that were allowed, for the advice.
+
+    Returns:
+        Lines for the user, the first of what was saved.
+    """
     before, after = measured.before, measured.after
     means = used(rows)
     macs = 1 - after.macs_per_lr_pixel / before.macs_per_lr_pixel

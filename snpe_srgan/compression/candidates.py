@@ -79,7 +79,16 @@ class Candidates:
         return (note,)
 
     def refuse(self, names: Sequence[str], goals, target: Target | None) -> None:
-        """`InputError` when none of the strategies can reach its goals even with all units at their smallest."""
+        """Ends the search early when it cannot succeed.
+
+        Args:
+            names: strategies.
+            goals: strategy -> the share of the full cost that each of its steps is to leave, 0 to 1.
+            target: what the cost is counted in; None: MACs.
+
+        Raises:
+            InputError: none of the strategies can reach its goals, even with all units at their smallest.
+        """
         if target is not None and target.kind == "latency":
             # A pair may take longer than what it replaces. No network is faster than the narrowest with fewest blocks.
             narrowest = self._smallest({BLOCK, CHANNELS})
@@ -109,7 +118,13 @@ class Candidates:
         return {u.name: u.levels[-1] for u in self.units if u.kind in kinds}
 
     def prepare(self, kinds: set[str], crops, validation) -> None:
-        """Everything that is measured once."""
+        """Everything that is measured once; `attempt` and `rows` need it.
+
+        Args:
+            kinds: of the units that any strategy will use: `ssvd`, `channels`, `block`.
+            crops: LR (1, h, w, 3) float32 in [0, 1], to reconstruct layers on.
+            validation: other such crops, to judge by.
+        """
         self.say("watching what each layer reads")
         moments = collect_moments(self.graph, self.weights, crops)
         self.full = Full(self.graph, self.weights, self.units, moments)
@@ -125,6 +140,15 @@ class Candidates:
         return Compression(built.graph, built.weights, name, (), (self._tried(name, {}, built),), self.notes)
 
     def attempt(self, name: str, goals, target: Target | None) -> Found:
+        """The network that a strategy makes, and its figures. For a latency, up to TRIES plans are built and priced.
+
+        Args:
+            goals: strategy -> the share of the full cost that each of its steps is to leave, 0 to 1.
+            target: what the cost is counted in; None: MACs.
+
+        Returns:
+            Without a network where no plan fits; `tried.met` is False where the time was not reached.
+        """
         cost, full = self._cost(target)
         latency = target is not None and target.kind == "latency"
         scale = 1.0
@@ -219,6 +243,7 @@ class Candidates:
         return Found(Tried(name, 1.0, 1.0, None, 0.0, False, "its units together cannot save so much"))
 
     def rows(self, plan: Plan) -> tuple[Row, ...]:
+        """What each unit of a plan gave up: the picture's PSNR with it alone smaller, and the MACs it alone saves."""
         whole, rows = self.costs.macs({}), []
         for unit in self.units:
             if unit.name in plan:

@@ -38,10 +38,17 @@ class Moments:
 
 
 def collect_moments(graph: Graph, weights: Mapping[str, np.ndarray], crops: Sequence[np.ndarray]) -> dict[str, Moments]:
-    """Every convolution's moments over LR crops, (1, h, w, 3) float32; the graph without batch norms.
+    """Every convolution's moments over LR crops.
 
     Crops weigh by how little a layer's output varies on them: without that, the few dark flat ones on which such
     networks run into the hundreds would decide for all pictures.
+
+    Args:
+        graph: without batch norms.
+        crops: (1, h, w, 3) float32 in [0, 1].
+
+    Raises:
+        InputError: a layer gives what float32 cannot hold.
     """
     convs = [layer for layer in graph.layers if layer.kind == "conv"]
     model = to_onnx(graph, weights)
@@ -89,7 +96,13 @@ def tensor_names(graph: Graph) -> dict[str, str]:
 
 
 def positions_for(size: Sequence[int], channels: int, crops: int) -> int:
-    """How many patches of (h, w) * channels numbers to take from each of so many crops."""
+    """How many patches to take from each crop, so that all fit into memory.
+
+    Args:
+        size: the kernel's height and width.
+        channels: that it reads.
+        crops: how many there are.
+    """
     taps = size[0] * size[1] * channels
     return max(1, int(min(POSITIONS, ENTRIES / taps) / crops))
 
@@ -104,7 +117,16 @@ def grid_of(size: Sequence[int], most: int) -> tuple[slice, slice]:
 
 
 def patch_rows(x: np.ndarray, size: Sequence[int], grid: tuple[slice, slice]) -> np.ndarray:
-    """(positions, h * w * in) float32: what a convolution of stride 1 and zero padding reads of (1, in, H, W) there."""
+    """What a convolution of stride 1 and zero padding reads at some places.
+
+    Args:
+        x: (1, in, H, W) float32.
+        size: the kernel's height and width.
+        grid: rows and columns of the places, as of `grid_of`.
+
+    Returns:
+        (positions, h * w * in) float32, taps in the kernel's order (h, w, in).
+    """
     h, w = size
     padded = np.pad(x[0], ((0, 0), ((h - 1) // 2, h // 2), ((w - 1) // 2, w // 2)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(1, 2))[:, grid[0], grid[1]]

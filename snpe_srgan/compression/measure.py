@@ -75,7 +75,19 @@ def measure(
     runs: int = 5,
     say: Callable[[str], None] = lambda text: None,
 ) -> Measured:
-    """Measures two `.npz` networks. `input_size`: LR size of the `.dlc` files and of the estimate."""
+    """Measures two `.npz` networks; takes minutes.
+
+    Args:
+        before, after: the networks' files.
+        input_size: LR height and width of the `.dlc` files and of the estimate.
+        picture_size: LR height and width of the picture that the host's engines enlarge.
+        chip: the SoC's number or name that the cost model is asked about.
+        runs: pictures timed on each engine.
+        say: called with lines of progress.
+
+    Raises:
+        InputError: one of the files cannot be read.
+    """
     from snpe_srgan.runtimes.benchmark import benchmark
 
     files = [resolve(path) for path in (before, after)]

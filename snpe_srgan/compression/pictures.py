@@ -25,6 +25,7 @@ class Split:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """What a user should know of either half, each remark once."""
         return tuple(dict.fromkeys((*self.calibration.notes, *self.validation.notes)))
 
 
@@ -35,8 +36,18 @@ def find_crops(
     scale: int,
     count: int = COUNT,
 ) -> Split:
-    """`count` crops to calibrate on and a quarter as many to judge by: of the `validation` pictures, or without any of
-    every other of the `calibration` pictures."""
+    """Crops to calibrate on, and others to judge by.
+
+    Args:
+        calibration: folders, globs, pictures, 'sample' or 'synthetic'; HR.
+        validation: the same, to judge by; without any every other of the `calibration` pictures is kept for that.
+        scale: by how much the network enlarges.
+        count: crops to calibrate on; a quarter as many, at least one, are to judge by.
+
+    Raises:
+        InputError: pictures are missing or cannot be read, or are too few for both.
+        UsageError: 'none' is named, which is for quantization.
+    """
     for option, sources in (("--calibration", calibration), ("--validation", validation)):
         if sources and is_nothing(sources):
             raise UsageError(

@@ -90,7 +90,16 @@ def eight_bits(graph: Graph, weights: Mapping[str, np.ndarray]):
 
 
 def estimate(model, *, size: tuple[int, int], chip: int | str) -> qnn.CostEstimate:
-    """Qualcomm's cost model on an ONNX (float or QDQ) model at an LR size."""
+    """Qualcomm's cost model on an ONNX (float or QDQ) model.
+
+    Args:
+        size: LR height and width.
+        chip: the SoC's number or name.
+
+    Raises:
+        MissingToolError: the package with Qualcomm's libraries is not installed.
+        SnpeSrganError: the chip has no cost model, or the compiler refuses the graph.
+    """
     with Scratch() as folder:
         return qnn.estimate_cost(_fixed(model, size, Path(folder)), chip=chip)
 

@@ -76,7 +76,16 @@ class _Surgeon:
 
 
 def reconstructed(kernel: np.ndarray, gram: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """(len(kept), out): the kernel on the taps left whose output is nearest to the full kernel's (taps, out)."""
+    """The kernel on the taps left whose output is nearest to the full kernel's (least squares on the damped moments).
+
+    Args:
+        kernel: (taps, out).
+        gram: (taps, taps) centred second moments of the patches.
+        kept: indices of the taps left.
+
+    Returns:
+        (len(kept), out) float64.
+    """
     if len(kept) == len(kernel):
         return np.asarray(kernel, np.float64)
     gram = damped(gram)
@@ -84,6 +93,7 @@ def reconstructed(kernel: np.ndarray, gram: np.ndarray, kept: np.ndarray) -> np.
 
 
 def damped(gram: np.ndarray) -> np.ndarray:
+    """(taps, taps) moments with DAMPING times their mean diagonal added to it, so that they can be inverted."""
     return gram + (DAMPING * np.trace(gram) / len(gram) + 1e-30) * np.eye(len(gram))
 
 

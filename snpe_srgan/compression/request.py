@@ -27,7 +27,17 @@ class Request:
     def parse(
         cls, *, target: str | None, ssvd: float | None, prune: float | None, strategy: str = BEST, multiple: int = 8
     ) -> Request:
-        """`UsageError` for what does not go together."""
+        """What was asked for, checked.
+
+        Args:
+            target: as typed, like `macs=0.5`; None where `ssvd` or `prune` is given.
+            ssvd, prune: share of the MACs that the step leaves, 0 to 1; None leaves the step out.
+            strategy: a key of STRATEGIES, or `best` for all.
+            multiple: channel counts are multiples of it.
+
+        Raises:
+            UsageError: a value that is none, or options that do not go together.
+        """
         steps = [(name, share) for name, share in (("--ssvd", ssvd), ("--prune", prune)) if share is not None]
         if target is None and not steps:
             raise UsageError("what is to be left is not said", hint="--target macs=0.5, or --ssvd 0.7 --prune 0.7")
@@ -44,10 +54,12 @@ class Request:
 
     @property
     def needs_price(self) -> bool:
+        """Whether the target is a time, so that Qualcomm's cost model is needed."""
         return self.target is not None and self.target.kind == "latency"
 
     @property
     def text(self) -> str:
+        """What was asked for, as a user would type it."""
         if self.target is not None:
             return str(self.target)
         return ", ".join(f"{name}={share:g}" for name, share in self._steps())

@@ -39,7 +39,13 @@ def psnr(error: float) -> float:
 def measure(
     full: Full, units: Sequence[Unit], judge: Judge, *, say: Callable[[str], None] = lambda text: None
 ) -> dict[str, dict[int, float]]:
-    """unit -> level -> mean squared error of the picture, that unit alone made smaller and fitted."""
+    """unit -> level -> mean squared error of the picture, that unit alone made smaller and fitted.
+
+    Args:
+        full: the whole network, which builds the smaller ones.
+        judge: holds the crops; its errors are of values in [-1, 1].
+        say: called with a line for each unit.
+    """
     errors: dict[str, dict[int, float]] = {}
     with track(say, "measuring", total=len(units), unit="unit") as progress:
         for unit in units:

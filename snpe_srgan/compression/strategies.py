@@ -37,7 +37,18 @@ KINDS = {
 def strategies_for(
     target: Target | None, ssvd: float | None, prune: float | None, strategy: str, *, price: Callable | None
 ) -> list[str]:
-    """The strategies to try, or why what was asked for makes no sense."""
+    """The strategies to try.
+
+    Args:
+        target: None where `ssvd` or `prune` is given.
+        ssvd, prune: share of the MACs that the step leaves, 0 to 1; None leaves the step out.
+        strategy: a key of STRATEGIES, or `best` for all but the baseline by magnitude.
+        price: Graph -> microseconds; None where there is no cost model.
+
+    Raises:
+        UsageError: what was asked for makes no sense.
+        MissingToolError: the target is a time, and there is no cost model.
+    """
     if (target is None) == (ssvd is None and prune is None):
         raise UsageError("a target, or shares for --ssvd and --prune: one of the two", hint="--target macs=0.5")
     if strategy != BEST and strategy not in STRATEGIES:
@@ -53,7 +64,12 @@ def strategies_for(
 
 
 def goals(target: Target | None, ssvd: float | None, prune: float | None) -> dict[str, tuple[float, ...]]:
-    """Strategy -> the share that each of its steps is to leave, of the full cost."""
+    """Strategy -> the share that each of its steps is to leave, of the full cost (0 to 1, falling).
+
+    Args:
+        target: a strategy of two steps takes half of the way to it, as a factor, in the first.
+        ssvd, prune: where there is no target: what each of the two steps leaves of what it gets.
+    """
     if target is not None:
         halfway = target.ratio**0.5
         return {name: (halfway, target.ratio)[-len(steps) :] for name, steps in KINDS.items()}

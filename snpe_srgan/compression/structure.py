@@ -117,7 +117,15 @@ def _bundled(graph: Graph, start: Mapping[str, int], root) -> tuple[ChannelGroup
 def select_channels(
     graph: Graph, weights: W, kept: Mapping[str, np.ndarray]
 ) -> tuple[Graph, W]:
-    """The network with only the `kept` channels of the named tensors (`ChannelGroup.keep`)."""
+    """The network with only the `kept` channels of the named tensors.
+
+    Args:
+        weights: `layer/array` -> array; None where only the description is wanted.
+        kept: tensor -> sorted indices of the channels that stay, as of `ChannelGroup.keep`.
+
+    Returns:
+        (graph, weights), both new; None for weights that are None.
+    """
     layers, arrays = [], None if weights is None else dict(weights)
     for layer in graph.layers:
         own = kept.get(layer.name)
@@ -152,7 +160,15 @@ def branches(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 
 def without_branch(graph: Graph, weights: W, add: str) -> tuple[Graph, W]:
-    """The network in which the addition gives its skip alone."""
+    """The network in which the addition gives its skip alone.
+
+    Args:
+        weights: `layer/array` -> array, or None.
+        add: a key of `branches(graph)`.
+
+    Returns:
+        (graph, weights), both new; None for weights that are None.
+    """
     gone: tuple[str, ...] = branches(graph)[add]
     skip = next(x for x in graph.layer(add).inputs if x != gone[-1])
     layers = [
@@ -168,7 +184,13 @@ def with_pair(
 ) -> tuple[Graph, W]:
     """The network whose convolution `name` (h, w) is `<name>_v` (h, 1) of `rank` channels and `name` (1, w).
 
-    `pair`: kernels (h, 1, in, rank) and (1, w, rank, out), needed where weights are given; the second keeps the bias.
+    Args:
+        weights: `layer/array` -> array, or None.
+        rank: channels between the two.
+        pair: kernels (h, 1, in, rank) and (1, w, rank, out), needed where weights are given; the second keeps the bias.
+
+    Returns:
+        (graph, weights), both new; None for weights that are None.
     """
     layers = []
     for layer in graph.layers:

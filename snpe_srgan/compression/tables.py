@@ -82,4 +82,5 @@ def _row(name: str, before: int, after: int) -> tuple[str, ...]:
 
 
 def decibel(value: float | None) -> str:
+    """A number of dB with two digits, or `-`."""
     return "-" if value is None else f"{value:.2f}"

@@ -42,6 +42,11 @@ class Tuning:
     overwrite: bool = False
 
     def run(self, output: Output) -> TrainResult:
+        """Trains, and gives the result; TensorFlow is loaded here.
+
+        Args:
+            output: takes the training's progress.
+        """
         from snpe_srgan.quiet import import_tensorflow
 
         output.note("starting TensorFlow ...")

@@ -107,6 +107,7 @@ class Costs:
         return sum(self._weights(name, conv, plan) * conv.pixels for name, conv in self.convs.items()) // self.area
 
     def parameters(self, plan: Plan) -> int:
+        """Weights, biases and PReLU slopes of the network."""
         total = 0
         for name, conv in self.convs.items():
             if not self._gone(name, plan):
