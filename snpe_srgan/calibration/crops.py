@@ -68,7 +68,16 @@ def calibration_crops(
 ) -> Crops:
     """`count` crops of at most `size` x `size`, spread evenly over the pictures; places are drawn with a fixed seed.
 
-    `part` (k, n) takes every n-th picture from the k-th on: parts of the same n share no picture.
+    Args:
+        sources: folders, globs and pictures, 'sample', or 'synthetic' alone.
+        scale: by how much the network enlarges: HR pictures are made so much smaller.
+        size: LR pixels a side.
+        lr: whether the pictures have LR size already.
+        part: (k, n) takes every n-th picture from the k-th on: parts of the same n share no picture.
+
+    Raises:
+        InputError: pictures are missing or cannot be read, or are fewer than n.
+        UsageError: no source, no crop is asked for, or 'synthetic' is named beside others.
     """
     if count < 1:
         raise UsageError(f"at least one calibration crop is needed, not {count}", where="--count")
@@ -121,7 +130,18 @@ def check_sources(sources: Sequence[Pictures]) -> None:
 
 
 def hr_pictures(sources: Sequence[Pictures], *, scale: int, most: int) -> list[np.ndarray]:
-    """At most `most` of the sources' HR pictures, uint8 (h, w, 3), in even steps: what fine-tuning learns from."""
+    """At most `most` of the sources' HR pictures, in even steps: what fine-tuning learns from.
+
+    Args:
+        sources: as of `calibration_crops`, but not 'synthetic'.
+        scale: of the data set's LR pictures, where it has such.
+
+    Returns:
+        uint8 (h, w, 3) each; 16-bit pictures are brought to 8 bits.
+
+    Raises:
+        InputError: pictures are missing or cannot be read.
+    """
     with Scratch() as scratch:
         found = [s for source in sources for s in _find(source, scale, False, Path(scratch), [])]
         paths = [s.path for s in found if s.path is not None]

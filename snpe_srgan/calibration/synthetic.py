@@ -29,7 +29,16 @@ LUMINANCE, BLUE_YELLOW, RED_GREEN = (
 
 
 def synthetic_crops(*, scale: int, count: int = 16, size: int = SIZE, seed: int = 0) -> Crops:
-    """`count` LR crops of `size` x `size`, the same for the same arguments; a longer series begins like a shorter."""
+    """`count` LR crops, the same for the same arguments; a longer series begins like a shorter.
+
+    Args:
+        scale: pictures are drawn so much larger, and brought to LR size by MATLAB's bicubic.
+        count: 1 or more.
+        size: LR pixels a side.
+
+    Raises:
+        UsageError: `count` is less than 1.
+    """
     if count < 1:
         raise UsageError(f"at least one calibration crop is needed, not {count}", where="--count")
     arrays = []
@@ -41,20 +50,37 @@ def synthetic_crops(*, scale: int, count: int = 16, size: int = SIZE, seed: int 
 
 
 def calm_crops(*, scale: int, size: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """JOINED of the calm ones alone, LR crops (1, size, size, 3)."""
+    """JOINED of the calm pictures alone.
+
+    Args:
+        scale: pictures are drawn so much larger, and brought to LR size by MATLAB's bicubic.
+        size: LR pixels a side.
+
+    Returns:
+        LR crops (1, size, size, 3) float32 in [0, 1].
+    """
     kinds = range(3, 4 * JOINED, 4)
     pictures = [picture(np.random.default_rng([seed, kind]), size * scale, kind=kind) for kind in kinds]
     return tuple(pixels_to_lr(downscale(np.rint(255 * p).astype(np.uint8), scale))[None] for p in pictures)
 
 
 def leaf_radii(random: np.random.Generator, count: int, low: float, high: float) -> np.ndarray:
-    """Radii (count,) with density ~ r^-3 between `low` and `high`: what looks the same at every distance."""
+    """Radii (count,) with density ~ r^-3: what looks the same at every distance (Lee, Mumford and Huang 2001).
+
+    Args:
+        low, high: HR pixels, 0 < low < high.
+    """
     u = random.random(count)
     return (low**-2 + u * (high**-2 - low**-2)) ** -0.5
 
 
 def noise(random: np.random.Generator, side: int, slope: float) -> np.ndarray:
-    """A periodic field (side, side) of amplitude spectrum f^-slope, mean 0, deviation 1."""
+    """A periodic field (side, side) of amplitude spectrum f^-slope, mean 0, deviation 1.
+
+    Args:
+        side: HR pixels.
+        slope: 0 is white noise; the larger, the smoother.
+    """
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     f = np.hypot(fy, fx)
     f[0, 0] = np.inf
@@ -63,7 +89,12 @@ def noise(random: np.random.Generator, side: int, slope: float) -> np.ndarray:
 
 
 def picture(random: np.random.Generator, side: int, *, kind: int = 0) -> np.ndarray:
-    """One HR picture (side, side, 3) in [0, 1]; every fourth `kind` is calm: wall, paper, night, sky."""
+    """One HR picture (side, side, 3) in [0, 1].
+
+    Args:
+        side: HR pixels.
+        kind: every fourth is calm: wall, paper, night, sky.
+    """
     if kind % 4 == 3:
         return calm(random, side, CALM[kind // 4 % len(CALM)])
     leaves = dead_leaves(random, side, np.exp(random.uniform(*np.log(SMALLEST_LEAF))))
@@ -72,7 +103,15 @@ def picture(random: np.random.Generator, side: int, *, kind: int = 0) -> np.ndar
 
 
 def calm(random: np.random.Generator, side: int, level: float) -> np.ndarray:
-    """Hardly anything to see, around one level: there the smallest shift by quantization shows."""
+    """Hardly anything to see, around one level: there the smallest shift by quantization shows.
+
+    Args:
+        side: HR pixels.
+        level: 0 (black) to 1 (white).
+
+    Returns:
+        (side, side, 3) in [0, 1].
+    """
     leaves = np.log(dead_leaves(random, side, side / 4))
     field = leaves - leaves.mean() + 0.3 * noise(random, side, 1.5)[..., None]
     tint = random.normal(0, 0.02, 3)
@@ -80,7 +119,12 @@ def calm(random: np.random.Generator, side: int, level: float) -> np.ndarray:
 
 
 def dead_leaves(random: np.random.Generator, side: int, smallest: float) -> np.ndarray:
-    """Scene radiance (side, side, 3), positive: opaque leaves, the nearest first, until nothing shows through."""
+    """Scene radiance (side, side, 3), positive: opaque leaves, the nearest first, until nothing shows through.
+
+    Args:
+        side: HR pixels, and the largest leaf's radius.
+        smallest: radius of the smallest leaf, in HR pixels.
+    """
     empty = np.ones((side, side), bool)
     radii = leaf_radii(random, LEAVES, smallest, side)
     background, *colours = _colours(random, LEAVES + 1)
@@ -170,7 +214,15 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def expose(random: np.random.Generator, radiance: np.ndarray, *, hazy: bool) -> np.ndarray:
-    """The camera: a share of the picture becomes black and white, a gamma curve lies between."""
+    """The camera: a share of the picture becomes black and white, a gamma curve lies between.
+
+    Args:
+        radiance: (h, w, 3), positive.
+        hazy: whether black and white are left out, as in haze.
+
+    Returns:
+        (h, w, 3) in [0, 1].
+    """
     dark, bright = random.choice([0.0, 0.5, 3.0, 20.0]), random.choice([0.0, 0.5, 3.0, 15.0])
     low, high = np.percentile(radiance, [dark, 100 - bright])
     level = np.clip((radiance - low) / max(high - low, 1e-6), 0, 1) ** (1 / random.uniform(1.6, 3.0))
