@@ -183,7 +183,7 @@ def is_python(path: Path) -> bool:
     return path.is_file() and (path.suffix == ".py" or "python" in path.read_text().splitlines()[0])
 
 
-@pytest.mark.parametrize("path", filter(is_python, sorted(SCRIPTS.iterdir())), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [p for p in sorted(SCRIPTS.iterdir()) if is_python(p)], ids=lambda path: path.name)
 def test_what_a_script_imports_is_there(path):
     """Also where it cannot be run, for want of an extra."""
     for module, name in imports_of_the_package(path):
