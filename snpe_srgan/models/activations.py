@@ -23,6 +23,17 @@ def activations(
     """`lr` float32 (n, h, w, 3) in [0, 1] -> each wanted layer's output (n, h * upscale, w * upscale, channels).
 
     Batch norm uses its stored statistics.
+
+    Args:
+        weights: `layer/array` -> float32, at least the arrays of the layers that are computed.
+        lr: float32 RGB in [0, 1].
+        wanted: names of layers, in the order in which their outputs come back; may name `graph.output`.
+
+    Returns:
+        One tensor a name. A layer behind a global pooling gives (n, 1, 1, channels).
+
+    Raises:
+        KeyError: a name in `wanted` is no layer of the graph, or an array is missing.
     """
     needed = set(wanted)
     for layer in reversed(graph.layers):

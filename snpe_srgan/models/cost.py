@@ -27,6 +27,10 @@ class Cost:
 
 
 def graph_cost(graph: Graph) -> Cost:
+    """What a network costs: parameters (numbers, not bytes), multiply-accumulates and reach (LR pixels).
+
+    Computed from the description alone: no weights are needed and nothing is run.
+    """
     sizes = {key: int(np.prod(shape)) for key, shape in graph.weight_shapes().items()}
     norms = {layer.name for layer in graph.layers if layer.kind == "batch_norm"}
     folded = sum(size for key, size in sizes.items() if key.rsplit("/", 1)[0] in norms)

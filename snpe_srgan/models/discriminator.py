@@ -31,6 +31,19 @@ def build_discriminator(
 
     `crop` is the HR crop's side, a multiple of 16: the dense layer needs to know it. `attention` is the halving (1 to
     4) after which a self-attention layer stands, 0 for none; it starts as nothing, so the first logits are the same.
+
+    Args:
+        crop: side of the square HR crop in HR pixels.
+        width: channels of the first convolution.
+        dense: units of the first dense layer.
+        batch_norm: after every convolution but the first, which then have no bias.
+        seed: the same seed gives the same first weights.
+
+    Returns:
+        A static model: (n, crop, crop, 3) float32 in [-1, 1] -> logits (n, 1), no sigmoid.
+
+    Raises:
+        ConfigError: `crop` is no multiple of 16.
     """
     if crop < 2**HALVINGS or crop % 2**HALVINGS:
         raise ConfigError(f"the discriminator halves four times: an HR crop of {crop} is no multiple of 16")

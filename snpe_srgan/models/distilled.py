@@ -17,7 +17,13 @@ SLOPE = 0.05
 
 
 def rfdn(*, width: int, blocks: int, scale: int) -> Graph:
-    """433,448 parameters of the authors' (width 50, 4 blocks, scale 4); the clip to the picture's range is added."""
+    """433,448 parameters of the authors' (width 50, 4 blocks, scale 4); the clip to the picture's range is added.
+
+    Args:
+        width: channels of the body; the distilled branches have half as many, the gates a quarter.
+        blocks: distillation blocks, each of three residual convolutions and four distilled branches.
+        scale: 1 to 16, by one pixel shuffle.
+    """
     net, half = Builder(scale=scale), width // 2
     x = head = net.conv(net.lr, width, 3, name="head", init="he")
     given = []
@@ -39,7 +45,15 @@ def rfdn(*, width: int, blocks: int, scale: int) -> Graph:
 
 
 def rlfn(*, width: int, middle: int, gate_width: int, blocks: int, scale: int) -> Graph:
-    """543,744 parameters of the authors' (52, 52, 16, 6, scale 4); the clip to the picture's range is added."""
+    """543,744 parameters of the authors' (52, 52, 16, 6, scale 4); the clip to the picture's range is added.
+
+    Args:
+        width: channels that go from block to block.
+        middle: channels of the first two convolutions of each block.
+        gate_width: channels inside each gate.
+        blocks: residual blocks, each of three convolutions and a gate.
+        scale: 1 to 16, by one pixel shuffle.
+    """
     net = Builder(scale=scale)
     x = head = net.conv(net.lr, width, 3, name="head", init="he")
     for i in range(1, blocks + 1):
@@ -55,7 +69,13 @@ def rlfn(*, width: int, middle: int, gate_width: int, blocks: int, scale: int) -
 
 
 def gate(net: Builder, x: str, width: int, *, name: str, deep: bool) -> str:
-    """x times a sigmoid of a coarse look at it; `deep`: three convolutions on the coarse grid, else one."""
+    """x times a sigmoid of a coarse look at it; `deep`: three convolutions on the coarse grid, else one.
+
+    Args:
+        x: the layer that is gated; its size and channels are kept.
+        width: channels inside the gate.
+        name: of the product; the gate's other layers begin with it.
+    """
     inner = net.conv(x, width, 1, name=f"{name}_in")
     y = net.max_pool(net.strided_conv(inner, width, 3, 2, name=f"{name}_down"), 7, 3, name=f"{name}_pool")
     if deep:

@@ -59,7 +59,13 @@ def describe(options: Options, scale: int) -> Graph:
 
 
 def dense_block(net: Builder, x: str, *, growth: int, name: str) -> str:
-    """x + 0.2 * the fifth convolution, each of which reads x and what all before it gave."""
+    """x + 0.2 * the fifth convolution, each of which reads x and what all before it gave.
+
+    Args:
+        x: the layer that the block reads; its size and channels are kept.
+        growth: channels that each of the first four convolutions adds.
+        name: what the block's layers begin with.
+    """
     seen = [x]
     for k in range(1, 5):
         y = net.concat(seen, name=f"{name}_concat{k}") if len(seen) > 1 else x

@@ -18,6 +18,14 @@ def split(kernel: np.ndarray, width: int, rng: np.random.Generator) -> tuple[np.
     The projection is random with columns of length 1 on average, the expansion the smallest that fits it, so a network
     that is expanded, fresh or trained, computes what it did. `m` is `width`, but at least `out`: fewer could not hold
     every kernel.
+
+    Args:
+        kernel: float, (h, w, in, out).
+        width: channels in the middle.
+        rng: draws the projection; the same state gives the same two parts.
+
+    Returns:
+        (expansion, projection). `expansion @ projection` is the kernel up to float32 rounding.
     """
     *front, outputs = kernel.shape
     width = max(width, outputs)

@@ -23,7 +23,18 @@ INPUT, OUTPUT = "lr", "sr"
 
 
 def freeze(graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple[int, int] | None = None):
-    """The GraphDef of the TensorLayer model in evaluation mode, weights as constants, cleaned by grappler."""
+    """The GraphDef of the TensorLayer model in evaluation mode, weights as constants, cleaned by grappler.
+
+    Args:
+        weights: `layer/array` -> float32, exactly the arrays of `graph`.
+        input_size: (height, width) of the placeholder in LR pixels; None leaves both free.
+
+    Returns:
+        A `tf.compat.v1.GraphDef` with the placeholder `lr` and the output `sr`.
+
+    Raises:
+        InputError: the weights do not fit the graph, or are not finite.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -94,7 +105,20 @@ def parse_graph_def(data: bytes, *, where: object):
 def run_graph_def(
     graph_def, lr: np.ndarray, *, input_name: str = INPUT, output_name: str = OUTPUT, where: object = None
 ) -> np.ndarray:
-    """One inference by TensorFlow: lr (1, h, w, 3) float32 -> sr (1, h * scale, w * scale, 3)."""
+    """One inference by TensorFlow: lr (1, h, w, 3) float32 -> sr (1, h * scale, w * scale, 3).
+
+    Args:
+        graph_def: a frozen graph, of this package or of another program.
+        lr: what the placeholder takes; RGB in [0, 1] for graphs of this package.
+        input_name, output_name: names of nodes, without `:0`.
+        where: the file, for the error.
+
+    Returns:
+        The output as TensorFlow gives it; float32 in [-1, 1] for graphs of this package.
+
+    Raises:
+        InputError: TensorFlow refuses the graph or cannot run it on this input.
+    """
     import tensorflow as tf
 
     try:

@@ -119,6 +119,7 @@ class Graph:
 
     @property
     def output(self) -> str:
+        """Name of the last layer, which gives the SR picture."""
         return self.layers[-1].name
 
     @property
@@ -127,6 +128,7 @@ class Graph:
         return self.layers[0].upscale
 
     def layer(self, name: str) -> Layer:
+        """The layer of that name; `StopIteration` where there is none."""
         return next(layer for layer in self.layers if layer.name == name)
 
     def in_channels(self, layer: Layer) -> int:
@@ -144,6 +146,7 @@ class Graph:
         return shapes
 
     def to_json(self) -> str:
+        """The description as compact JSON, as an `.npz` stores it; `graph_from_json` reads it back."""
         return json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":"))
 
 
@@ -203,10 +206,20 @@ class Builder:
         return name
 
     def channels(self, x: str) -> int:
+        """Channels that a layer gives."""
         return self._layers[x].channels
 
     def apply(self, kind: str, x: str, *, name: str, **attributes) -> str:
-        """Any kind of layer that keeps size and channels, by its name in `operators.OPERATORS`."""
+        """Any kind of layer that keeps size and channels, by its name in `operators.OPERATORS`.
+
+        Args:
+            kind: a key of `OPERATORS`; layers that change size or channels have a method of their own.
+            attributes: what the kind's record asks for. They are checked when the `Graph` is made, not here.
+
+        Raises:
+            ValueError: the name is taken.
+            ConfigError: the network has too many layers.
+        """
         layer = self._layers[x]
         return self._add(name, kind, (x,), layer.channels, layer.upscale, **attributes)
 
@@ -226,6 +239,11 @@ class Builder:
         `init`: glorot, he, he_small (a tenth of it), zeros; residual (`initialize.residual`); icnr (a depth_to_space
         follows: Aitken et al. 2017); anchor (the fixed 1x1 convolution that repeats RGB for a depth_to_space by `scale`
         and maps [0, 1] to [-1, 1]); bicubic (fixed too, 5x5, in [0, 1]); rgb, icnr_rgb, rgb_tanh (`pass_rgb`).
+
+        Args:
+            channels: of the output.
+            kernel: side in pixels of the layer's own grid, or (height, width).
+            trainable: False for weights that are part of the design, which training leaves alone.
         """
         sides = [kernel, kernel] if isinstance(kernel, int) else list(kernel)
         return self._add(
@@ -234,17 +252,34 @@ class Builder:
         )  # fmt: skip
 
     def strided_conv(self, x: str, channels: int, kernel: int, stride: int, *, name: str, init: str = "he") -> str:
-        """No padding: its result lies on a coarse grid of its own (`operators.COARSE`)."""
+        """No padding: its result lies on a coarse grid of its own (`operators.COARSE`).
+
+        Args:
+            channels: of the output.
+            kernel: side of the square kernel in pixels of the input's grid.
+            stride: in pixels of the input's grid, 2 or more.
+            init: as in `conv`.
+        """
         return self._add(
             name, "strided_conv", (x,), channels, COARSE, kernel=[kernel, kernel], stride=stride, bias=True, init=init
         )
 
     def max_pool(self, x: str, side: int, stride: int, *, name: str) -> str:
-        """No padding; the result lies on a coarse grid of its own."""
+        """No padding; the result lies on a coarse grid of its own.
+
+        Args:
+            side: of the square window, in pixels of the input's grid.
+            stride: in pixels of the input's grid.
+        """
         return self._add(name, "max_pool", (x,), self._layers[x].channels, COARSE, side=side, stride=stride)
 
     def resize_to(self, x: str, like: str, *, name: str) -> str:
-        """A coarse grid back to the size of `like`, bilinear."""
+        """A coarse grid back to the size of `like`, bilinear.
+
+        Args:
+            x: a layer on a coarse grid (of `strided_conv` or `max_pool`); its channels are kept.
+            like: a layer whose height and width are taken; not its values.
+        """
         return self._add(name, "resize_to", (x, like), self._layers[x].channels, self._layers[like].upscale)
 
     def prelu(self, x: str, *, name: str) -> str:
@@ -252,27 +287,50 @@ class Builder:
         return self.apply("prelu", x, name=name)
 
     def relu(self, x: str, *, name: str) -> str:
+        """max(x, 0)."""
         return self.apply("relu", x, name=name)
 
     def leaky_relu(self, x: str, *, name: str, slope: float = 0.2) -> str:
+        """x where it is positive, slope * x elsewhere; the slope is fixed, one for all channels.
+
+        Args:
+            slope: in (0, 1).
+        """
         return self.apply("leaky_relu", x, name=name, slope=slope)
 
     def batch_norm(self, x: str, *, name: str, epsilon: float = 1e-3, decay: float = 0.9, gamma: float = 1.0) -> str:
-        """`gamma` is what the scale starts from; 0 makes a residual branch start as nothing."""
+        """`gamma` is what the scale starts from; 0 makes a residual branch start as nothing.
+
+        Args:
+            epsilon: added to the variance.
+            decay: how much of the moving mean and variance a training step keeps, in [0, 1].
+        """
         return self.apply("batch_norm", x, name=name, epsilon=epsilon, decay=decay, gamma=gamma)
 
     def depth_to_space(self, x: str, block: int, *, name: str) -> str:
-        """TensorFlow's order (ONNX: DCR): out[h*b+i, w*b+j, c] = in[h, w, (i*b+j)*C + c]."""
+        """TensorFlow's order (ONNX: DCR): out[h*b+i, w*b+j, c] = in[h, w, (i*b+j)*C + c].
+
+        Args:
+            block: factor to each side; the input's channels must be a multiple of its square.
+        """
         layer = self._layers[x]
         return self._add(name, "depth_to_space", (x,), layer.channels // block**2, layer.upscale * block, block=block)
 
     def space_to_depth(self, x: str, block: int, *, name: str) -> str:
-        """TensorFlow's order: out[h, w, (i*b+j)*C + c] = in[h*b+i, w*b+j, c]. A pixel unshuffle."""
+        """TensorFlow's order: out[h, w, (i*b+j)*C + c] = in[h*b+i, w*b+j, c]. A pixel unshuffle.
+
+        Args:
+            block: factor to each side; the input's height and width must be multiples of it.
+        """
         layer = self._layers[x]
         return self._add(name, "space_to_depth", (x,), layer.channels * block**2, layer.upscale // block, block=block)
 
     def resize(self, x: str, factor: int, *, name: str) -> str:
-        """Nearest neighbour: each pixel becomes factor x factor equal ones."""
+        """Nearest neighbour: each pixel becomes factor x factor equal ones.
+
+        Args:
+            factor: a whole number, the same for height and width.
+        """
         layer = self._layers[x]
         return self._add(name, "resize", (x,), layer.channels, layer.upscale * factor, factor=factor)
 
@@ -281,32 +339,64 @@ class Builder:
         return self._add(name, "global_average_pool", (x,), self._layers[x].channels, POOLED)
 
     def add(self, x: str, y: str, *, name: str) -> str:
+        """x + y, value by value.
+
+        Args:
+            x: its size and channels are kept.
+            y: of the same size and channels, or (n, 1, 1, c).
+        """
         return self._add(name, "add", (x, y), self._layers[x].channels, self._layers[x].upscale)
 
     def multiply(self, x: str, gate: str, *, name: str) -> str:
-        """(n, h, w, c) times a gate (n, h, w, c) or (n, 1, 1, c)."""
+        """(n, h, w, c) times a gate (n, h, w, c) or (n, 1, 1, c).
+
+        Args:
+            gate: a layer with as many channels as `x`.
+        """
         return self._add(name, "multiply", (x, gate), self._layers[x].channels, self._layers[x].upscale)
 
     def scale(self, x: str, factor: float, *, name: str) -> str:
-        """Times a positive constant. Behind a convolution it costs nothing: export folds it in."""
+        """Times a positive constant. Behind a convolution it costs nothing: export folds it in.
+
+        Args:
+            factor: above 0; passes that move factors through layers rely on it.
+        """
         return self.apply("scale", x, name=name, factor=factor)
 
     def concat(self, xs: list[str], *, name: str) -> str:
+        """Channels of several layers of one size side by side, in the order given."""
         return self._add(
             name, "concat", tuple(xs), sum(self._layers[x].channels for x in xs), self._layers[xs[0]].upscale
         )
 
     def tanh(self, x: str, *, name: str) -> str:
+        """tanh(x), which lies in (-1, 1)."""
         return self.apply("tanh", x, name=name)
 
     def sigmoid(self, x: str, *, name: str) -> str:
+        """1 / (1 + exp(-x)), which lies in (0, 1)."""
         return self.apply("sigmoid", x, name=name)
 
     def clip(self, x: str, *, name: str, low: float = -1.0, high: float = 1.0) -> str:
+        """min(max(x, low), high).
+
+        Args:
+            low, high: the defaults are the range of an SR picture; [0, 1] is that of an LR picture.
+        """
         return self.apply("clip", x, name=name, low=low, high=high)
 
     def graph(self, output: str, *, network: str, options: Mapping[str, object]) -> Graph:
-        """The finished description; `output` must be the layer added last."""
+        """The finished description; `output` must be the layer added last.
+
+        Args:
+            output: must give 3 channels at the scale.
+            network: its name, for messages and the model card.
+            options: what the network was made with; stored, and never read to rebuild it.
+
+        Raises:
+            ValueError: `output` was not added last.
+            InputError: a layer, or how they fit together, is not one that can be computed.
+        """
         if next(reversed(self._layers)) != output:
             raise ValueError("the output must be the last layer")
         return Graph(network=network, scale=self._scale, options=dict(options), layers=tuple(self._layers.values()))

@@ -42,7 +42,12 @@ def residual(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def icnr(rng: np.random.Generator, shape: tuple[int, ...], block: int) -> np.ndarray:
     """A kernel (h, w, in, block^2 * C) whose `block^2` groups are equal, so that the depth_to_space (TensorFlow's
-    order) that follows starts as nearest-neighbour upsampling, without a checkerboard. Aitken et al. 2017."""
+    order) that follows starts as nearest-neighbour upsampling, without a checkerboard. Aitken et al. 2017.
+
+    Args:
+        shape: of the whole kernel, (h, w, in, out); `out` is a multiple of `block` squared.
+        block: the factor of the depth_to_space.
+    """
     *front, out = shape
     return np.tile(glorot(rng, (*front, out // block**2)), (1, 1, 1, block**2))
 

@@ -104,6 +104,7 @@ class Conv2d(tl.layers.Conv2d):
         return tf.convert_to_tensor(self.W)
 
     def assign_kernel(self, value) -> None:
+        """Replaces the kernel by `value`, (h, w, in, out)."""
         self.W.assign(value)
 
     def forward(self, inputs):

@@ -20,7 +20,14 @@ MAX_BYTES = 512 << 20  # a generator is megabytes; a file that unpacks to more i
 def save_npz(
     path: str | os.PathLike, graph: Graph, weights: Mapping[str, np.ndarray], *, overwrite: bool = False
 ) -> Path:
-    """Writes a generator; `weights` must be exactly the arrays of `graph` (`layer/array`)."""
+    """Writes a generator; `weights` must be exactly the arrays of `graph` (`layer/array`).
+
+    Args:
+        weights: any float type; stored as float32.
+
+    Raises:
+        InputError: the weights do not fit or are not finite, or the file exists and `overwrite` is False.
+    """
     check_weights(graph, weights, where=path)
     arrays = {name: np.asarray(weights[name], np.float32) for name in graph.weight_shapes()}
     with atomic_write(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
@@ -46,7 +53,15 @@ def load_npz(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:
 
 
 def check_weights(graph: Graph, weights: Mapping[str, np.ndarray], *, where: object) -> None:
-    """Raises unless the arrays are those of the graph: same names, same shapes, finite numbers."""
+    """Raises unless the arrays are those of the graph: same names, same shapes, finite numbers.
+
+    Args:
+        weights: `layer/array` -> an array of any float type.
+        where: the file or network, for the error.
+
+    Raises:
+        InputError: arrays are missing or unknown, of another shape, no floats, NaN or infinite.
+    """
     arrays = {name: np.asarray(value) for name, value in weights.items()}
     _check_shapes(graph, {name: (array.dtype, array.shape) for name, array in arrays.items()}, where=where)
     _check_finite(arrays, where=where)

@@ -97,7 +97,15 @@ def widest(reaches: Sequence[Reach]) -> Reach:
 
 
 def after_window(reach: Reach, before: int, after: int) -> Reach:
-    """After a window that reads `before` pixels back and `after` ahead, on the layer's own grid."""
+    """After a window that reads `before` pixels back and `after` ahead, on the layer's own grid.
+
+    Args:
+        reach: what the layer's input sees, in LR pixels, for each phase of its grid.
+        before, after: in pixels of the layer's own grid; 1 and 1 for a kernel of 3.
+
+    Returns:
+        What the layer sees, in LR pixels, for each phase.
+    """
     phases = len(reach)
     grown = []
     for phase in range(phases):
@@ -248,7 +256,11 @@ def _onnx_resize(layer: Layer, own: Arrays) -> Sequence[OnnxNode]:
 
 
 def nearest(x: tf.Tensor, factor: int, *, name: str | None = None) -> tf.Tensor:
-    """(n, h, w, c) -> (n, h * factor, w * factor, c), each pixel repeated, as the operator that converters know."""
+    """(n, h, w, c) -> (n, h * factor, w * factor, c), each pixel repeated, as the operator that converters know.
+
+    Args:
+        name: of the result's node; None leaves the name to TensorFlow.
+    """
     import tensorflow as tf
 
     size = tf.multiply(tf.shape(x)[1:3], factor, name=name and f"{name}/size")

@@ -68,7 +68,13 @@ def describe(options: Options, scale: int) -> Graph:
 
 
 def pixel_attention(net: Builder, x: str, *, name: str, kernels: tuple[int, ...] = (1,)) -> str:
-    """x * sigmoid(sum of convolutions of x): a factor for each pixel and channel."""
+    """x * sigmoid(sum of convolutions of x): a factor for each pixel and channel.
+
+    Args:
+        x: the layer that is attended to; its size and channels are kept.
+        name: what the new layers begin with.
+        kernels: a side in pixels for each convolution of the sum.
+    """
     y = ""
     for kernel in kernels:
         gate = net.conv(x, net.channels(x), kernel, name=f"{name}_gate{kernel}")
@@ -78,13 +84,24 @@ def pixel_attention(net: Builder, x: str, *, name: str, kernels: tuple[int, ...]
 
 def spatial_attention(net: Builder, x: str, *, name: str) -> str:
     """x * sigmoid(one map): a factor for each pixel. A 1x1 convolution repeats the map for every channel, scaled, so
-    that both sides of the product have one shape, which 8-bit runtimes multiply without a detour."""
+    that both sides of the product have one shape, which 8-bit runtimes multiply without a detour.
+
+    Args:
+        x: the layer that is attended to; its size and channels are kept.
+        name: what the new layers begin with.
+    """
     y = net.conv(net.conv(x, 1, 3, name=f"{name}_map"), net.channels(x), 1, name=f"{name}_repeat")
     return net.multiply(x, net.sigmoid(y, name=f"{name}_attention"), name=f"{name}_attended")
 
 
 def progressive_attention_block(net: Builder, x: str, options: Options, *, name: str) -> str:
-    """Paths side by side, each fed with what the one before gave, so that path p sees p windows of 3x3; then fused."""
+    """Paths side by side, each fed with what the one before gave, so that path p sees p windows of 3x3; then fused.
+
+    Args:
+        x: the layer that the block reads, of `options.width` channels; size and channels are kept.
+        options: `width` must be a multiple of `paths`.
+        name: what the block's layers begin with.
+    """
     found: list[str] = []
     for p in range(1, options.paths + 1):
         path = f"{name}_path{p}"
@@ -101,7 +118,13 @@ def progressive_attention_block(net: Builder, x: str, options: Options, *, name:
 
 
 def upsampling(net: Builder, x: str, factor: int, options: Options, *, name: str) -> str:
-    """Pixel shuffle, multi-scale pixel attention, a convolution."""
+    """Pixel shuffle, multi-scale pixel attention, a convolution.
+
+    Args:
+        factor: of this step, to each side.
+        options: `up_width` is the number of channels that come out.
+        name: what the new layers begin with.
+    """
     x = net.conv(x, options.up_width * factor**2, 3, name=name, init="icnr")
     x = net.depth_to_space(x, factor, name=f"{name}_shuffle")
     x = net.relu(pixel_attention(net, x, name=name, kernels=(1, 3)), name=f"{name}_relu")

@@ -61,7 +61,13 @@ def describe(options: Options, scale: int) -> Graph:
 
 
 def channel_attention(net: Builder, x: str, *, reduction: int, name: str) -> str:
-    """x * sigmoid(W2 relu(W1 mean(x))), a factor a channel. The two convolutions work on one pixel."""
+    """x * sigmoid(W2 relu(W1 mean(x))), a factor a channel. The two convolutions work on one pixel.
+
+    Args:
+        x: the layer that is attended to; its size and channels are kept.
+        reduction: by how much the middle has fewer channels than `x`; at least one channel stays.
+        name: what the new layers begin with.
+    """
     channels = net.channels(x)
     y = net.global_average_pool(x, name=f"{name}_mean")
     y = net.conv(y, max(channels // reduction, 1), 1, name=f"{name}_squeeze")

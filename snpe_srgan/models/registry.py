@@ -66,7 +66,17 @@ def register(
 
 
 def describe(name: str, options: Mapping[str, object] | None = None, *, scale: int = 4) -> Graph:
-    """The layers of a registered network; `ConfigError` for an unknown name, option, or a value of the wrong type."""
+    """The layers of a registered network; `ConfigError` for an unknown name, option, or a value of the wrong type.
+
+    Args:
+        name: a key of `MODULES`.
+        options: those that differ from the network's defaults; None for none.
+        scale: how many times as high and wide the picture becomes.
+
+    Raises:
+        ConfigError: also for a scale that the network does not have, a value out of range, or a network of more than
+            `MOST_PARAMETERS`.
+    """
     if name not in MODULES:
         raise ConfigError(
             f"unknown network {shown(name)}", where="model.name", hint=did_you_mean(name[:LONGEST_VALUE], MODULES)

@@ -55,6 +55,15 @@ def build(
 
     With `taps` it gives a list: its output, and what these layers give. With `expand` each trained convolution is two
     while it trains (models/expansion.py).
+
+    Args:
+        name: of the model; None takes the network's. A serial number is added.
+        seed: of the first weights; None draws one.
+        taps: names of layers whose outputs come behind the SR picture, in this order.
+        expand: channels in the middle of an expanded convolution; 0 for plain ones.
+
+    Returns:
+        A model: float32 (n, h, w, 3) in [0, 1] -> (n, h * scale, w * scale, 3) in [-1, 1], or a list with `taps`.
     """
     seed = secrets.randbits(64) if seed is None else seed
     weights = initial_weights(graph, seed=seed)
@@ -138,11 +147,16 @@ def tensors(model: tl.models.Model, graph: Graph) -> dict[str, tf.Tensor]:
 
 
 def get_weights(model: tl.models.Model, graph: Graph) -> dict[str, np.ndarray]:
+    """`layer/array` -> float32 copy of its value now, for every array of the graph (see `tensors`)."""
     return {key: tensor.numpy() for key, tensor in tensors(model, graph).items()}
 
 
 def set_weights(model: tl.models.Model, graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
-    """Assigns every array; `InputError` when names, shapes or numbers do not fit."""
+    """Assigns every array; `InputError` when names, shapes or numbers do not fit.
+
+    Args:
+        weights: `layer/array` -> array, exactly those of `graph`; an expanded convolution's kernel is split anew.
+    """
     check_weights(graph, weights, where=graph.network)
     layers = {layer.name: layer for layer in model.all_layers}
     for key, value in weights.items():
