@@ -36,6 +36,14 @@ class Fit:
 
 
 def check(summary: DlcSummary, chip: Chip) -> Fit:
+    """Which of a chip's runtimes take a .dlc, and why the others do not; nothing is run.
+
+    Args:
+        summary: what `dlc.describe` read from the file, of SNPE 1.x or 2.x.
+
+    Returns:
+        A `Fit` whose `runs` and `refused` together name all of `RUNTIMES`.
+    """
     refused = {runtime: why for runtime in RUNTIMES if (why := _refusal(summary, chip, runtime))}
     runs, remarks = tuple(r for r in RUNTIMES if r not in refused), tuple(_remarks(summary, chip, refused))
     return Fit(chip, runs, refused, remarks, compiled=chip.part in summary.caches)

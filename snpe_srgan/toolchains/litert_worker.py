@@ -57,7 +57,17 @@ class Compiler:
         self.result = aot_types.CompilationResult()
 
     def chip(self, name: str, model: str, out: str) -> dict:
-        """Compiles `model` for a chip and writes the file `out`; what was compiled, or why nothing was."""
+        """Compiles `model` for a chip and writes the file `out`; what was compiled, or why nothing was.
+
+        Args:
+            name: the chip as LiteRT's `SocModel` spells it ('SM8650').
+            model: path of a .tflite.
+            out: path of the .tflite to write; nothing is written when the compiler refuses the model.
+
+        Returns:
+            Plain data for the reply: `chip` and either `error` (at most 600 characters) or the numbers `offloaded`
+            (operators that run on the NPU), `operators` (all) and `partitions` (compiled pieces).
+        """
         target = self.targets.Target(self.targets.SocModel(name))
         try:
             made = self.compile(model, output_dir=str(self.folder / name), target=[target], keep_going=False)
@@ -75,7 +85,17 @@ class Compiler:
         }
 
     def pack(self, model: str, folder: str, name: str, model_name: str) -> dict:
-        """Writes the Google Play AI pack of all that was compiled, and the plain model for other phones."""
+        """Writes the Google Play AI pack of all that was compiled, and the plain model for other phones.
+
+        Args:
+            model: path of the .tflite that was compiled; what phones without an NPU of the list get.
+            folder: path of the folder to fill.
+            name: of the AI pack.
+            model_name: what an app calls the model in it.
+
+        Returns:
+            `packed`: the files of the pack, as paths inside `folder`.
+        """
         from ai_edge_litert.aot.ai_pack import export_lib
 
         plain = self.compile(model, output_dir=str(self.folder / "fallback"), target=[self.fallback()])
@@ -95,6 +115,12 @@ def _reason(message: str) -> str:
 
 
 def main() -> None:
+    """Answers one request and ends.
+
+    The request holds `model` (path), `chips` (a list of `name` and `out`) and, for an AI pack, `pack` (`folder`,
+    `name`, `model_name`). Each chip is answered by a line as soon as it is done; the last line holds `done`,
+    `libraries` (the package that Qualcomm's libraries came from) and `packed`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the compiler prints must not mix with the replies

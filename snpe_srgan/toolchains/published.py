@@ -43,7 +43,13 @@ class Published:
     times: Mapping[str, Mapping[str, Mapping[str, float]]]
 
     def ms(self, network: str, precision: str, part: str) -> float | None:
-        """Milliseconds of one inference, or None where none are published."""
+        """Milliseconds of one inference, or None where none are published.
+
+        Args:
+            network: a key of `times`; `KeyError` for another.
+            precision: one of `PRECISIONS`.
+            part: Qualcomm's part number of a device with published times ('SM8650').
+        """
         return self.times[network].get(precision, {}).get(part)
 
     def widened(self) -> tuple[float, float, float]:

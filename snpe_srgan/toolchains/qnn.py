@@ -98,6 +98,17 @@ def write_dlc(
     are integer tensors; the output is then named after the graph's last QuantizeLinear. The default keeps float32
     tensors with the model's own names, which is what SNPE's float .raw files and every tool of this project feed.
     `name`: what errors call the model; its path by default.
+
+    Args:
+        soc_model: the chip whose HTP the operators are checked against: id, part number or marketing name.
+        overwrite: whether a .dlc that is there may be replaced.
+        timeout: seconds that preparing the graph may take.
+
+    Raises:
+        MissingToolError: onnxruntime-qnn is not installed.
+        UsageError: the chip is not known.
+        InputError: a free shape, an operator that the converter does not have, or the .dlc exists already.
+        SnpeSrganError: the HTP refuses the graph, or the child process crashed or took too long.
     """
     require()
     soc = socs.find(soc_model)
@@ -197,6 +208,7 @@ class EmulatorSession:
         return dict(zip((port.name for port in self.outputs), results, strict=True))
 
     def close(self) -> None:
+        """Ends the child process; harmless when repeated."""
         self._worker.close()
 
     def __enter__(self):
@@ -214,6 +226,17 @@ def estimate_cost(
     Only some chips have a cost model (`Soc.estimates`). SA8255P is Hexagon v73 with 8 MB VTCM: what the
     Snapdragon 8 Gen 2 has. The model prices w8a16 below w8a8, and published times
     say the opposite: where an estimate of 16-bit activations is shown, say `published.sixteen_bit_remark()`.
+
+    Args:
+        onnx_path: a float or QDQ model of fixed shape.
+        chip: id, part number or marketing name.
+        timeout: seconds that preparing the graph may take.
+
+    Raises:
+        MissingToolError: onnxruntime-qnn is not installed.
+        UsageError: the chip is not known.
+        InputError: a free shape, or an operator that the converter does not have.
+        SnpeSrganError: the chip has no cost model, or the HTP refuses the graph.
     """
     require()
     soc = socs.find(chip)
@@ -231,7 +254,16 @@ def estimate_cost(
 
 
 def parse_estimate(text: str, soc: socs.Soc, *, where: object = None) -> CostEstimate:
-    """Reads the "Performance Estimates" of a profile CSV (columns: stamp, message, value, unit, ..., identifier)."""
+    """Reads the "Performance Estimates" of a profile CSV (columns: stamp, message, value, unit, ..., identifier).
+
+    Args:
+        text: the whole CSV.
+        soc: the chip that was asked for; named in the result and in errors.
+        where: the model, for the error.
+
+    Raises:
+        SnpeSrganError: one of the values is missing, as when the graph was not costed.
+    """
     rows = [row for row in csv.reader(text.splitlines()) if len(row) >= 7 and row[2].isdigit()]
     values = {row[6]: int(row[2]) for row in rows}
 

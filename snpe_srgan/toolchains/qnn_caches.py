@@ -41,6 +41,20 @@ def add_caches(
     """Compiles the model that `dlc_path` was written from, and replaces the .dlc by one that holds the caches too.
 
     `name`: what errors call the model; its path by default.
+
+    Args:
+        onnx_path: the model, float or QDQ, of fixed shape.
+        dlc_path: replaced whole or not at all; its other records are kept.
+        chips: duplicates count once.
+        timeout: seconds that compiling for all chips together may take.
+
+    Returns:
+        One `Cache` a chip, in the order of `chips`.
+
+    Raises:
+        MissingToolError: onnxruntime-qnn is not installed.
+        InputError: an operator that the converter does not have, or a .dlc that cannot be read.
+        SnpeSrganError: the compiler failed, made no cache for a chip, or the graph needs more VTCM than the chip has.
     """
     require()
     chips = list({chip.id: chip for chip in chips}.values())

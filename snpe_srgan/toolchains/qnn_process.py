@@ -109,7 +109,19 @@ class Worker:
         return message, results
 
     def open(self, model: str | Path, options: dict[str, str], *, strict: bool = True) -> dict:
-        """Has the child prepare a model; its inputs and outputs."""
+        """Has the child prepare a model; its inputs and outputs.
+
+        Args:
+            options: of the QNN execution provider, and of the session where a name begins with `ep.`.
+            strict: an operator that the HTP refuses is an error; otherwise it is left to the CPU.
+
+        Returns:
+            `inputs` and `outputs`, each a list of [name, shape, ONNX type as 'tensor(float)'].
+
+        Raises:
+            InputError: the file is no ONNX model, or has an operator that the converter does not know.
+            SnpeSrganError: the HTP refuses the graph, or the child crashed or took too long. The worker is closed then.
+        """
         request = {"do": "open", "model": str(Path(model).resolve()), "options": options, "strict": strict}
         return self.ask(request)[0]
 

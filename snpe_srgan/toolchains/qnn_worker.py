@@ -40,7 +40,15 @@ class Engine:
         self.session = None
 
     def open(self, model: str, options: dict, strict: bool = True) -> dict:
-        """Prepares `model` for the HTP; `strict`: an operator the HTP refuses is an error, never run on the CPU."""
+        """Prepares `model` for the HTP; `strict`: an operator the HTP refuses is an error, never run on the CPU.
+
+        Args:
+            model: path of an ONNX model of fixed shape.
+            options: as of `qnn_process.Worker.open`; those that begin with `ep.` are taken out of the dict.
+
+        Returns:
+            `inputs` and `outputs`, each a list of [name, shape, ONNX type as 'tensor(float)'].
+        """
         settings = self.ort.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1" if strict else "0")
@@ -63,6 +71,7 @@ class Engine:
         return {}
 
     def run(self, arrays) -> list[np.ndarray]:
+        """One inference: arrays in the order of the graph's inputs -> arrays in the order of its outputs."""
         names = [i.name for i in self.session.get_inputs()]
         return self.session.run(None, dict(zip(names, arrays, strict=True)))
 
@@ -91,6 +100,11 @@ def pin(cpu: int) -> None:
 
 
 def main() -> None:
+    """Answers requests until the parent's end of the pipe closes; a failure is an answer too.
+
+    A request's `do` is `open` (see `Engine.open`), `run` (arrays in, arrays out) or anything else to drop the session.
+    The answer holds `ok`, and for a failure `kind` (the exception's class) and `error` (its words).
+    """
     if len(sys.argv) > 1:
         pin(int(sys.argv[1]))  # before any library counts the CPUs
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: go quietly, the parent explains

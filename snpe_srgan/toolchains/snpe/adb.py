@@ -56,13 +56,23 @@ class Phone:
         return Ran(status, text[:first] + text[last:], ran.seconds)
 
     def check(self, script: str, *, doing: str, timeout: float = TIMEOUT) -> str:
-        """A script that has to succeed; its output."""
+        """A script that has to succeed; its output.
+
+        Args:
+            script: lines of POSIX shell.
+            doing: what the error says was being done.
+            timeout: in seconds.
+
+        Raises:
+            SnpeSrganError: the script ended with another status than 0, took too long, or the phone went away.
+        """
         ran = self.shell(script, timeout=timeout)
         if ran.status != 0:
             raise failure(doing, ran.output, how=f"on the phone {how_ended(ran.status)}", where=self.serial)
         return ran.output
 
     def property(self, name: str) -> str:
+        """An Android system property ('ro.soc.model'); empty text where the phone does not have it."""
         return self.shell(f"getprop {shlex.quote(name)}").output.strip()
 
     def look(self, folder: str, names: Iterable[str]) -> tuple[dict[str, str], int | None]:
@@ -143,6 +153,7 @@ def _free(text: str) -> int | None:
 
 
 def md5(path: Path) -> str:
+    """MD5 of a file's bytes, as hexadecimal digits: what the phone's own `md5sum` prints."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -82,6 +82,18 @@ def convert(
 
     The colour order is left alone: the converters' default is the same encoding in and out, and naming `rgb` would
     make them swap red and blue.
+
+    Args:
+        network: a frozen .pb or an .onnx; its suffix chooses the converter.
+        dlc: the file to write.
+        name: of the input tensor.
+        size: (height, width) in LR pixels.
+        output: name of the output node.
+        overrides: a JSON file of encodings that a later quantizer is to use; None for none.
+
+    Raises:
+        UsageError: this release's converter has no such option (`overrides` before 1.48, an .onnx's layout before
+            1.50).
     """
     tool = converter(release, network)
     onnx = os.fspath(network).lower().endswith(".onnx")
@@ -105,7 +117,17 @@ def quantize(
     wish: Wish,
     htp_socs: Sequence[str] = (),
 ) -> Command:
-    """A float .dlc into a quantized one. `htp_socs` adds caches for these chips in the same step (1.x only)."""
+    """A float .dlc into a quantized one. `htp_socs` adds caches for these chips in the same step (1.x only).
+
+    Args:
+        dlc: the float file.
+        input_list: a text file that names a raw file a line: the calibration pictures.
+        out: the file to write.
+        htp_socs: part numbers as the tool spells them, in lower case ('sm8450').
+
+    Raises:
+        UsageError: the release lacks the weights' bits, bias correction or another option that was asked for.
+    """
     tool = quantizer(release)
     pairs: list[Pair] = [("--input_dlc", dlc), ("--input_list", input_list), ("--output_dlc", out)]
     if wish.weight_bits not in ((8, 16) if release.flavour == SNPE1 else (4, 8, 16)):
@@ -134,11 +156,21 @@ def quantize(
 
 
 def quantizer(release: Release) -> str:
+    """The name of a release's quantizer."""
     return {QAIRT: "qairt-quantizer", SNPE1: "snpe-dlc-quantize"}.get(release.flavour, "snpe-dlc-quant")
 
 
 def graph_prepare(release: Release, *, dlc: Path, out: Path, htp_socs: Sequence[str]) -> Command:
-    """Ready-compiled caches for these chips into a quantized .dlc (2.x; in 1.x the quantizer makes them)."""
+    """Ready-compiled caches for these chips into a quantized .dlc (2.x; in 1.x the quantizer makes them).
+
+    Args:
+        dlc: the quantized file.
+        out: the file to write.
+        htp_socs: part numbers as the tool spells them, in lower case ('sm8450').
+
+    Raises:
+        UsageError: a release of SNPE 1.x.
+    """
     if release.flavour == SNPE1:
         raise UsageError(f"{release} has no snpe-dlc-graph-prepare", hint="its quantizer makes the caches: --htp-socs")
     pairs = [("--input_dlc", dlc), ("--output_dlc", out), ("--htp_socs", ",".join(htp_socs))]
@@ -146,6 +178,7 @@ def graph_prepare(release: Release, *, dlc: Path, out: Path, htp_socs: Sequence[
 
 
 def dlc_info(release: Release, *, dlc: Path) -> Command:
+    """The layers of a .dlc and which runtimes take each; `logs.py` reads what it prints."""
     return _command(release, "snpe-dlc-info", [("-i", dlc)])
 
 
@@ -160,7 +193,20 @@ def net_run(
     profiling: str | None = None,
     raw: str = "float32",
 ) -> Command:
-    """One run over all lines of an input list. No runtime flag is the CPU; there is no fall-back to another."""
+    """One run over all lines of an input list. No runtime flag is the CPU; there is no fall-back to another.
+
+    Args:
+        container: the .dlc.
+        input_list: a text file that names a raw file a line, an inference each.
+        output_dir: receives `Result_<line>/<tensor>.raw` and the log SNPEDiag_0.log.
+        runtime: one of `RUNTIMES`.
+        perf_profile: one of `options.PROFILES`; None leaves it to the tool.
+        profiling: the tool's own word, as `PROFILING`; None leaves it to the tool.
+        raw: `float32`, or `uint8` for the network's own 8-bit integers (2.x).
+
+    Raises:
+        UsageError: an unknown runtime, or a profile or `uint8` that the release does not have.
+    """
     tool = "snpe-net-run"
     pairs: list[Pair] = [("--container", container), ("--input_list", input_list), ("--output_dir", output_dir)]
     if _known(runtime) != "cpu":
@@ -179,7 +225,16 @@ def net_run(
 def throughput(
     release: Release, *, container: Path, seconds: int, runtime: str = "cpu", perf_profile: str | None = None
 ) -> Command:
-    """Inferences a second over some seconds, on random input of the tool's own."""
+    """Inferences a second over some seconds, on random input of the tool's own.
+
+    Args:
+        container: the .dlc.
+        runtime: one of `RUNTIMES`.
+        perf_profile: one of `options.PROFILES`; None leaves it to the tool.
+
+    Raises:
+        UsageError: an unknown runtime, or a profile that the release does not have.
+    """
     pairs: list[Pair] = [("--container", container), ("--duration", str(seconds)), (f"--use_{_known(runtime)}",)]
     if perf_profile is not None:
         pairs.append(("--perf_profile", check_profile(release, perf_profile)))
@@ -187,6 +242,7 @@ def throughput(
 
 
 def diagview(release: Release, *, log: Path) -> Command:
+    """A SNPEDiag log as text; `logs.parse_diagview` reads what it prints."""
     return _command(release, "snpe-diagview", [("--input_log", log)])
 
 

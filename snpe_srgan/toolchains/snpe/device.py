@@ -113,10 +113,25 @@ class Device:
             self.phone.remove(folder)
 
     def script(self, command: Command, folder: str) -> str:
+        """A command on the phone, as a shell script: with the tools' environment, in `folder`, which is made."""
         return f"{self.environment()}\nmkdir -p {folder} && cd {folder} && {command}"
 
     def plan(self, dlc: Path, *, perf_profile: str | None, raw: str = "float32") -> list[str]:
-        """What a run would do, in the words of a shell: for --dry-run."""
+        """What a run would do, in the words of a shell: for --dry-run.
+
+        Args:
+            dlc: on this machine; read for its checksum only.
+            perf_profile: one of `options.PROFILES`; None leaves it to the tool.
+            raw: `float32` or `uint8` (see `commands.net_run`).
+
+        Returns:
+            A command a line, for one input file; nothing is written on the phone, but it is asked for its chip.
+
+        Raises:
+            UsageError: a profile or `raw` that the release does not have.
+            MissingToolError: the SDK lacks files for Android or for this chip.
+            SnpeSrganError: the chip has no such runtime.
+        """
         folder, model = f"{ROOT}/run-000000000000", f"{ROOT}/models/{md5(dlc)[:16]}.dlc"
         adb = f"adb -s {self.phone.serial}"
         files = self.files()
@@ -147,7 +162,20 @@ class Device:
         results: bool = True,
     ) -> DeviceRun:
         """Runs a .dlc on raw files (a line of the input list each, a file may be named again) and brings the results
-        and the log into `scratch`; the log alone without `results`."""
+        and the log into `scratch`; the log alone without `results`.
+
+        Args:
+            raws: on this machine; one file goes to the phone once, however often it is named.
+            scratch: a folder on this machine.
+            perf_profile: one of `options.PROFILES`; None leaves it to the tool.
+            raw: `float32` or `uint8` (see `commands.net_run`).
+
+        Raises:
+            UsageError: a profile or `raw` that the release does not have.
+            MissingToolError: the SDK lacks files for Android or for this chip.
+            SnpeSrganError: the tool failed or wrote no result, the phone went away or is full, or a time limit passed.
+                A log that cannot be read is no error: `times` is then None and `no_times` says why.
+        """
         self.install()
         model = self.push_model(dlc)
         with self._folder() as folder:
@@ -161,7 +189,17 @@ class Device:
         return DeviceRun(output, ran.output, times, reason)
 
     def throughput(self, dlc: Path, *, seconds: int, perf_profile: str | None) -> Throughput:
-        """Inferences a second; the tool is known to crash at its very end, after it has printed the result."""
+        """Inferences a second; the tool is known to crash at its very end, after it has printed the result.
+
+        Args:
+            seconds: handed to the tool as its `--duration`.
+            perf_profile: one of `options.PROFILES`; None leaves it to the tool.
+
+        Raises:
+            UsageError: the release does not have the profile.
+            MissingToolError: the SDK lacks files for Android or for this chip.
+            SnpeSrganError: the tool failed before it printed a result, or the phone went away.
+        """
         self.install()
         model = self.push_model(dlc)
         command = commands.throughput(
@@ -203,7 +241,15 @@ class Device:
 
 
 def runtime_files(sdk: Sdk, runtime: str, *, hexagon: int | None = None) -> dict[str, Path]:
-    """What a runtime needs on the phone, as name there -> path here; `hexagon` leaves out other chips' libraries."""
+    """What a runtime needs on the phone, as name there -> path here; `hexagon` leaves out other chips' libraries.
+
+    Args:
+        runtime: `cpu`, `gpu`, `dsp` or `aip`; the last two also need skeleton libraries for the DSP.
+        hexagon: the chip's Hexagon version; None, or one before v68, takes the libraries of all.
+
+    Raises:
+        MissingToolError: the SDK holds no tools, no libSNPE.so or no skeleton libraries that fit.
+    """
     programs = _newest(sdk, "bin")
     libraries = _newest(sdk, "lib")
     files = {f"bin/{name}": programs / name for name in TOOLS if (programs / name).is_file()}

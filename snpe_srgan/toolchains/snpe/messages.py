@@ -80,6 +80,7 @@ class Failure:
 
 
 def read_failure(text: str) -> Failure:
+    """The last lines of a tool's output that are marked as errors (its last of all where none is), and what to do."""
     lines = [line.rstrip() for line in text.splitlines()]
     meant = [STAMP.sub("", line).strip() for line in lines if not NOISE.search(line)]
     marked = [line for line in meant if MARKED.search(line)]
@@ -88,4 +89,5 @@ def read_failure(text: str) -> Failure:
 
 
 def hint_for(text: str) -> str | None:
+    """What to do about a tool's words: the first entry of `KNOWN` that occurs in them, or None."""
     return next((hint for pattern, hint in KNOWN if re.search(pattern, text)), None)

@@ -76,7 +76,13 @@ def check_operators(operators: Mapping[str, int], framework: str, release: Relea
 def remarks(
     shapes: Mapping[str, tuple[int, ...]], operators: Mapping[str, int], size: tuple[int, int], release: Release
 ) -> list[str]:
-    """What converts but is known to go wrong later, as lines for the user; `operators` are those of an .onnx."""
+    """What converts but is known to go wrong later, as lines for the user; `operators` are those of an .onnx.
+
+    Args:
+        shapes: tensor name -> shape, of all tensors whose shape is known.
+        operators: how often each occurs; empty for a frozen graph.
+        size: (height, width) of the input in LR pixels.
+    """
     found = []
     deep = [name for name, shape in shapes.items() if len(shape) > 4]
     if deep:

@@ -16,14 +16,17 @@ ALWAYS: tuple[Version, Version] = ((0,), (99,))
 
 
 def since(*version: int) -> tuple[Version, Version]:
+    """From this version on: (first, end) as `OPTIONS` holds them, where end is no longer part of it."""
     return version, (99,)
 
 
 def before(*version: int) -> tuple[Version, Version]:
+    """In all versions before this one."""
     return (0,), version
 
 
 def between(first: Version, end: Version) -> tuple[Version, Version]:
+    """From `first` on and before `end`."""
     return first, end
 
 
@@ -178,12 +181,23 @@ PROFILES = {  # name -> from which version on
 
 
 def takes(release: Release, tool: str, option: str) -> bool:
+    """Whether a release's tool knows an option spelled exactly so.
+
+    Args:
+        tool: a key of `OPTIONS`; `KeyError` for another.
+        option: with its dashes.
+    """
     first, end = OPTIONS[tool].get(option, ((99,), (99,)))
     return first <= release.version < end
 
 
 def spelled(release: Release, tool: str, option: str) -> str:
-    """How this release's tool spells an option; `UsageError` when it has none of that meaning."""
+    """How this release's tool spells an option; `UsageError` when it has none of that meaning.
+
+    Args:
+        tool: a key of `OPTIONS`.
+        option: the spelling that this package uses, with its dashes; a key of `SPELLINGS` where there are several.
+    """
     for name in SPELLINGS.get(option, (option,)):
         if takes(release, tool, name):
             return name

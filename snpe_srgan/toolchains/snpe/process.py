@@ -63,7 +63,20 @@ def start(
     timeout: float | None,
     cwd: Path | None = None,
 ) -> Ran:
-    """One process from start to end; its streams go to a file, so that no amount of words can block it."""
+    """One process from start to end; its streams go to a file, so that no amount of words can block it.
+
+    Args:
+        environment: the whole environment of the process; None hands on this one's.
+        timeout: seconds; None waits for ever.
+        cwd: the folder it starts in; None for this one's.
+
+    Returns:
+        A `Ran`, whatever the status. Of the output, the last megabyte is kept.
+
+    Raises:
+        MissingToolError: the program cannot be started.
+        SnpeSrganError: it did not end in time; it and its children are killed.
+    """
     begin = time.perf_counter()
     process: subprocess.Popen | None = None
     with tempfile.TemporaryFile() as log:
@@ -126,6 +139,7 @@ def _end(process: subprocess.Popen | None) -> None:
 
 
 def how_ended(status: int) -> str:
+    """A failed status in words: the signal where one ended it, also as a shell tells it (128 + signal)."""
     number = -status if status < 0 else status - 128  # a shell adds 128 to a signal's number
     if number in SIGNALS:
         return f"crashed (signal {number}, {SIGNALS[number]})"
@@ -133,7 +147,18 @@ def how_ended(status: int) -> str:
 
 
 def failure(tool: str, output: str, *, how: str, where: object, kind: type = SnpeSrganError) -> SnpeSrganError:
-    """The error of a tool: how it ended and its own last lines, then what to do about them."""
+    """The error of a tool: how it ended and its own last lines, then what to do about them.
+
+    Args:
+        tool: its name, with which the message begins.
+        output: all that it said.
+        how: as of `how_ended`.
+        where: the place that the error names.
+        kind: the class of the error.
+
+    Returns:
+        The error, for the caller to raise.
+    """
     said = read_failure(output)
     what = f"{tool} {how}" + (": " + "; ".join(said.lines) if said.lines else " and said nothing")
     return kind(what, where=where, hint=said.hint)

@@ -34,11 +34,19 @@ class Port:
 
     @property
     def elements(self) -> int:
+        """Numbers in one raw file."""
         return int(np.prod(self.shape))
 
 
 def to_raw(array: np.ndarray, port: Port, *, raw: str = "float32") -> bytes:
-    """The bytes of one input, (1, h, w, c) float32 of the port's shape."""
+    """The bytes of one input, (1, h, w, c) float32 of the port's shape.
+
+    Args:
+        raw: `float32`: four bytes a value, little-endian. `uint8`: one, rounded to the port's grid and clipped to it.
+
+    Raises:
+        InputError: the array has another shape, or `uint8` is asked of a port that is not stored in 8 bits.
+    """
     if array.shape != port.shape:
         raise InputError(f"'{port.name}' takes {port.shape}, not {array.shape}")
     if raw == "float32":
@@ -48,7 +56,15 @@ def to_raw(array: np.ndarray, port: Port, *, raw: str = "float32") -> bytes:
 
 
 def from_raw(data: bytes, port: Port, *, raw: str = "float32", where: object = None) -> np.ndarray:
-    """An output's values, float32 of the port's shape; `SnpeSrganError` when the file has another size."""
+    """An output's values, float32 of the port's shape; `SnpeSrganError` when the file has another size.
+
+    Args:
+        raw: `float32` or `uint8`, as in `to_raw`; integers come back as the values that they stand for.
+        where: the file, for the error.
+
+    Raises:
+        InputError: `uint8` is asked of a port that is not stored in 8 bits.
+    """
     kind = np.dtype("<f4") if raw == "float32" else np.dtype("u1")
     if len(data) != port.elements * kind.itemsize:
         raise SnpeSrganError(
@@ -76,7 +92,17 @@ def _grid(port: Port) -> tuple[float, int]:
 def write_raws(
     arrays: Iterable[np.ndarray], folder: Path, port: Port, *, raw: str = "float32", prefix: str | None = None
 ) -> tuple[Path, list[Path]]:
-    """One file an array, and the list that names them, as (list, files). `prefix` is the folder the tool sees."""
+    """One file an array, and the list that names them, as (list, files). `prefix` is the folder the tool sees.
+
+    Args:
+        arrays: each as in `to_raw`; taken one at a time.
+        folder: made where it is missing.
+        raw: `float32` or `uint8`.
+        prefix: None for `folder` itself, as an absolute path.
+
+    Raises:
+        InputError: there is no array, one does not fit the port, or the prefix has a space in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for index, array in enumerate(arrays):
@@ -104,6 +130,17 @@ def read_result(output: Path, index: int, port: Port, *, raw: str = "float32", s
     """The network's output of line `index`, from OUTPUT/Result_<index>/<tensor>.raw (":0" of TensorFlow stays).
 
     With several files the one of the output's name is taken; `said` (the tool's words) explains a missing one.
+
+    Args:
+        output: the folder that was the tool's `--output_dir`.
+        index: line of the input list, from 0.
+        raw: `float32` or `uint8`.
+
+    Returns:
+        float32 of the port's shape.
+
+    Raises:
+        SnpeSrganError: there is no result, none of the output's name, or one of another size.
     """
     folder = output / f"Result_{index}"
     files = sorted(p for p in folder.rglob("*.raw")) if folder.is_dir() else []

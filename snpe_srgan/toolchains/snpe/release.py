@@ -32,6 +32,7 @@ class Release:
 
     @property
     def number(self) -> str:
+        """The version as text, '2.31.0'."""
         return ".".join(map(str, self.version))
 
     @property
@@ -44,7 +45,16 @@ class Release:
 
 
 def parse_release(text: str, *, qairt: bool = False, where: object = None) -> Release:
-    """The release of a version as text ('2.9.0.4462', 'v1.68.0', 'snpe-1.25.0.287'); `InputError` without one."""
+    """The release of a version as text ('2.9.0.4462', 'v1.68.0', 'snpe-1.25.0.287'); `InputError` without one.
+
+    Args:
+        text: the first version in it counts.
+        qairt: whether the SDK holds QAIRT's tools; a 2.x is `snpe2` without them.
+        where: the file or folder that the text came from, for the error.
+
+    Raises:
+        InputError: the text holds no version, or one before 1.25 or after 2.x.
+    """
     found = re.search(r"(?<![\d.])v?(\d+)\.(\d+)((?:\.\d+)*)", text)
     if not found:
         raise InputError(f"'{text[:80]}' is no SDK version", where=where, hint="a version looks like 2.31.0.250130")

@@ -36,6 +36,7 @@ class Sdk:
     origin: str
 
     def has(self, tool: str) -> bool:
+        """Whether the SDK holds a program of that name for this machine."""
         return (self.root / "bin" / HOST / tool).is_file()
 
     def tool(self, tool: str) -> Path:
