@@ -20,7 +20,12 @@ Message = tuple[dict[str, Any], list[np.ndarray]]
 
 
 def send(stream: IO[bytes], message: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
-    """Writes one message; the arrays' dtypes and shapes travel in the JSON."""
+    """Writes one message; the arrays' dtypes and shapes travel in the JSON.
+
+    Args:
+        message: plain data for JSON; the key `arrays` is taken.
+        arrays: of any dtype without Python objects; `receive` gives them back in this order, read-only.
+    """
     arrays = [np.asarray(a, order="C") for a in arrays]
     head = json.dumps({**message, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}).encode()
     stream.write(HEAD.pack(len(head), sum(a.nbytes for a in arrays)))

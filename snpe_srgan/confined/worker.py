@@ -46,7 +46,18 @@ def limit(parent: int, memory: int) -> None:
 
 
 def answer(state: dict[str, Any], message: dict[str, Any], arrays: list[np.ndarray]) -> Message:
-    """Calls one function; whatever it raises is part of the answer."""
+    """Calls one function; whatever it raises is part of the answer.
+
+    Args:
+        state: handed to the function; what it keeps there is there at the next call.
+        message: `function` ('module:name') and `arguments` (its keyword arguments).
+        arrays: its arguments by position, behind `state`.
+
+    Returns:
+        (message, arrays). The message holds one of: `result` (plain data; the arrays are the function's), `error` (an
+        expected failure: `kind`, `what`, `where`, `hint`), `memory` (there was not enough), or `unforeseen` and
+        `traceback` (anything else, as text).
+    """
     from snpe_srgan.errors import SnpeSrganError, cannot_load
 
     module, name = message["function"].split(":")
@@ -68,6 +79,11 @@ def answer(state: dict[str, Any], message: dict[str, Any], arrays: list[np.ndarr
 
 
 def main() -> None:
+    """Answers requests on standard input until it closes.
+
+    The two arguments of the command are the parent's process number and the bytes of address space that the child may
+    take.
+    """
     limit(int(sys.argv[1]), int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends this process
     replies = os.fdopen(os.dup(1), "wb")
