@@ -18,7 +18,17 @@ SMALL = 64  # elements: shapes, axes, sizes
 
 
 def check_shapes(model: onnx.ModelProto, computed: Mapping[str, tuple[str, tuple[int, ...]]], *, where: object) -> None:
-    """`computed`: ONNX name -> (.dlc name, shape in ONNX's order)."""
+    """Has ONNX infer the shape of every computed tensor, and compares it with the one that the file gives.
+
+    Args:
+        model: the rebuilt graph, with its constants.
+        computed: ONNX name -> (.dlc name, shape in ONNX's order: images NCHW). Others are not compared.
+        where: the .dlc, for the error.
+
+    Raises:
+        InputError: two shapes differ.
+        onnx.shape_inference.InferenceError: the graph's shapes contradict each other.
+    """
     from onnx import helper, shape_inference
 
     graph = helper.make_graph(model.graph.node, "shapes", model.graph.input, model.graph.output)

@@ -54,6 +54,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
+        """Whether nothing differs, in the file's totals and ports nor in any layer."""
         return not (self.file or self.added or self.removed or self.changed)
 
 
@@ -61,6 +62,14 @@ Stored = Mapping[str, Tensor]
 
 
 def compare(first: Dlc, second: Dlc) -> Comparison:
+    """Every difference between the first networks of two files.
+
+    Encodings count as equal where their scales are within one part in a million, values of weights where the reals that
+    they stand for are the same.
+
+    Raises:
+        InputError: a file is damaged where the comparison has to look, or a stored tensor does not hold numbers.
+    """
     a, b = describe(first), describe(second)
     pairs = _pairs(a.layers, b.layers)
     matched = {id(layer) for pair in pairs for layer in pair}

@@ -53,6 +53,7 @@ class Container:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of all records, sorted."""
         return tuple(sorted(self._entries))
 
     def size(self, name: str) -> int:

@@ -37,13 +37,20 @@ class Buffer:
             raise self.broken("it claims more layers and tensors than any network has")
 
     def text(self, at: int, length: int) -> str:
+        """`length` bytes from position `at` as UTF-8 text; bytes that are none become U+FFFD."""
         self.spend(length // 16)
         return bytes(self.data[at : at + length]).decode("utf-8", "replace")
 
     def broken(self, why: str) -> InputError:
+        """The error that the buffer is damaged, for the caller to raise."""
         return InputError(f"the .dlc is damaged: {why}", where=self.where)
 
     def number(self, kind: str, at: int):
+        """A little-endian scalar at byte `at`; `InputError` where it does not lie inside the buffer.
+
+        Args:
+            kind: its letter in the `struct` module, a key of `READ`.
+        """
         try:
             if at < 0:
                 raise struct.error
@@ -52,6 +59,7 @@ class Buffer:
             raise self.broken("a value lies outside its record") from None
 
     def root(self) -> Table:
+        """The table that the first four bytes point to."""
         return Table(self, self.number("I", 0))
 
 
@@ -65,6 +73,7 @@ class Table:
         self._count = (buffer.number("H", self._slots) - 4) // 2
 
     def keep(self) -> None:
+        """Counts the table among what outlives the reading (see `Buffer.keep`)."""
         self._buffer.keep()
 
     def _field(self, slot: int) -> int | None:
@@ -74,7 +83,15 @@ class Table:
         return self._at + offset if offset else None
 
     def number(self, slot: int, kind: str = "i", default=0):
-        """A scalar; `kind` is its letter in the `struct` module."""
+        """A scalar; `kind` is its letter in the `struct` module.
+
+        Args:
+            kind: `i` is an int32, `I` a uint32, `q` an int64, `f` a float32, `B` a byte.
+            default: what an absent slot gives.
+
+        Raises:
+            InputError: the slot points outside the buffer.
+        """
         at = self._field(slot)
         return default if at is None else self._buffer.number(kind, at)
 
@@ -93,19 +110,23 @@ class Table:
         return at + 4, count
 
     def table(self, slot: int) -> Table | None:
+        """The table that a slot points to; None when the slot is absent."""
         at = self._target(slot)
         return None if at is None else Table(self._buffer, at)
 
     def tables(self, slot: int) -> Iterator[Table]:
+        """The tables of a slot's vector, read one by one as they are asked for; none when the slot is absent."""
         start, count = self._vector(slot, 4)
         for at in range(start, start + 4 * count, 4):
             yield Table(self._buffer, at + self._buffer.number("I", at))
 
     def text(self, slot: int) -> str:
+        """A slot's string; empty when the slot is absent."""
         start, count = self._vector(slot, 1)
         return self._buffer.text(start, count)
 
     def texts(self, slot: int) -> tuple[str, ...]:
+        """The strings of a slot's vector; empty when the slot is absent."""
         start, count = self._vector(slot, 4)
         found = []
         for at in range(start, start + 4 * count, 4):

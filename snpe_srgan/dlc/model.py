@@ -63,6 +63,9 @@ class Tensor:
 
     @property
     def quantized(self) -> bool:
+        """Whether it holds fixed-point integers with an encoding: plain integers, and integers without a scale, do not
+        count.
+        """
         return self.encoding is not None and "fxp" in self.dtype
 
     @property
@@ -109,6 +112,7 @@ class Graph:
     tensors: Mapping[str, Tensor]
 
     def of_role(self, role: str) -> tuple[Tensor, ...]:
+        """The tensors of a role (see `ROLES`), in the order of the file."""
         return tuple(t for t in self.tensors.values() if t.role == role)
 
 

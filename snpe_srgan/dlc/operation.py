@@ -23,25 +23,37 @@ class Operation:
         return [t for t in map(self.builder.tensor, dict.fromkeys(self.inputs)) if t.role == "static"]
 
     def dims(self, index: int) -> tuple[int, ...]:
+        """Shape of an input in the file's order (images NHWC); `InputError` where there is no such input."""
         return self.builder.tensor(self.input(index)).dims
 
     def input(self, index: int) -> str:
+        """Name of an input, counted from 0; `InputError` where there is none."""
         if index >= len(self.inputs):
             raise InputError(f"input {index} is missing")
         return self.inputs[index]
 
     @property
     def output_dims(self) -> tuple[int, ...]:
+        """Shape of the first output in the file's order (images NHWC)."""
         return self.builder.tensor(self.output).dims
 
     def scalar(self, name: str, default=None):
+        """An attribute that is a number or text; `InputError` when it is neither, or absent and without a default."""
         value = self.node.attributes.get(name, default)
         if not isinstance(value, (int, float, str)):
             raise InputError(f"attribute '{name}' is missing")
         return value
 
     def ints(self, name: str, count: int | None = None, default: list[int] | None = None) -> list[int]:
-        """A small stored tensor as a flat list of whole numbers."""
+        """A small stored tensor as a flat list of whole numbers.
+
+        Args:
+            count: how many there must be; None for any number (of which 64 are read).
+            default: for an attribute that is absent; None makes it one that must be there.
+
+        Raises:
+            InputError: the attribute is absent, is no plain stored tensor, or has another number of values.
+        """
         value = self.node.attributes.get(name)
         if value is None and default is not None:
             return default

@@ -42,6 +42,7 @@ def convolution(builder, op):
 
 
 def transpose_convolution(builder, op):
+    """TransposeConv2d: weights HWIO, padding as in `convolution`, cut off the result."""
     weight = builder.tensor(op.input(1))
     inputs = [builder.value(op.input(0)), _weight(builder, weight, HWIO_TO_IOHW), *_bias(builder, op)]
     return builder.op(
@@ -101,6 +102,7 @@ def neuron(builder, op):
 
 
 def binary(builder, op):
+    """Eltwise_Binary and ElementWiseBinary: arithmetic of two tensors, by number."""
     number = int(op.scalar("operation"))
     if number in (FLOOR_DIVIDE, SQUARED_DIFFERENCE):
         return (floor_divide if number == FLOOR_DIVIDE else squared_difference)(builder, op)
@@ -110,6 +112,8 @@ def binary(builder, op):
 
 
 def elementwise(kind: str):
+    """The rule of an operator of two tensors whose type says what it computes; `kind` is ONNX's name."""
+
     def rule(builder, op):
         return builder.op(kind, [_operand(builder, op, index) for index in range(2)], f"{op.output}/value")
 
@@ -117,15 +121,18 @@ def elementwise(kind: str):
 
 
 def floor_divide(builder, op):
+    """floor(x / y)."""
     return builder.op("Floor", [elementwise("Div")(builder, op)], f"{op.output}/floor")
 
 
 def squared_difference(builder, op):
+    """(x - y) squared."""
     difference = elementwise("Sub")(builder, op)
     return builder.op("Mul", [difference, difference], f"{op.output}/square")
 
 
 def unary(builder, op):
+    """Eltwise_Unary and ElementWiseUnary: a function of one tensor, by number."""
     number = int(op.scalar("operation"))
     if number == RSQRT:
         return composed.rsqrt(builder, op)

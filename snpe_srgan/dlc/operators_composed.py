@@ -12,6 +12,7 @@ from snpe_srgan.errors import InputError
 
 
 def rsqrt(builder, op):
+    """1 / sqrt(x)."""
     root = builder.op("Sqrt", [builder.value(op.input(0))], f"{op.output}/root")
     return builder.op("Reciprocal", [root], f"{op.output}/value")
 
@@ -23,11 +24,13 @@ def plain_beta(op) -> None:
 
 
 def softplus(builder, op):
+    """log(1 + exp(x)); a `beta` other than 1 is refused."""
     plain_beta(op)
     return builder.op("Softplus", [builder.value(op.input(0))], f"{op.output}/value")
 
 
 def elu(builder, op):
+    """x where it is positive, alpha * (exp(x) - 1) elsewhere."""
     return builder.op("Elu", [builder.value(op.input(0))], f"{op.output}/value", alpha=float(op.scalar("alpha", 1.0)))
 
 
@@ -92,6 +95,7 @@ def mat_mul(builder, op):
 
 
 def tile(builder, op):
+    """Repeats the tensor along each axis of the file's order, as often as `multiples` says."""
     rank = len(op.dims(0))
     repeats = builder.constant(f"{op.output}/repeats", np.array(op.ints("multiples", rank), np.int64))
     value = builder.op("Tile", [layout.to_nhwc(builder, op), repeats], f"{op.output}/value")

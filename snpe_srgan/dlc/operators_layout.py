@@ -37,6 +37,7 @@ def depth_to_space(builder, op):
 
 
 def space_to_depth(builder, op):
+    """The inverse of `depth_to_space`; mode 0, TensorFlow's order, alone is known."""
     block = op.ints("block_size", 2)
     if block[0] != block[1] or int(op.scalar("mode", 0)) != 0:
         raise InputError(f"block {block}, mode {op.scalar('mode', 0)} is not known")
@@ -56,15 +57,18 @@ def axis_of(op, axis: int) -> int:
 
 
 def to_nhwc(builder, op, index: int = 0) -> str:
+    """An input in the file's own order of axes: images are transposed back, all else is as it is."""
     value = builder.value(op.input(index))
     return builder.op("Transpose", [value], f"{op.output}/nhwc", perm=TO_NHWC) if len(op.dims(index)) == 4 else value
 
 
 def from_nhwc(builder, op, value: str) -> str:
+    """A result in the file's own order of axes as the rest of the graph keeps it: images as NCHW."""
     return builder.op("Transpose", [value], f"{op.output}/nchw", perm=TO_NCHW) if len(op.output_dims) == 4 else value
 
 
 def concat(builder, op):
+    """Any number of tensors side by side along `axis`."""
     axis = _axis(int(op.scalar("axis")), len(op.output_dims))
     return builder.op("Concat", [builder.value(name) for name in op.inputs], f"{op.output}/value", axis=axis)
 
@@ -104,6 +108,7 @@ def transpose(builder, op):
 
 
 def reshape(builder, op):
+    """To the output's shape, in the file's own order of axes; Squeeze and ExpandDims too."""
     if math.prod(op.dims(0)) != math.prod(op.output_dims):
         raise InputError(f"{op.dims(0)} cannot become {op.output_dims}")
     shape = builder.constant(f"{op.output}/shape", np.array(op.output_dims, np.int64))
@@ -111,6 +116,7 @@ def reshape(builder, op):
 
 
 def pool(builder, op):
+    """Mean or largest value of a window: PoolAvg2d, PoolMax2d, and Pool with its kind by name."""
     kind = str(op.scalar("pool_type", op.node.type))
     attributes = {"ceil_mode": int(op.scalar("rounding_mode", 0))}
     if kind == "PoolAvg2d":
@@ -129,6 +135,7 @@ def pool(builder, op):
 
 
 def reduce(builder, op):
+    """Mean, sum, largest or smallest value over some axes; `keep_dims` 0, the default, drops them."""
     kind = str(op.scalar("reduce_type", op.node.type))
     if kind not in REDUCE:
         raise InputError(f"reduction '{kind}' is not known")
@@ -194,6 +201,9 @@ def strided_slice(builder, op):
 
 
 def pad(builder, op):
+    """By a constant, a reflection or the border's own values; amounts are [before, after] for each axis of the file's
+    order.
+    """
     rank = len(op.dims(0))
     scheme = int(op.scalar("scheme", 0))
     if scheme not in PAD_SCHEMES:

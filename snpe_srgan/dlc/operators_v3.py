@@ -23,7 +23,18 @@ BILINEAR, NEAREST = 0, 1  # nearest by elimination
 
 
 def padding(size: int, result: int, kernel: int, stride: int, given: int, strategy: int) -> tuple[int, int]:
-    """(before, after) along one axis. `kernel` is the dilated one; SAME puts the odd pixel behind, as TensorFlow."""
+    """(before, after) along one axis. `kernel` is the dilated one; SAME puts the odd pixel behind, as TensorFlow.
+
+    Args:
+        size, result: pixels of the input and of the output.
+        kernel: pixels that the window spans.
+        stride: in pixels.
+        given: the padding before, used where the strategy is neither VALID nor SAME.
+        strategy: the file's number.
+
+    Raises:
+        InputError: that padding does not make `result` pixels of `size`.
+    """
     total = max((result - 1) * stride + kernel - size, 0)
     before = {VALID: 0, SAME: total // 2}.get(strategy, given)
     after = max(total - before, 0)
@@ -118,12 +129,14 @@ def elementwise(builder, op):
 
 
 def unary(builder, op):
+    """A function of one tensor, by number: the absolute value is the only one known."""
     if int(op.scalar("op")) != ABSOLUTE:
         raise InputError(f"element-wise function number {op.scalar('op')} is not known")
     return builder.op("Abs", [builder.value(op.input(0))], f"{op.output}/value")
 
 
 def pool(builder, op):
+    """Mean or largest value of a window; the padding follows from the output's size."""
     number = int(op.scalar("type"))
     if number not in (MAX_POOL, AVERAGE_POOL):
         raise InputError(f"pooling number {number} is not known")
@@ -174,6 +187,7 @@ def split(builder, op) -> list[str]:
 
 
 def arg_max(builder, op):
+    """The index of the largest value, or with `op` ARGMIN of the smallest, as a float."""
     kinds = {"ARGMAX": "ArgMax", "ARGMIN": "ArgMin"}
     if op.scalar("op", "ARGMAX") not in kinds:
         raise InputError(f"operation '{op.scalar('op')}' is not known")

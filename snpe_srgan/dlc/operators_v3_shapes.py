@@ -54,6 +54,7 @@ def _lies(found: tuple[int, int], inputs: int, outputs: int) -> bool:
 
 
 def fully_connected(builder, op):
+    """A matrix product with the flattened image; the sizes say which way round the weights lie."""
     weight, bias = weights(op)
     count, outputs = int(np.prod(op.dims(0)[1:])), op.output_dims[-1]
     if len(weight.dims) != 2:
@@ -93,5 +94,6 @@ def permute(builder, op):
 
 
 def softmax(builder, op):
+    """Over `axis`, the last of the file's order where it is left out."""
     axis = layout.axis_of(op, int(op.scalar("axis", len(op.output_dims) - 1)))
     return builder.op("Softmax", [builder.value(op.input(0))], f"{op.output}/value", axis=axis)

@@ -30,7 +30,19 @@ INTEGERS = {1: ("ufxp8", "uint8"), 2: ("ufxp16", "uint16"), 4: ("sfxp32", "int32
 
 
 def graph(model: Buffer, parameters: Buffer | None, *, where: object) -> Graph:
-    """The network of a file: format 3 holds one."""
+    """The network of a file: format 3 holds one.
+
+    Args:
+        model: the record of the layers.
+        parameters: the record of the weights; None for a file without one.
+        where: the .dlc, for errors.
+
+    Returns:
+        Weights are views of the file. A layer whose shape the file does not give has the shape ().
+
+    Raises:
+        InputError: a record is damaged, or claims more than any network has.
+    """
     root = model.root()
     infos = attributes(root.tables(4)).get("BufferInfos", {})
     weights = _weights(parameters, where)

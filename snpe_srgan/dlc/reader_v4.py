@@ -21,7 +21,19 @@ IN_BUFFERS = b"NR64"
 
 
 def graphs(model: Buffer, parameters: Buffer | None, container: Container) -> tuple[Graph, ...]:
-    """The networks of a file: nearly always one."""
+    """The networks of a file: nearly always one.
+
+    Args:
+        model: the record of the layers.
+        parameters: the record of the weights, or of where they are; None for a file without one.
+        container: the file, for weights in a record of their own.
+
+    Returns:
+        At least one graph. Weights are views of the file.
+
+    Raises:
+        InputError: a record is damaged, claims more than any network has, or holds no network.
+    """
     tables, buffers = _parameters(parameters, container)
     by_name = {table.text(0): table for table in tables}
     found = []

@@ -76,6 +76,7 @@ class Builder:
     # -- what operators use -------------------------------------------------------------------------------------
 
     def tensor(self, name: str) -> Tensor:
+        """A tensor of the .dlc; `InputError` where the file has none of that name."""
         if name not in self.graph.tensors:
             raise InputError(f"the .dlc is damaged: no tensor '{name}'", where=self.where)
         return self.graph.tensors[name]
@@ -89,6 +90,7 @@ class Builder:
         return name
 
     def constant(self, wish: str, values: np.ndarray) -> str:
+        """Adds a constant of the array's own dtype and shape; its name, which is `wish` unless that is taken."""
         from onnx import numpy_helper
 
         name = self.name(wish)
@@ -96,10 +98,22 @@ class Builder:
         return name
 
     def op(self, kind: str, inputs: list[str], wish: str, **attributes) -> str:
+        """Adds an ONNX node of one output; the output's name.
+
+        Args:
+            kind: ONNX's operator.
+            inputs: ONNX names; "" leaves an optional input out.
+            wish: the output's name, unless that is taken.
+            attributes: as `onnx.helper.make_node` takes them.
+        """
         return self.ops(kind, inputs, [wish], **attributes)[0]
 
     def ops(self, kind: str, inputs: list[str], wishes: list[str], **attributes) -> list[str]:
-        """An ONNX node of several outputs."""
+        """An ONNX node of several outputs.
+
+        Args:
+            wishes: a name for each output, unless that is taken; the rest as in `op`.
+        """
         from onnx import helper
 
         outputs = [self.name(wish) for wish in wishes]
@@ -120,7 +134,18 @@ class Builder:
         return self._floats[name]
 
     def stored(self, tensor: Tensor, perm: tuple[int, ...] | None = None, shape: tuple[int, ...] | None = None) -> str:
-        """A constant, first reshaped by leading ones, then with its axes permuted; dequantized if it has to be."""
+        """A constant, first reshaped by leading ones, then with its axes permuted; dequantized if it has to be.
+
+        Args:
+            perm: the order of axes that the constant gets, as numpy's transpose takes it; None leaves it.
+            shape: the tensor's own with ones in front; None leaves it.
+
+        Returns:
+            The ONNX name of the float values; asked again, the same.
+
+        Raises:
+            InputError: the tensor's bytes do not fit its shape, or its encoding is not known.
+        """
         key = (tensor.name, perm, shape)
         if key not in self._stored:  # a file may use one tensor any number of times
             self._stored[key] = self._constant(tensor, perm, shape)
@@ -201,6 +226,17 @@ class Builder:
         return self.op("QuantizeLinear", [value, scale, zero], wish)
 
     def dequantize(self, value: str, encoding: Encoding, dtype: str, wish: str, *, axis: int | None = None) -> str:
+        """Adds a DequantizeLinear; the name of the float values, (q + offset) * scale.
+
+        Args:
+            value: ONNX name of the integers.
+            dtype: theirs, in Qualcomm's words ('ufxp8').
+            wish: the output's name, unless that is taken.
+            axis: of ONNX's tensor, for an encoding of one scale a channel; unused for others.
+
+        Raises:
+            InputError: a scale is not above 0 and finite, an offset does not fit the type, or the type is not known.
+        """
         scale, zero = self._parameters(encoding, dtype, wish)
         attributes = {} if encoding.axis is None else {"axis": axis}
         return self.op("DequantizeLinear", [value, scale, zero], wish, **attributes)
@@ -208,6 +244,11 @@ class Builder:
     # -- the whole graph ----------------------------------------------------------------------------------------
 
     def build(self) -> onnx.ModelProto:
+        """The whole graph, with float32 inputs and outputs under the file's names and in its order of axes (NHWC).
+
+        Raises:
+            InputError: an operator is not known (its layer is named), or the file contradicts itself.
+        """
         from onnx import TensorProto, helper
 
         inputs, outputs = self.graph.of_role("input"), self.graph.of_role("output")
