@@ -151,12 +151,15 @@ def turn(picture: np.ndarray, kind: int) -> np.ndarray:
 
 
 def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: int = 4) -> Generator[Batch]:
-    """Yields `batch(start)`, `batch(start + 1)`, ... before `stop` (None: for ever), made ahead by a thread.
+    """Yields `batch(start)`, `batch(start + 1)`, ..., made ahead by a thread; closes `batches` in the end.
 
-    Closes `batches` in the end.
+    An exception of the thread is raised here. The thread ends with the iterator: when it is exhausted, closed or
+    collected.
 
-    At most `depth` batches wait. An exception of the thread is raised here. The thread ends with the iterator: when it
-    is exhausted, closed or collected.
+    Args:
+        start: the first step.
+        stop: the step before which it ends; None: never.
+        depth: batches that wait at most.
     """
     ready: queue.Queue = queue.Queue(maxsize=depth)
     stopped = threading.Event()
@@ -195,5 +198,10 @@ def prefetch(batches: Batches, start: int, stop: int | None = None, *, depth: in
 
 
 def cut(picture: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
-    """The square of `size` at (top, left), as a view."""
+    """A square of a picture (h, w, c), as a view (size, size, c); smaller where the picture ends.
+
+    Args:
+        top, left: its first pixel.
+        size: of a side, in pixels.
+    """
     return picture[top : top + size, left : left + size]

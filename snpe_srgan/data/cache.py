@@ -81,7 +81,16 @@ def prepare(
 
 
 def find_cache(pairs: Sequence[PicturePair], cache_folder: str | os.PathLike, *, scale: int) -> Cache | None:
-    """The finished cache of these pictures as they are now, or None; changes nothing."""
+    """The finished cache of these pictures as they are now, or None; changes nothing.
+
+    Args:
+        pairs: in the order of the cache.
+        cache_folder: the folder of all caches.
+        scale: between HR and LR.
+
+    Raises:
+        InputError: one of the pictures' files is not there.
+    """
     return _open_if_whole(Path(cache_folder) / _key(pairs, scale))
 
 

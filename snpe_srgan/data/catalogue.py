@@ -35,6 +35,7 @@ class Archive:
 
     @property
     def file(self) -> str:
+        """The zip file's name, at the published address and on disk."""
         kind = "HR" if self.scale is None else f"LR_bicubic_X{self.scale}"
         return f"DIV2K_{self.split}_{kind}.zip"
 

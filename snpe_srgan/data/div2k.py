@@ -40,7 +40,22 @@ def fetch(
     overwrite: bool = False,
     say: Say = SILENT,
 ) -> list[Fetched]:
-    """Downloads and unpacks `archives` below `root`; `overwrite` replaces incomplete picture folders."""
+    """Downloads and unpacks archives that are not there yet.
+
+    Args:
+        root: the folder that holds the picture folders and, meanwhile, the zip files.
+        mirror: the address that the files lie below.
+        keep_archives: whether zip files stay when they are unpacked.
+        overwrite: whether picture folders that are incomplete are replaced.
+        say: called with progress.
+
+    Returns:
+        One entry for each archive, in order.
+
+    Raises:
+        InputError: an archive is not the published one, or a picture folder is incomplete and may not be replaced.
+        SnpeSrganError: the download fails, or the disk has no room.
+    """
     root = make_folder(root)
     todo = [(archive, _is_complete(archive, root, overwrite)) for archive in archives]
     done = []

@@ -18,6 +18,13 @@ def draw_pictures(pictures: Sequence[CachedPicture], count: int, rng: np.random.
 
     Stratified: one draw from each `count`-th of the whole area, dealt in random order. Every pixel is as likely as
     with independent draws, and the pictures spread over the whole set.
+
+    Args:
+        pictures: at least one.
+        count: how many; a large picture may be drawn several times.
+
+    Returns:
+        Indices of `pictures`.
     """
     shares = np.cumsum([p.height * p.width for p in pictures], dtype=np.float64)
     shares /= shares[-1]

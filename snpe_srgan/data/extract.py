@@ -28,7 +28,18 @@ ALLOWANCE = 1 << 20  # bytes, for tiny archives
 
 
 def extract(archive: Path, target: Path, names: Sequence[str], *, overwrite: bool = False, say: Say = SILENT) -> None:
-    """Writes the members called `names` (wherever they lie inside) to the folder `target`, all or none."""
+    """Writes members of a zip file to a folder, all or none.
+
+    Args:
+        target: the folder; made here.
+        names: file names without a folder; the members may lie anywhere inside.
+        overwrite: whether the folder may exist already; it is replaced.
+        say: called with progress.
+
+    Raises:
+        InputError: the archive is damaged, lacks a name or tries to escape, or the folder exists and may not.
+        SnpeSrganError: the disk has no room.
+    """
     try:
         with open_regular(archive, doing="read the archive") as file, zipfile.ZipFile(file) as zipped:
             members = _choose(zipped, archive, set(names))

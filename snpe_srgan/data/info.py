@@ -31,7 +31,18 @@ class SourceInfo:
 
 
 def describe(source: str | os.PathLike, *, root: str | os.PathLike, split: str, scale: int) -> SourceInfo:
-    """Reads the headers of a source's pictures, or the index of a cache folder."""
+    """Reads the headers of a source's pictures, or the index of a cache folder.
+
+    Args:
+        source: 'sample', 'div2k', a folder, or a cache's folder.
+        root: the folder that the two named sets and the caches lie below.
+        split: 'train' or 'valid'.
+        scale: between HR and LR.
+
+    Raises:
+        InputError: there is no such source, or none of its pictures can be read.
+        UsageError: an unknown split.
+    """
     if (Path(source) / INDEX).is_file():
         cache = open_cache(source)
         sizes = [(p.height, p.width) for p in cache.pictures]

@@ -61,7 +61,16 @@ def find_plane(cache: Cache, key: str) -> Plane | None:
 
 
 def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, say: Say = SILENT) -> Plane:
-    """Enlarges the cache's LR pictures one after another (the engine has its own threads) and keeps the results."""
+    """Enlarges the cache's LR pictures one after another (the engine has its own threads) and keeps the results.
+
+    Args:
+        key: stands for the cache's pixels and the teacher's file, in the folder's name.
+        enlarge: uint8 (h, w, 3) -> uint8 (h * scale, w * scale, 3).
+        say: called with progress.
+
+    Raises:
+        SnpeSrganError: the disk has no room, or cannot be written.
+    """
     folder = _folder(cache, key)
     part = work_folder(folder.with_name(folder.name + ".part"))
     try:

@@ -32,6 +32,7 @@ class PicturePair:
 
     @property
     def name(self) -> str:
+        """The HR file's name, with its ending."""
         return self.hr.name
 
 
@@ -60,7 +61,18 @@ def find_pictures(
 def find_sets(
     spec: str | os.PathLike | Sequence, *, root: str | os.PathLike, split: str, scale: int
 ) -> list[PictureSet]:
-    """The data set of each source, whole."""
+    """The data set of each source, whole.
+
+    Args:
+        spec: 'sample', 'div2k', a folder, or several of these.
+        root: the folder that the two named sets lie below.
+        split: 'train' or 'valid': which half is taken of a set that has halves.
+        scale: between HR and LR.
+
+    Raises:
+        InputError: a source is not there, or holds no pictures.
+        UsageError: an unknown split, or no source.
+    """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}'", hint=did_you_mean(split, SPLITS))
     specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)

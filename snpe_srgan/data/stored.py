@@ -43,16 +43,20 @@ class Pictures(Protocol):
     """What a sampler must know of its pictures: their sizes, and each of them in HR and LR."""
 
     @property
-    def scale(self) -> int: ...
+    def scale(self) -> int:
+        """How many times larger HR is than LR, a side."""
 
     @property
-    def pictures(self) -> tuple[CachedPicture, ...]: ...
+    def pictures(self) -> tuple[CachedPicture, ...]:
+        """Names and sizes, in order."""
 
     def __len__(self) -> int: ...
 
-    def hr(self, index: int) -> np.ndarray: ...
+    def hr(self, index: int) -> np.ndarray:
+        """HR picture: uint8 (h, w, 3)."""
 
-    def lr(self, index: int) -> np.ndarray: ...
+    def lr(self, index: int) -> np.ndarray:
+        """LR picture: uint8 (h / scale, w / scale, 3)."""
 
 
 @dataclasses.dataclass(frozen=True)

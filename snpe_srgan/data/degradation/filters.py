@@ -29,8 +29,17 @@ def blur(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def resize(picture: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
-    """The picture at `size` (height, width). Bilinear and bicubic sample without antialiasing when they shrink, as
-    OpenCV's and PyTorch's do; area is the mean over what each pixel covers, and repeats pixels when it enlarges."""
+    """The picture at another size. Bilinear and bicubic sample without antialiasing when they shrink, as OpenCV's and
+    PyTorch's do; area is the mean over what each pixel covers, and repeats pixels when it enlarges.
+
+    Args:
+        picture: (h, w, c) float32.
+        size: (height, width) wanted.
+        mode: one of MODES.
+
+    Returns:
+        (height, width, c) float32; bicubic may overshoot [0, 1].
+    """
     rows, columns = (matrix(n, out, mode) for n, out in zip(picture.shape[:2], size, strict=True))
     high = np.tensordot(rows, picture, axes=(1, 0))  # (H, w, 3)
     return np.ascontiguousarray(np.tensordot(columns, high, axes=(1, 1)).swapaxes(0, 1), dtype=np.float32)
@@ -38,7 +47,12 @@ def resize(picture: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def matrix(length: int, out_length: int, mode: str) -> np.ndarray:
-    """One axis of `resize`: float32 (out_length, length), rows sum to 1; beyond the border the last pixel repeats."""
+    """One axis of `resize`: float32 (out_length, length), rows sum to 1; beyond the border the last pixel repeats.
+
+    Args:
+        length, out_length: pixels before and after.
+        mode: one of MODES.
+    """
     weights = np.zeros((out_length, length))
     if mode == "area":
         edges = np.arange(out_length + 1) * (length / out_length)

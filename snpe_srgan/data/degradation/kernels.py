@@ -16,7 +16,16 @@ BETA = {"generalized": (0.5, 4.0), "plateau": (1.0, 2.0)}
 
 
 def distance(size: int, sigma: tuple[float, float], angle: float) -> np.ndarray:
-    """x^T S^-1 x at each tap; S has standard deviations `sigma` (pixels) along axes turned by `angle` (radians)."""
+    """x^T S^-1 x at each tap: how many standard deviations it is from the middle, squared.
+
+    Args:
+        size: odd.
+        sigma: standard deviations of S in pixels, > 0, along its two axes.
+        angle: radians by which those are turned.
+
+    Returns:
+        (size, size) float64.
+    """
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     inverse = turn @ np.diag([sigma[0] ** -2.0, sigma[1] ** -2.0]) @ turn.T
     steps = np.arange(size) - size // 2
@@ -25,12 +34,22 @@ def distance(size: int, sigma: tuple[float, float], angle: float) -> np.ndarray:
 
 
 def bell(size: int, sigma: tuple[float, float], angle: float = 0.0, *, beta: float = 1.0) -> np.ndarray:
-    """exp(-d^beta / 2): Gaussian at beta 1, flatter above, sharper below (Real-ESRGAN's generalized Gaussian)."""
+    """exp(-d^beta / 2): Gaussian at beta 1, flatter above, sharper below (Real-ESRGAN's generalized Gaussian).
+
+    Args:
+        size, sigma, angle: as of `distance`, which is d.
+        beta: > 0.
+    """
     return _normalized(np.exp(-0.5 * distance(size, sigma, angle) ** beta))
 
 
 def plateau(size: int, sigma: tuple[float, float], angle: float = 0.0, *, beta: float = 1.0) -> np.ndarray:
-    """1 / (1 + d^beta): a flat top with long tails."""
+    """1 / (1 + d^beta): a flat top with long tails.
+
+    Args:
+        size, sigma, angle: as of `distance`, which is d.
+        beta: > 0.
+    """
     return _normalized(1.0 / (1.0 + distance(size, sigma, angle) ** beta))
 
 
@@ -48,7 +67,12 @@ def sinc(size: int, cutoff: float) -> np.ndarray:
 
 
 def draw(rng: np.random.Generator, *, sigma: tuple[float, float], sinc_probability: float) -> np.ndarray:
-    """A random kernel with standard deviations in `sigma` (pixels), by the probabilities above."""
+    """A random kernel, by the probabilities above; its size is one of SIZES.
+
+    Args:
+        sigma: lowest and highest standard deviation in pixels.
+        sinc_probability: 0 to 1, of a sinc kernel in place of a shape of SHAPES.
+    """
     size = int(rng.choice(SIZES))
     if rng.random() < sinc_probability:
         return draw_sinc(rng, size)

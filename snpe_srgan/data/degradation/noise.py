@@ -15,14 +15,30 @@ LOG_SHOT = (np.log(1e-4), np.log(1.2e-2))  # Brooks et al., section 3.1
 
 
 def gaussian(picture: np.ndarray, rng: np.random.Generator, *, sigma: float, grey: bool) -> np.ndarray:
-    """White noise of standard deviation `sigma` (of 1); `grey`: the same in all three channels."""
+    """White noise.
+
+    Args:
+        sigma: standard deviation, of 1.
+        grey: whether it is the same in all three channels.
+
+    Returns:
+        float32 (h, w, 3), clipped to [0, 1].
+    """
     shape = (*picture.shape[:2], 1 if grey else 3)
     return _clipped(picture + sigma * rng.standard_normal(shape, np.float32))
 
 
 def poisson(picture: np.ndarray, rng: np.random.Generator, *, scale: float, grey: bool) -> np.ndarray:
-    """Photon noise, times `scale`. As in Real-ESRGAN's code white stands for so many photons as the 8-bit picture has
-    levels, rounded up to a power of 2."""
+    """Photon noise. As in Real-ESRGAN's code white stands for so many photons as the 8-bit picture has levels, rounded
+    up to a power of 2.
+
+    Args:
+        scale: the noise is multiplied by it.
+        grey: whether it is the same in all three channels, that of the picture's luma.
+
+    Returns:
+        float32 (h, w, 3), clipped to [0, 1].
+    """
     levels = np.round(_clipped(picture) * 255).astype(np.uint8)
     base = levels.astype(np.float32) / 255
     if grey:
@@ -35,7 +51,14 @@ def poisson(picture: np.ndarray, rng: np.random.Generator, *, scale: float, grey
 
 
 def camera(picture: np.ndarray, rng: np.random.Generator, *, shot: float, read: float) -> np.ndarray:
-    """A sensor's noise: variance `shot` * light + `read` in linear light (0..1), of one colour a pixel (RGGB)."""
+    """A sensor's noise: variance `shot` * light + `read` in linear light (0..1), of one colour a pixel (RGGB).
+
+    Args:
+        shot, read: as of `draw_camera`.
+
+    Returns:
+        float32 (h, w, 3) in [0, 1], gamma-encoded as the picture is.
+    """
     linear = _clipped(picture) ** GAMMA
     colour = bayer(picture.shape[0], picture.shape[1])
     light = np.take_along_axis(linear, colour[..., None], axis=-1)[..., 0]

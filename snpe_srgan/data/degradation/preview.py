@@ -29,13 +29,24 @@ class DegradedPair:
     hr: np.ndarray
 
     def facts(self) -> dict[str, object]:
+        """Where the window lies, for `--json`: sizes and places in HR pixels."""
         return {"picture": self.name, "top": self.top, "left": self.left, "hr_size": list(self.hr.shape[:2])}
 
 
 def draw_pairs(
     pictures: Sequence[PicturePair], *, scale: int, preset: str, strength: float, count: int, seed: int
 ) -> list[DegradedPair]:
-    """`count` windows of 64 LR pixels a side (fewer where a picture is smaller), from pictures all over the set."""
+    """Windows of 64 LR pixels a side (fewer where a picture is smaller), from pictures all over the set.
+
+    Args:
+        preset: one of `recipe.PRESETS`.
+        strength: 0 to 1, see `recipe`.
+        count: how many; pictures repeat where there are fewer.
+        seed: of the choice and of the degradation.
+
+    Raises:
+        InputError: a picture cannot be read, or is smaller than one LR pixel.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed]))
     chosen = np.sort(rng.permutation(max(count, len(pictures)))[:count] % len(pictures))
     pairs = []

@@ -46,6 +46,7 @@ class Round:
     poisson: tuple[float, float]
 
     def weakened(self, strength: float) -> Round:
+        """The round with its ranges narrowed towards no change; 1 leaves it as it is, probabilities stay."""
         return Round(
             sigma=_upper(self.sigma, strength),
             blurred=self.blurred,
@@ -94,6 +95,7 @@ class Draws:
         self._sequence = np.random.SeedSequence(list(seed))
 
     def next(self) -> np.random.Generator:
+        """A new generator for the step at hand."""
         return np.random.default_rng(self._sequence.spawn(1)[0])
 
 
@@ -108,7 +110,17 @@ def _photo(hr: np.ndarray, scale: int, strength: float, draws: Draws) -> np.ndar
 
 
 def one_round(x: np.ndarray, round_: Round, base: tuple[int, int], strength: float, draws: Draws) -> np.ndarray:
-    """Blur, resize (relative to the size `base`), noise."""
+    """Blur, resize, noise.
+
+    Args:
+        x: (h, w, 3) float32 in [0, 1].
+        round_: its probabilities and ranges, weakened already.
+        base: (height, width) that the drawn factor of the resize is relative to.
+        strength: 0 to 1, of the camera noise, whose range is not in `round_`.
+
+    Returns:
+        (height, width, 3) float32 in [0, 1], of another size.
+    """
     rng = draws.next()
     if rng.random() < round_.blurred:
         x = filters.blur(x, kernels.draw(rng, sigma=round_.sigma, sinc_probability=0.1))

@@ -66,7 +66,16 @@ def draw_windows(
 
 
 def degrade_window(cache: Cache, window: Window, *, preset: str, strength: float) -> np.ndarray:
-    """LR uint8 (height, width, 3) of a window; a clean one is cut from the cache's LR picture."""
+    """LR pixels of a window; a clean one is cut from the cache's LR picture.
+
+    Args:
+        window: as of `draw_windows`.
+        preset: one of `recipe.PRESETS`.
+        strength: 0 to 1, see `recipe`.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
     rows = slice(window.top, window.top + window.height)
     columns = slice(window.left, window.left + window.width)
     if window.clean or preset == "bicubic":

@@ -16,6 +16,7 @@ from snpe_srgan.data.stored import open_cache
 
 
 def main() -> int:
+    """Answers requests until standard input ends; gives the exit code, 0."""
     request = json.loads(sys.stdin.readline())
     cache = open_cache(request["cache"])
     out = sys.stdout.buffer
