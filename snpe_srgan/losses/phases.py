@@ -34,5 +34,13 @@ def phase_energies(pictures: tf.Tensor, scale: int) -> tf.Tensor:
 
 
 def phase_loss(hr: tf.Tensor, sr: tf.Tensor, *, scale: int) -> tf.Tensor:
-    """The mean difference of the two pictures' `phase_energies`, 0 where each place holds as much as in HR."""
+    """The mean difference of the two pictures' `phase_energies`, 0 where each place holds as much as in HR.
+
+    Args:
+        hr, sr: (n, h, w, 3) in [-1, 1], sides multiples of `scale` and at least 3 * `scale`.
+        scale: of the pixel shuffle.
+
+    Returns:
+        A float32 scalar.
+    """
     return tf.reduce_mean(tf.abs(phase_energies(hr, scale) - phase_energies(sr, scale)))
