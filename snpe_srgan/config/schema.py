@@ -136,6 +136,7 @@ class DistillConfig:
 
     @property
     def active(self) -> bool:
+        """Whether any term of the distillation is on."""
         return bool(self.weight or self.feature_weight)
 
     @property
@@ -226,6 +227,7 @@ class ConvertConfig:
 
     @property
     def size(self) -> tuple[int, int]:
+        """`input_size` as (height, width) in LR pixels."""
         return parse_size(self.input_size)
 
 
@@ -271,6 +273,7 @@ class BenchmarkConfig:
 
     @property
     def size(self) -> tuple[int, int]:
+        """`input_size` as (height, width) in LR pixels."""
         return parse_size(self.input_size)
 
 
