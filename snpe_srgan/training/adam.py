@@ -27,7 +27,13 @@ class Adam:
         return self.beta1 ** (step + 1), BETA2 ** (step + 1)
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate, beta1_power, beta2_power) -> None:
-        """One update, inside a graph. Works on resource handles, so that each replica updates its own copy."""
+        """One update, inside a graph. Works on resource handles, so that each replica updates its own copy.
+
+        Args:
+            gradients: one for each of `variables`, in order.
+            learning_rate: a float32 scalar, as the two powers are.
+            beta1_power, beta2_power: of this step, as of `powers`.
+        """
         for variable, m, v, gradient in zip(self.variables, self.m, self.v, gradients, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,

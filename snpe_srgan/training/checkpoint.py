@@ -76,11 +76,23 @@ class Checkpoint:
 
 
 def config_hash(config: Mapping[str, object]) -> str:
+    """16 hexadecimal digits that are the same for equal values, in whatever order the keys stand."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_checkpoint(folder: str | os.PathLike, progress: Progress, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Writes `<stage>-<step>.ckpt`, then removes all but the last two."""
+    """Writes `<stage>-<step>.ckpt`, then removes all but the last two.
+
+    Args:
+        folder: the run's folder of checkpoints.
+        arrays: as of `StageState.arrays`.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        SnpeSrganError: the file cannot be written.
+    """
     path = Path(folder) / f"{progress.stage:02d}-{progress.step:09d}{SUFFIX}"
     buffer = io.BytesIO()
     kept: dict[str, Any] = {"__meta__": np.array(json.dumps(dataclasses.asdict(progress))), **arrays}

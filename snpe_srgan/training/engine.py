@@ -78,6 +78,7 @@ class Distribution:
         return self.worker == 0
 
     def scope(self):
+        """The context in which variables are made, one copy for each replica."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     def run(self, function, arguments: tuple):

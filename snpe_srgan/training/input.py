@@ -57,7 +57,14 @@ def _ensure_sample(data: DataConfig, specs: list[str], scale: int) -> None:
 
 
 def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
-    """The teacher's pictures of the cache, made on the fastest engine of this machine unless they are there already."""
+    """The teacher's pictures of the cache, made on the fastest engine of this machine unless they are there already.
+
+    Args:
+        output: takes the progress, and a warning where the teacher's tiles are not exact.
+
+    Raises:
+        SnpeSrganError: the teacher cannot be run, or the disk has no room for its pictures.
+    """
     key = f"{content_key(cache)}-{teacher.sha256[:16]}"
     plane = find_plane(cache, key)
     if plane is not None:
@@ -83,7 +90,14 @@ def teacher_plane(cache: Cache, teacher: Teacher, output: Output) -> Plane:
 def make_batches(
     cache: Cache, data: DataConfig, *, batch_size: int, crop: int, seed: int, teacher: Plane | None
 ) -> Batches:
-    """The sampler that a config's data section asks for."""
+    """The sampler that a config's data section asks for.
+
+    Args:
+        batch_size: samples of one step, over all workers.
+        crop: side of the HR crop in pixels, a multiple of the scale.
+        seed: of the stage (`stage_seed`).
+        teacher: its pictures, for a third array in each batch; None: no teacher's pictures.
+    """
     degradation = data.degradation
     if degradation.preset == "bicubic":
         return Batches(cache, batch_size=batch_size, crop=crop, augment=data.augment, seed=seed, teacher=teacher)

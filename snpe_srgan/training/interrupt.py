@@ -19,6 +19,10 @@ class Interrupt:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Interrupt]:
+        """A context in which Ctrl-C and SIGTERM set `requested`; the old handlers come back behind it.
+
+        In a thread other than the main one nothing is caught: signals do not reach it.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self  # signals reach only the main thread; whoever trains elsewhere handles them
             return

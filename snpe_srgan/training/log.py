@@ -72,7 +72,18 @@ class RunLog:
             self._note(text)
 
     def metrics(self, kind: str, stage: str, step: int, total_step: int, values: Mapping[str, float]) -> None:
-        """One line of metrics.jsonl, and the same values for TensorBoard (on the axis of all stages' steps)."""
+        """One line of metrics.jsonl, and the same values for TensorBoard.
+
+        Args:
+            kind: what was measured, 'train' or 'validation'.
+            stage: its name.
+            step: done in the stage.
+            total_step: done in all stages, TensorBoard's axis.
+            values: name -> number; one that is not finite is null in the file and left out of TensorBoard.
+
+        Raises:
+            SnpeSrganError: the file cannot be written.
+        """
         if self._metrics is None:
             return
         plain = {k: (v if math.isfinite(v) else None) for k, v in values.items()}
@@ -89,12 +100,18 @@ class RunLog:
                     tf.summary.write(f"{stage}/{kind}/{key}", tf.constant(value, tf.float32), metadata=scalars)
 
     def bar(self, *, stage: str, total: int, done: int) -> None:
-        """Starts a stage's bar, counted in pictures; nothing where no person watches."""
+        """Starts a stage's bar; nothing where no person watches.
+
+        Args:
+            stage: its name, in front of the bar.
+            total, done: pictures of the whole stage, and before now.
+        """
         self.close_bar()
         if self._text is not None and self.output.say.terminal:  # elsewhere `progress` says more than plain lines would
             self._bar = track(self.output.say, stage, total=total, unit="image", done=done)
 
     def advance(self, pictures: int) -> None:
+        """Moves the bar by so many pictures, where there is one."""
         if self._bar is not None:
             self._bar.advance(pictures)
 
@@ -104,11 +121,13 @@ class RunLog:
             self._bar.to(self._bar.done, total, note=text)
 
     def close_bar(self) -> None:
+        """Ends the bar, where there is one."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def close(self) -> None:
+        """Ends the bar and closes the files."""
         self.close_bar()
         for file in (self._metrics, self._text, self._board):
             if file is not None:

@@ -74,7 +74,22 @@ def run_stage(
     hooks: Hooks,
     interrupt: Interrupt,
 ) -> bool:
-    """Trains from `position` to the end of its plan; returns whether it got there (False: interrupted)."""
+    """Trains from `position` to the end of its plan; returns whether it got there (False: interrupted).
+
+    Args:
+        state: all variables of the stage; trained in place.
+        step_function: as of `steps.make_step`.
+        batches: closed in the end.
+        position: moved in place.
+        deal: a batch -> values for the replicas, as of `Distribution.deal`.
+        ema: decay of the averaged weights, 0 to below 1; 0: no averaging.
+        every: steps between reports, validations and checkpoints.
+        hooks: what is called then.
+        interrupt: looked at after each step.
+
+    Raises:
+        CheckFailed: a loss or gradient was not finite.
+    """
     names = metric_names(stage)
     speed: deque = deque(maxlen=20)  # (time, step) of the last reports, from which the pace is taken
     images = batches.batch_size
@@ -134,7 +149,15 @@ def _pace(speed: deque, latest: float) -> float:
 
 
 def guard(state: StageState, stage: StageConfig, batches: Batches) -> None:
-    """Stops when a loss or gradient was not finite, naming the first such step and the batch it saw."""
+    """Stops when a loss or gradient was not finite, naming the first such step and the batch it saw.
+
+    Args:
+        state: remembers that step.
+        stage, batches: for the error's text.
+
+    Raises:
+        CheckFailed: there was such a step.
+    """
     step = state.first_bad_step()
     if step is None:
         return

@@ -20,12 +20,20 @@ class Plan:
     end: int
 
     def at(self, step: int) -> float:
+        """The progress of a step, 0 to 1."""
         if step >= self.end:
             return 1.0
         return self.progress + (1 - self.progress) * max(step - self.step, 0) / max(self.end - self.step, 1)
 
     def corrected(self, step: int, *, seconds_left: float, seconds_per_step: float, steps: int) -> Plan:
-        """The plan from `step` on, with what the time allows and at most `steps` in all."""
+        """The plan from `step` on, with what the time allows and at most `steps` in all.
+
+        Args:
+            step: done.
+            seconds_left: of the stage's share of the time; below 0 ends it now.
+            seconds_per_step: at the pace that was measured last.
+            steps: the stage's configured ones.
+        """
         allowed = step + max(int(seconds_left / max(seconds_per_step, 1e-9)), 0)
         return Plan(step=step, progress=self.at(step), end=max(min(allowed, steps), step))
 
@@ -35,6 +43,16 @@ class Plan:
 
 
 def stage_seconds(minutes: float, elapsed: float, steps: list[int], index: int) -> float:
-    """The share of a time budget that ends with stage `index`: what is left, divided in proportion to the steps."""
+    """The share of a time budget that ends with stage `index`: what is left, divided in proportion to the steps.
+
+    Args:
+        minutes: the whole budget.
+        elapsed: seconds that are spent.
+        steps: configured steps of every stage.
+        index: of the stage that begins now.
+
+    Returns:
+        Seconds, 0 where nothing is left.
+    """
     left = max(minutes * 60 - elapsed, 0.0)
     return left * steps[index] / sum(steps[index:])

@@ -33,6 +33,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
+        """Training time so far, over all resumes."""
         return time.perf_counter() - self._start
 
 
@@ -66,7 +67,20 @@ def prepare_run(
     output: Output,
     saved: Checkpoint | None,
 ) -> Run:
-    """Reads pictures and feature networks, and lets the teachers enlarge; `saved` is the checkpoint that is resumed."""
+    """Reads pictures and feature networks, and lets the teachers enlarge.
+
+    Args:
+        folder: the run's.
+        precision: that a step multiplies in.
+        output: takes the progress.
+        saved: the checkpoint that is resumed; None for a fresh run.
+
+    Raises:
+        ConfigError: a batch cannot be dealt to the replicas, a crop does not fit the network, or an unknown feature
+            network or layer.
+        InputError: pictures that are missing or unreadable, too small for a crop, or not those that the run began with.
+        MissingToolError: a feature network's weights are not to be had.
+    """
     if saved:
         require_same_teachers(saved.progress.teachers, networks.teachers)
     for stage in config.training.stages:

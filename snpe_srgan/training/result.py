@@ -42,6 +42,7 @@ class StageResult:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> StageResult:
+        """What a checkpoint's `history` holds, as a result again."""
         return cls(**{**entry, "budget": tuple(entry["budget"])})
 
 
@@ -78,7 +79,23 @@ def save_generator(
     validation: str,
     protocol: str,
 ) -> Path:
-    """Writes `path` (replacing it) and the card that says how the weights came to be."""
+    """Writes the generator (replacing the file) and the card that says how the weights came to be.
+
+    Args:
+        path: the `.npz` file.
+        weights: `layer/array` -> array, the averaged ones.
+        stages: finished, in order, at least one; the last one's scores go on the card.
+        teachers, features: by the stage that used them.
+        precision: that a step multiplied in.
+        validation: what was validated on (`validation_name`).
+        protocol: how PSNR and SSIM were measured.
+
+    Returns:
+        `path`.
+
+    Raises:
+        SnpeSrganError: the file cannot be written.
+    """
     last = stages[-1]
     metrics: tuple[Metric, ...] = ()
     if last.psnr is not None:

@@ -29,7 +29,16 @@ FREE = ("training.minutes", "training.log_every", "training.checkpoint_every", "
 
 
 def claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] = ()) -> None:
-    """Makes the run folder ready, or says why not. `overwrite` removes an earlier run's files and nothing else."""
+    """Makes the run folder ready.
+
+    Args:
+        resume: whether an earlier run is to be continued.
+        overwrite: whether an earlier run's files may be removed; nothing else is.
+        keep: files that this run reads, which must not be removed.
+
+    Raises:
+        InputError: as of `check_claim`.
+    """
     existing = check_claim(folder, resume=resume, overwrite=overwrite, keep=keep)
     for path in existing if overwrite else ():
         remove(path)
@@ -37,7 +46,15 @@ def claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] =
 
 
 def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[Path] = ()) -> list[Path]:
-    """What an earlier run left in the folder; an error if `claim` cannot have it or would remove one of `keep`."""
+    """What an earlier run left in the folder; changes nothing but what a kill left behind.
+
+    Args:
+        resume, overwrite, keep: as of `claim`.
+
+    Raises:
+        InputError: the folder is a file or cannot be read, holds a run that is neither continued nor replaced, or one
+            of `keep` would be removed.
+    """
     try:
         if folder.is_file():
             raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
@@ -62,13 +79,21 @@ def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[P
 
 
 def describe_run(folder: Path, config: Config, *, precision: str) -> None:
-    """Writes config.yaml (everything resolved) and env.json."""
+    """Writes config.yaml (everything resolved) and env.json.
+
+    Args:
+        precision: that a step multiplies in.
+
+    Raises:
+        SnpeSrganError: the files cannot be written.
+    """
     if not is_input(folder / CONFIG):  # the user's own file, and what stands in it is this config
         write_text(folder / CONFIG, dump_config(config), overwrite=True)
     write_json(folder / "env.json", environment(precision), overwrite=True)
 
 
 def environment(precision: str) -> dict[str, object]:
+    """What the run's numbers depend on beside its config, for env.json: versions, CPU, how many of them, precision."""
     packages = (tensorflow_package(), "tensorlayer", "numpy", "keras", "pillow")
     return {
         "snpe-srgan": __version__,
@@ -118,10 +143,18 @@ def relevant(config: Config) -> dict[str, object]:
 
 
 def check_resume(old: Mapping[str, Any], new: Mapping[str, Any], stage: int, step: int, where: Path) -> None:
-    """Raises a `ConfigError` that lists what changed, unless only budgets did.
+    """Refuses to continue a run with a config that would give other weights.
 
     Free to change: minutes, the intervals of logs and checkpoints, the steps of stages that are not finished (to no
     fewer than are done), and stages added at the end.
+
+    Args:
+        old, new: the run's config and today's, as of `relevant`.
+        stage, step: where the run stands: the stage's index, and the steps done in it.
+        where: the place that the error names.
+
+    Raises:
+        ConfigError: something else changed; the error lists it.
     """
     before, after = _flat(old), _flat(new)
     stages = len(old["training"]["stages"])

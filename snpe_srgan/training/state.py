@@ -83,6 +83,7 @@ class StageState:
             averaged.assign_sub((1.0 - decay) * (averaged - live[key]))
 
     def average_weights(self) -> dict[str, np.ndarray]:
+        """`layer/array` -> array of the averaged network: what is validated, saved and handed to the next stage."""
         return {key: variable.numpy() for key, variable in self._averaged.items()}
 
     def enlarger(self):
@@ -101,6 +102,7 @@ class StageState:
         return values
 
     def first_bad_step(self) -> int | None:
+        """The first step whose loss or gradient was not finite; None where there was none."""
         step = int(tf.convert_to_tensor(self.first_bad).numpy())
         return None if step < 0 else step
 

@@ -75,9 +75,17 @@ def make_step(
     teacher: Teacher | None = None,
     multiply_in: Precision = "float32",
 ):
-    """`step(pixels, numbers, step_number)`: a batch of data/batches.py, float32 (4,), int64.
+    """`step(pixels, numbers, step_number)`, a TensorFlow graph that trains the state by one step.
 
-    `multiply_in` is the precision of the convolutions and matrix products, forward and backward (products.py).
+    `pixels` is a batch of data/batches.py as dealt to the replicas; `numbers` float32 (4,): learning rate, powers of
+    beta 1 and beta 2 (`Adam.powers`), decay of the averaged weights; `step_number` int64.
+
+    Args:
+        state: all variables of the stage.
+        gradient_clip: the largest common norm of the gradients; 0: not clipped.
+        features: of the perceptual loss; None where the stage has none.
+        teacher: that the stage learns from; None where it has none.
+        multiply_in: the precision of the convolutions and matrix products, forward and backward (products.py).
     """
     parts = Parts(stage, state.graph.scale, features, teacher, state.discriminator)
     names = metric_names(stage)

@@ -49,7 +49,16 @@ class Validator:
         return mean_score([found.scores[0] for found in self._scored(self._upscale)])
 
     def validate(self, enlarge: Enlarge, *, strips: Path, name: str) -> ValidationResult:
-        """Scores all pictures, and writes `<strips>/<name>-<picture>.png`: LR (bicubic) | SR | HR."""
+        """Scores all pictures, and writes strips of the first few: LR (bicubic) | SR | HR.
+
+        Args:
+            enlarge: LR float32 (1, h, w, 3) in [0, 1] -> (1, h * scale, w * scale, 3) in [-1, 1].
+            strips: the folder of `<name>-<picture>.png`; made where it is missing.
+            name: of this moment, in front of the pictures'.
+
+        Raises:
+            SnpeSrganError: a strip cannot be written.
+        """
         start = time.perf_counter()
         make_folder(strips)
         scores: list[Score] = []
@@ -81,7 +90,16 @@ class Validator:
 
 
 def strip(pictures: Sequence[np.ndarray], *, side: int = STRIP_SIDE, gap: int = 4) -> np.ndarray:
-    """The middles of pictures of one size (h, w, 3), next to each other with white between: uint8."""
+    """The middles of pictures, next to each other with white between.
+
+    Args:
+        pictures: uint8 (h, w, 3), all of one size, at least one.
+        side: pixels of each middle at most.
+        gap: pixels of white.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
     height, width = (min(side, n) for n in pictures[0].shape[:2])
     top, left = (pictures[0].shape[0] - height) // 2, (pictures[0].shape[1] - width) // 2
     white = np.full((height, gap, 3), 255, np.uint8)
