@@ -44,6 +44,11 @@ class PairFiles:
     scale: int
 
     def load(self) -> Pair:
+        """Decodes the pair; LR is made by MATLAB's bicubic where it has no file.
+
+        Raises:
+            InputError: a picture cannot be read or is too small, or the two sizes do not go together.
+        """
         picture = read_picture(self.hr_path)
         if min(picture.height, picture.width) < self.scale:
             raise InputError(
@@ -80,6 +85,7 @@ class EvaluationSet:
         return (files.load() for files in self.files)
 
     def describe(self) -> str:
+        """One line: name, number of pictures, scale, where LR is from."""
         pictures = "1 picture" if len(self) == 1 else f"{len(self)} pictures"
         return f"{self.name}: {pictures}, x{self.scale}, {self.origin}"
 

@@ -53,9 +53,13 @@ def unit_length(features: np.ndarray) -> np.ndarray:
 
 
 def layer_distance(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
-    """Mean over the pixels of the weighted squared difference of two feature maps (channels, h, w), lengths made 1.
+    """Mean over the pixels of the weighted squared difference of two feature maps, lengths made 1.
 
-    Zhang et al. 2018, equation 1; `weights` (channels,) are w_l squared, none below 0.
+    Zhang et al. 2018, equation 1.
+
+    Args:
+        a, b: (channels, h, w).
+        weights: (channels,), w_l squared, none below 0.
     """
     height, width = a.shape[1:]
     total = 0.0
@@ -117,10 +121,16 @@ class PerceptualDistance:
 def load_distance(
     name: str, *, weights: str | os.PathLike | None = None, heads: str | os.PathLike | None = None
 ) -> PerceptualDistance:
-    """One of DISTANCES. `weights` is the network's file where it is not to be had otherwise, `heads` are LPIPS'.
+    """A distance with its networks' weights.
+
+    Args:
+        name: one of DISTANCES.
+        weights: the network's file; None where its package or download is to be used.
+        heads: the file of LPIPS' channel weights; only LPIPS takes one.
 
     Raises:
-        MissingToolError: files or a package that are needed and not there. InputError: a file of something else.
+        MissingToolError: files or a package that are needed and not there.
+        InputError: a file of something else.
     """
     if name == "lpips":
         if weights is None or heads is None:

@@ -17,7 +17,15 @@ def check_alike(a: np.ndarray, b: np.ndarray) -> None:
 
 
 def psnr(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> float:
-    """`10 log10(data_range^2 / mean((a - b)^2))` in dB over all values; infinity for equal pictures."""
+    """`10 log10(data_range^2 / mean((a - b)^2))` in dB over all values; infinity for equal pictures.
+
+    Args:
+        a, b: of one shape, any numeric type; the error is taken in float64.
+        data_range: between black and white: 255 for 8 bits, 2 for [-1, 1].
+
+    Raises:
+        InputError: the shapes differ, or there is no pixel.
+    """
     check_alike(a, b)
     error = np.mean(np.square(a.astype(np.float64) - b.astype(np.float64)))
     return decibel(float(error), peak=data_range)

@@ -35,7 +35,15 @@ def _blur(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> np.ndarray:
-    """SSIM at each place of two planes `(h, w)`: `(h - 10, w - 10)`."""
+    """SSIM at each place of two planes `(h, w)`: `(h - 10, w - 10)` float64.
+
+    Args:
+        a, b: of one shape, any numeric type.
+        data_range: between black and white: 255 for 8 bits.
+
+    Raises:
+        InputError: the shapes differ, or a side is shorter than the window.
+    """
     check_alike(a, b)
     if min(a.shape) < WINDOW:
         raise InputError(
@@ -58,7 +66,18 @@ def _strip(a: np.ndarray, b: np.ndarray, data_range: float) -> np.ndarray:
 
 
 def ssim(a: np.ndarray, b: np.ndarray, *, data_range: float = 255.0) -> float:
-    """Mean SSIM of two planes `(h, w)`, or the mean over the channels of `(h, w, c)`."""
+    """Mean SSIM of two planes `(h, w)`, or the mean over the channels of `(h, w, c)`.
+
+    Args:
+        a, b: of one shape, any numeric type.
+        data_range: between black and white: 255 for 8 bits.
+
+    Returns:
+        -1 to 1; 1 for equal pictures.
+
+    Raises:
+        InputError: the shapes differ, or a side is shorter than the window.
+    """
     check_alike(a, b)
     if a.ndim == 2:
         return float(ssim_map(a, b, data_range=data_range).mean())
