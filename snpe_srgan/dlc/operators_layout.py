@@ -57,13 +57,27 @@ def axis_of(op, axis: int) -> int:
 
 
 def to_nhwc(builder, op, index: int = 0) -> str:
-    """An input in the file's own order of axes: images are transposed back, all else is as it is."""
+    """An input in the file's own order of axes: images are transposed back, all else is as it is.
+
+    Args:
+        index: of the input, from 0.
+
+    Returns:
+        The ONNX name of the float values.
+    """
     value = builder.value(op.input(index))
     return builder.op("Transpose", [value], f"{op.output}/nhwc", perm=TO_NHWC) if len(op.dims(index)) == 4 else value
 
 
 def from_nhwc(builder, op, value: str) -> str:
-    """A result in the file's own order of axes as the rest of the graph keeps it: images as NCHW."""
+    """A result in the file's own order of axes as the rest of the graph keeps it: images as NCHW.
+
+    Args:
+        value: the ONNX name of the first output's values, NHWC where it is an image.
+
+    Returns:
+        The ONNX name of the values, NCHW where it is an image.
+    """
     return builder.op("Transpose", [value], f"{op.output}/nchw", perm=TO_NCHW) if len(op.output_dims) == 4 else value
 
 
