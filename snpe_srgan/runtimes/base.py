@@ -12,7 +12,13 @@ from snpe_srgan.runtimes.source import Source
 def description_of(
     source: Source, engine: str, version: str, *, remarks: tuple[str, ...] = (), most_pixels: int | None = None
 ) -> Description:
-    """The `Description` of a model file on an engine; `source.facts` must be known."""
+    """The `Description` of a model file on an engine; `source.facts` must be known.
+
+    Args:
+        engine, version: what computes, for people.
+        remarks: for the user, about how this machine runs the model.
+        most_pixels: LR pixels that the engine runs at once; None where free memory decides.
+    """
     facts = source.known
     if facts.overlap is None:
         tiling, reason = Tiling.WHOLE_ONLY, facts.because or "an unknown path"

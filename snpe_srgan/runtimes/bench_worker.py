@@ -66,6 +66,9 @@ class Runner:
             self.once()
 
     def answer(self) -> dict:
+        """What was opened: engine and version, tiles a picture, the model's fixed (height, width) or None, and the
+        seconds that opening took, with the first inference.
+        """
         session = self.session
         fixed = None if session.input_size is None else list(session.input_size)
         return {
@@ -77,6 +80,7 @@ class Runner:
         }
 
     def time(self) -> dict:
+        """Wall-clock seconds of one picture, all tiles of it."""
         start = time.perf_counter()
         self.once()
         return {"seconds": time.perf_counter() - start}
@@ -97,6 +101,11 @@ def _requests() -> Iterator[dict]:
 
 
 def main() -> None:
+    """Answers requests on standard input until the parent's end closes; an expected failure is an answer too.
+
+    A request's `do` is `open` (with the model's path, engine, size, threads, precision and warm-up runs), `run` or
+    anything else for the peak memory in bytes.
+    """
     from snpe_srgan.confined.worker import MARK
     from snpe_srgan.errors import SnpeSrganError
 

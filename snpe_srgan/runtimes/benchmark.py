@@ -96,7 +96,27 @@ def benchmark(
     chip: int | str | None = "SA8255P",
     say: Callable[[str], None] = lambda text: None,
 ) -> Benchmark:
-    """Times every file on every engine that takes it; `chip` None asks for no estimate."""
+    """Times every file on every engine that takes it; `chip` None asks for no estimate.
+
+    Args:
+        input_size: (height, width) of the picture of noise, in LR pixels; a model of a smaller fixed size does it in
+            tiles.
+        runs: timed turns, each of one inference a pair.
+        warmup: inferences before them that are not timed.
+        engines: names of `contender.ENGINES`; None for those of `DEFAULT_ENGINES` that are installed.
+        threads: of each engine; None for all processors that this process may use.
+        chip: the chip that Qualcomm's cost model is asked about: id, part number or marketing name.
+        say: told what is done just now.
+
+    Returns:
+        Seconds, not milliseconds, in the order of the turns; microseconds in the estimates.
+
+    Raises:
+        UsageError: an engine or chip is unknown, or no engine takes any of the files.
+        MissingToolError: an engine that was asked for is not installed.
+        InputError: a file cannot be read, or an engine refuses it.
+        SnpeSrganError: an engine's process ended, most likely for want of memory.
+    """
     from snpe_srgan.machine import cpu
     from snpe_srgan.toolchains import socs
 

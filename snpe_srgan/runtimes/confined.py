@@ -67,7 +67,19 @@ class ConfinedSession(Session):
 def open_here(
     state: dict[str, Any], *, path: str, said: dict[str, str | None], engine: str, threads: int | None, precision: str
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """In the child: opens the model on its engine."""
+    """In the child: opens the model on its engine.
+
+    Args:
+        state: the child's; keeps the session for `run_here`.
+        path: absolute.
+        said: the fields of `Said`: what the user says of the file's numbers.
+        engine: `openvino`, `onnxruntime` or `tensorflow`.
+        threads: None for all processors.
+        precision: `f32` or `bf16`.
+
+    Returns:
+        The fields of the session's `Description` as plain data, and no arrays.
+    """
     from snpe_srgan.runtimes.open import open_engine
 
     # The card is the parent's affair: nothing here needs it.

@@ -73,9 +73,11 @@ class Contender:
             raise
 
     def run(self) -> None:
+        """Times one inference and keeps its seconds."""
         self.seconds.append(self._ask({"do": "run"})["seconds"])
 
     def timing(self) -> Timing:
+        """The figures over all runs so far, at least one, with the process's peak memory in bytes."""
         ordered = sorted(self.seconds)
         return Timing(
             engine=self.name,
@@ -110,6 +112,7 @@ class Contender:
         return reply
 
     def close(self) -> None:
+        """Ends the process; harmless when repeated."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()

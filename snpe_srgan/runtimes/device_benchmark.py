@@ -65,7 +65,23 @@ def benchmark_device(
     runs: int = 10,
     say: Callable[[str], None] = lambda text: None,
 ) -> DeviceBenchmark:
-    """Times every .dlc on every unit; an error only when not one pair could be timed."""
+    """Times every .dlc on every unit; an error only when not one pair could be timed.
+
+    Args:
+        files: of kind `dlc`.
+        runtimes: units of the chip, of `commands.RUNTIMES`.
+        perf_profile: one of the SDK's performance profiles.
+        runs: inferences of one load, whose mean SNPE logs.
+        say: told what is done just now.
+
+    Returns:
+        Times in microseconds, throughput in inferences a second. A pair that failed has its reason instead.
+
+    Raises:
+        UsageError: a file is no .dlc, or a runtime is unknown.
+        InputError: a .dlc cannot be read.
+        SnpeSrganError: no pair could be timed: the error of the first.
+    """
     for file in files:
         if file.kind != "dlc":
             raise UsageError(

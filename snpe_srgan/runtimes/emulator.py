@@ -131,6 +131,11 @@ def least_work(plan: TilePlan, *, lanes: int, most_pixels: int) -> TilePlan:
     Only for graphs that compute integers and take any size: a pixel is then the same in every tile that holds all it
     sees. What lies farther than that behind the picture (its mirror image, up to the fixed size) is left out, and tiles
     may be larger than the fixed size. Widths are multiples of 4 (`strip.suspect_width`).
+
+    Args:
+        plan: returned as it is where no other is better.
+        lanes: tiles that are computed side by side.
+        most_pixels: LR pixels of one tile at most.
     """
     if plan.offset != (0, 0) or plan.tile is None:
         return plan

@@ -100,6 +100,15 @@ def plan_jobs(
     `out` is a file (`photo_x4.png`, for one picture) or a folder; None is the current folder, for one picture.
     In a folder the names are `<stem>_x<scale>.png` (.tif, .webp for those); where two pictures would get the same,
     both get their suffix into it (`a_jpg_x4.png`), and if need be their folder's name.
+
+    Args:
+        scale: the network's: in the names, and what `skip_existing` expects of a size.
+        overwrite: whether outputs that are there may be replaced.
+
+    Raises:
+        UsageError: the pictures do not fit `out`, or two would get one name.
+        InputError: an output is there already, is one of the inputs, cannot be written, or is of an unknown format.
+            With several pictures a name too long for the file system goes to `Jobs.failed`.
     """
     folder = Path("." if out is None else out)
     named = bool(folder.suffix) and not folder.is_dir() and not str(out).endswith(("/", "\\"))
@@ -189,6 +198,16 @@ def enlarge(
     """Runs the jobs in order. A single picture's failure is raised; among several it is collected and the rest go on.
 
     A missing tool or an interruption stops everything: it would befall every picture.
+
+    Args:
+        tile: (height, width) of a tile in LR pixels; None for what the network and free memory ask for.
+        overwrite: whether outputs that are there may be replaced.
+        started: told each job before it is begun.
+        tiles_done: told (tiles done, tiles in all) of the picture at hand after each tile.
+
+    Raises:
+        MissingToolError, UsageError: as soon as one occurs.
+        SnpeSrganError: the failure of the only picture.
     """
     done, failed = [], []
     for job in jobs:
@@ -221,7 +240,18 @@ def enlarge_one(
     overwrite: bool = False,
     tiles_done: Callable[[int, int], None] | None = None,
 ) -> Enlarged:
-    """Reads, enlarges and writes one picture."""
+    """Reads, enlarges and writes one picture.
+
+    Args:
+        tile: (height, width) of a tile in LR pixels; None for what the network and free memory ask for.
+        overwrite: whether an output that is there may be replaced.
+        tiles_done: told (tiles done, tiles in all) after each tile.
+
+    Raises:
+        InputError: the picture cannot be read, needs more memory than is free, needs tiles that would not be right, or
+            cannot be written to the target.
+        SnpeSrganError: the engine failed, or the network gave NaN or infinity.
+    """
     start = time.perf_counter()
     scale = session.scale
     picture = read_picture(job.source, accept=lambda layout: refuse_memory(layout, scale, target=job.target))

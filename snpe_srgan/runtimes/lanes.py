@@ -21,9 +21,11 @@ Shape = tuple[int, ...]
 class Graph(Protocol):
     """A graph prepared for one size, most likely in a process of its own."""
 
-    def run(self, array: np.ndarray) -> np.ndarray: ...
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """One inference: an array of the shape that the graph was prepared for -> its result."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends the graph; harmless when repeated, and from another thread while `run` is at work."""
 
 
 class Lanes:

@@ -97,6 +97,7 @@ class SdkSession(NetRunSession):
         self._sdk = sdk
 
     def command(self, listed: Path | str, output: Path | str) -> commands.Command:
+        """The `snpe-net-run` of this session, for an input list and a folder for results."""
         return commands.net_run(
             self.release, container=self.path, input_list=listed, output_dir=output, runtime=self.runtime,
             perf_profile=self.perf_profile, raw=self.raw,
@@ -178,6 +179,13 @@ def check_runtime(release: Release, runtime: str, dlc: DlcPorts, *, where: objec
 
     SNPE 1.x quantizes a float file itself when it loads it (except for the AIP), 2.x does not run it; 2.x loads no file
     of 1.x.
+
+    Args:
+        runtime: `cpu`, `gpu`, `dsp` or `aip`.
+        where: the .dlc, for the error.
+
+    Raises:
+        UsageError: a file of SNPE 1.x for a later release, or a float file for a unit that runs quantized ones only.
     """
     if dlc.version < 4 and release.flavour != SNPE1:
         raise UsageError(

@@ -151,7 +151,17 @@ def _host_engine(file: ModelFile, *, engine: str, precision: str) -> str:
 
 
 def open_engine(file: ModelFile, *, engine: str, threads: int | None, precision: str) -> Session:
-    """The model on a host engine in this process."""
+    """The model on a host engine in this process.
+
+    Args:
+        engine: `openvino`, `onnxruntime`, `tensorflow` or `litert`; `auto` is not resolved here.
+        threads: None for all processors that this process may use.
+        precision: `f32` or `bf16`; only OpenVINO looks at it.
+
+    Raises:
+        InputError: the file cannot be read, is compiled for an NPU, or the engine refuses it.
+        MissingToolError: the engine is not installed.
+    """
     if engine == LITERT:
         from snpe_srgan.runtimes.litert import LiteRtSession
 

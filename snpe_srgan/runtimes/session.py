@@ -102,10 +102,12 @@ class Session:
 
     @property
     def scale(self) -> int:
+        """How many times as high and wide the result is."""
         return self.description.scale
 
     @property
     def input_size(self) -> tuple[int, int] | None:
+        """The fixed (height, width) of the LR input; None where any size is taken."""
         return self.description.input_size
 
     @property

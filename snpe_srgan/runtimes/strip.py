@@ -33,11 +33,17 @@ class Strip:
 
     @property
     def passed(self) -> bool:
+        """Whether the worst column is within `LEVELS`, or within `TIMES` the usual one."""
         return self.worst <= LEVELS or self.worst <= TIMES * self.median
 
 
 def compare(emulated: np.ndarray, host: np.ndarray, *, scale: int) -> Strip:
-    """Both (1, rows * scale, width * scale, 3) in [-1, 1]."""
+    """How far two results of one network are apart, a column of LR pixels at a time.
+
+    Args:
+        emulated, host: float (1, rows * scale, width * scale, 3) in [-1, 1].
+        scale: the network's.
+    """
     error = np.abs(emulated.astype(np.float64) - host)[0].mean(axis=(0, 2)) * 127.5
     columns = error.reshape(-1, scale).mean(axis=1)
     return Strip(float(columns.max()), int(columns.argmax()), float(np.median(columns)))
@@ -93,7 +99,21 @@ def _on_host(model, size: tuple[int, int], scale: int, where: object, *, least: 
 
 
 def check_strip(model: onnx.ModelProto, *, width: int, scale: int, soc: int | str, where: object) -> Check:
-    """See `run_strip`; `CheckFailed` when a column is wrong."""
+    """See `run_strip`; `CheckFailed` when a column is wrong.
+
+    Args:
+        width: of the strip, in LR pixels.
+        scale: the network's.
+        soc: the chip that the emulator computes as.
+        where: the model, for the error.
+
+    Returns:
+        The worst column's mean absolute difference in 8-bit levels, for the model's card.
+
+    Raises:
+        CheckFailed: a column is off by more than `Strip.passed` lets through.
+        MissingToolError: onnxruntime-qnn is not installed.
+    """
     strip = run_strip(model, width=width, scale=scale, soc=soc, where=where)
     if not strip.passed:
         raise CheckFailed(

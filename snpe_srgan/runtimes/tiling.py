@@ -51,6 +51,7 @@ class TilePlan:
 
     @property
     def tiles(self) -> int:
+        """How many times the network runs."""
         return len(self.parts)
 
     @property
@@ -63,6 +64,13 @@ def choose_tile(height: int, width: int, *, overlap: int, pixels: int) -> tuple[
     """The tile (height, width) of at most `pixels` LR pixels with which the least is computed; None: no tiles needed.
 
     Tries all grids of rows x columns; n tiles along a side of length l are (l + 2 * overlap * (n - 1)) / n long.
+
+    Args:
+        height, width: of the picture in LR pixels.
+        overlap: LR pixels on each side of a tile.
+
+    Returns:
+        A tile that may be over `pixels` where none within it is larger than its overlaps.
     """
     if height * width <= pixels:
         return None

@@ -71,7 +71,15 @@ def upscale_pixels(
 
 
 def upscale_array(session: Session, lr: np.ndarray, plan: TilePlan) -> np.ndarray:
-    """Numbers in, numbers out: float32 `(h, w, 3)` in [0, 1] to `(h * scale, w * scale, 3)` in [-1, 1]."""
+    """Numbers in, numbers out: float32 `(h, w, 3)` in [0, 1] to `(h * scale, w * scale, 3)` in [-1, 1].
+
+    Args:
+        plan: the session's for the array's height and width.
+
+    Raises:
+        InputError: the array or a tile does not fit the network.
+        SnpeSrganError: the engine failed, or gave another shape or numbers that are not finite.
+    """
     return _enlarge(session, lr, plan)
 
 
@@ -108,8 +116,16 @@ def upscale_picture(
 ) -> tuple[Picture, TilePlan]:
     """Enlarges a picture: grey stays grey, 16 bits stay 16, alpha is enlarged by bicubic, the metadata are kept.
 
+    Args:
+        tile: (height, width) of a tile in LR pixels; None for what the network and free memory ask for.
+        progress: told (tiles done, tiles in all) after each tile.
+
     Returns:
         The picture, and the plan of tiles by which it was made.
+
+    Raises:
+        InputError: more memory is needed than is free, or tiles that would not be right.
+        SnpeSrganError: the engine failed, or the network gave NaN or infinity.
     """
     refuse_memory(picture.layout, session.scale)
     done = upscale_pixels(session, picture.rgb, tile=tile, grey=picture.grey, progress=progress)
@@ -130,6 +146,13 @@ def refuse_memory(layout: Layout, scale: int, *, target: Path | None = None) -> 
 
     What is needed is the most of decoding it and of what follows: the picture as decoded, the enlarged one, and what
     the target's encoder takes; tiles are chosen by what is left (`tiling.py`).
+
+    Args:
+        layout: what the picture's head says of its size and depth.
+        target: None where the result is not written.
+
+    Raises:
+        InputError: there is less free memory than that; never where the system does not tell how much is free.
     """
     pixels, itemsize = layout.width * layout.height, layout.bits // 8
     needed = max(layout.decoding, pixels * (1 + scale**2) * layout.channels * itemsize)
