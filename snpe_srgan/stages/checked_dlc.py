@@ -25,8 +25,13 @@ CACHE = "KiB of the graph compiled for it: made by Qualcomm's compiler, never ru
 def dlc_size(
     wish: tuple[int, int] | None, facts: Facts, *, own: tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """The LR size of a .dlc: what is asked for, else what the network's file is fixed to (`own`, where the graph was
-    freed of it), else SIZE, a multiple of what it takes."""
+    """The LR size of a .dlc, (height, width).
+
+    Args:
+        wish: what is asked for; taken as it is.
+        facts: of the network: its fixed size, and what a side must be a multiple of.
+        own: what the network's file is fixed to, where the graph was freed of it. Without any of these it is SIZE.
+    """
     if wish is not None:
         return wish
     height, width = facts.input_size or own or SIZE
@@ -44,11 +49,27 @@ def write_checked_dlc(
     caches: Sequence[Soc] = (),
     overwrite: bool = False,
 ) -> tuple[tuple[Check, ...], object]:
-    """Writes the ONNX `model` (float or QDQ) as a `.dlc` of fixed LR size; gives the checks, and the graph read back.
+    """Writes the ONNX `model` as a `.dlc` of fixed LR size, put in place only when it was seen to be right.
 
     The file is made elsewhere and read back; the graph in it is compared with `model` on a host engine, and a strip
-    of a picture on the emulator with the host (`CheckFailed` when they differ). Only then it is put at `path`, with the
-    graph ready-compiled for the chips of `caches`.
+    of a picture on the emulator with the host.
+
+    Args:
+        model: float or QDQ.
+        input_size: LR height and width.
+        scale: by how much it enlarges.
+        soc: the chip that operators are checked for.
+        against: what `model` is, for the check.
+        caches: chips for which the file gets the graph ready-compiled as well.
+        overwrite: whether the file may exist already.
+
+    Returns:
+        (the checks, the ONNX graph that was read back).
+
+    Raises:
+        InputError: the model does not run at this size, or the file exists and may not.
+        CheckFailed: the file does not compute what the model does.
+        MissingToolError: Qualcomm's libraries are not installed.
     """
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild

@@ -36,7 +36,16 @@ def run_onnx(model: onnx.ModelProto, lr: np.ndarray) -> np.ndarray:
 
 
 def check_equal(result: np.ndarray, expected: np.ndarray, *, against: str, where: object) -> Check:
-    """The `Check` that two outputs are the same to 1e-4; raises `CheckFailed` when they are not."""
+    """The `Check` that two outputs are the same to 1e-4.
+
+    Args:
+        result, expected: of one shape, values in [-1, 1].
+        against: what gave `expected`, for the check and for errors.
+        where: the place that an error names.
+
+    Raises:
+        CheckFailed: they differ by more, or in shape.
+    """
     if result.shape != expected.shape:
         raise CheckFailed(f"the output is {result.shape}, {against} gives {expected.shape}", where=where)
     difference = float(np.abs(result - expected).max())
@@ -46,7 +55,17 @@ def check_equal(result: np.ndarray, expected: np.ndarray, *, against: str, where
 
 
 def check_decibel(result: np.ndarray, expected: np.ndarray, *, least: float, against: str, where: object) -> Check:
-    """The `Check` that the PSNR between two outputs (range 2) is at least `least` dB; value None: equal in all bits."""
+    """The `Check` that the PSNR between two outputs is at least `least` dB; its value is None where all bits are equal.
+
+    Args:
+        result, expected: of one shape, values in [-1, 1].
+        least: dB.
+        against: what gave `expected`, for the check and for errors.
+        where: the place that an error names.
+
+    Raises:
+        CheckFailed: they are farther apart, or of different shapes.
+    """
     if result.shape != expected.shape:
         raise CheckFailed(f"the output is {result.shape}, {against} gives {expected.shape}", where=where)
     error = float(np.mean(np.square(result.astype(np.float64) - expected)))

@@ -106,6 +106,7 @@ class CompressOptions:
     overwrite: bool = False
 
     def request(self) -> Request:
+        """What is asked for, checked; `UsageError` for what does not go together."""
         return Request.parse(
             target=self.target, ssvd=self.ssvd, prune=self.prune, strategy=self.strategy, multiple=self.multiple
         )

@@ -38,7 +38,19 @@ def freeze_model(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Card:
-    """Writes a `.pb` from a run folder or `.npz` and checks it against the network's ONNX graph; returns its card."""
+    """Writes a `.pb` and checks it against the network's ONNX graph; returns its card.
+
+    Args:
+        model: a run folder, a shipped network's name, or a `.npz`.
+        out: the `.pb`; its card is written beside it.
+        input_size: LR height and width to fix; None: any size.
+        overwrite: whether the files may exist already.
+        say: called with a line on what is being done.
+
+    Raises:
+        InputError: the model cannot be read, or the files exist or cannot be written.
+        CheckFailed: the frozen graph draws another picture.
+    """
     from snpe_srgan.models.freeze import freeze, run_graph_def
     from snpe_srgan.onnx_graphs.from_layers import to_onnx
 

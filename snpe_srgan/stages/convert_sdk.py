@@ -167,7 +167,15 @@ def _make(file: ModelFile, path: Path, size, overwrite: bool, say) -> None:
 
 
 def check_ports(dlc: Path, size: tuple[int, int], *, where: Path) -> None:
-    """`CheckFailed` unless a .dlc takes one NHWC picture of `size`: converters have their own idea of layouts."""
+    """Refuses a .dlc that does not take one NHWC picture of `size`: converters have their own idea of layouts.
+
+    Args:
+        size: LR height and width that were asked for.
+        where: the place that the error names; `dlc` may be a temporary file.
+
+    Raises:
+        CheckFailed: it takes something else, or cannot be read.
+    """
     from snpe_srgan.dlc.reader import read
 
     try:

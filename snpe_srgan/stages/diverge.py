@@ -51,7 +51,11 @@ def diverge_files(
     *,
     say: Callable[[str], None] = lambda text: None,
 ) -> Found:
-    """The first file on the host, and the second (None: the same file) where `options.on` says.
+    """The first file on the host, and the second where `options.on` says.
+
+    Args:
+        second: None: the first file again.
+        say: called with a line on what is being done.
 
     Raises:
         UsageError: nothing to compare.
@@ -77,14 +81,32 @@ def diverge_graphs(
     names: tuple[str, str],
     say: Callable[[str], None] = lambda text: None,
 ) -> Found:
-    """The same for graphs that are read already."""
+    """The same for graphs that are read already.
+
+    Args:
+        options: whose picture and size are used; `on` and `chip` are not.
+        where: runs the second graph.
+        names: of the two, for the report.
+        say: called with a line on what is being done.
+
+    Raises:
+        InputError: they do not run at one size, or are no forms of one network.
+    """
     models, size = _at_one_size([first, second], options.size, names)
     lr = _picture(options.picture, size)
     return diverge(models[0], models[1], lr, where=where, names=names, say=say)
 
 
 def write_divergence(found: Found, folder: str | os.PathLike, *, stem: str, overwrite: bool = False) -> list[Path]:
-    """Writes STEM.divergence.json, .png (every layer) and .pictures.png into a folder; their paths."""
+    """Writes STEM.divergence.json, .png (every layer) and .pictures.png into a folder; their paths.
+
+    Args:
+        stem: what the files are called by.
+        overwrite: whether they may exist already.
+
+    Raises:
+        InputError: one of them exists and may not, or cannot be written.
+    """
     from snpe_srgan.divergence.pictures import panels, plot
     from snpe_srgan.imaging.picture import Picture
     from snpe_srgan.imaging.writing import write_picture
@@ -100,6 +122,7 @@ def write_divergence(found: Found, folder: str | os.PathLike, *, stem: str, over
 
 
 def divergence_paths(folder: str | os.PathLike, stem: str) -> list[Path]:
+    """The files that `write_divergence` writes, in the order of SUFFIXES."""
     return [Path(folder) / f"{stem}{suffix}" for suffix in SUFFIXES]
 
 

@@ -74,6 +74,11 @@ class Inspection:
 
 
 def inspect_model(file: ModelFile) -> Inspection:
+    """What is inside a model file, with its card where it has one.
+
+    Raises:
+        InputError: the file cannot be read as what its ending says.
+    """
     report = {
         "npz": lambda: _npz(file.path), "onnx": lambda: _onnx(file), "pb": lambda: _pb(file.path),
         "dlc": lambda: _dlc(file), "tflite": lambda: _tflite(file.path),

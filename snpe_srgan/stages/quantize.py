@@ -107,6 +107,7 @@ class QuantizeOptions:
 
     @property
     def auto(self) -> bool:
+        """Whether the recipe is 'auto', so that several are tried."""
         return self.recipe.strip().lower() == AUTO
 
     @property

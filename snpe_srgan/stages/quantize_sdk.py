@@ -150,6 +150,11 @@ def quantize_with_sdk(
 ) -> SdkQuantizeResult:
     """Converts (unless `file` is a float .dlc already), quantizes, and compares the two.
 
+    Args:
+        options: the defaults for None.
+        sdk: whose tools are run.
+        say: called with a line on what is being done.
+
     Raises:
         UsageError, InputError: what this release cannot do is said before anything is converted.
         CheckFailed: what the tool wrote is no quantized network.
