@@ -71,7 +71,21 @@ def fingerprint(stage: Stage) -> str:
 
 
 def run_stages(stages: Iterable[Stage], folder: Path, *, output: Output, overwrite: bool = False) -> list[Done]:
-    """Runs what must be run; a failing stage leaves the finished ones recorded."""
+    """Runs what must be run; a failing stage leaves the finished ones recorded.
+
+    Args:
+        stages: in the order of the work.
+        folder: the run's, which holds `pipeline.json`; all outputs lie in it.
+        output: takes a line for each stage.
+        overwrite: whether a costly stage may replace what it made with other settings.
+
+    Returns:
+        One entry for each stage, in order.
+
+    Raises:
+        InputError: a costly stage would replace its result, a stage made nothing, or the record is damaged.
+        SnpeSrganError: what a stage raised.
+    """
     state = _load(folder / STATE)
     stages, done = list(stages), []
     for number, stage in enumerate(stages, 1):

@@ -21,7 +21,17 @@ from snpe_srgan.zoo.resolve import resolve
 
 
 def convert_by_sdk(files: Files, config: ConvertConfig, *, say: Callable[[str], None]) -> None:
-    """`generator.dlc` from the .pb, or with QAIRT from the .onnx."""
+    """`generator.dlc` from the .pb, or with QAIRT from the .onnx.
+
+    Args:
+        files: of the run.
+        config: whose size the .dlc gets.
+        say: called with a line on what is being done.
+
+    Raises:
+        MissingToolError: no SDK is set up.
+        SnpeSrganError: the SDK refuses the network, or makes another of it.
+    """
     from snpe_srgan.stages.convert_sdk import convert_with_sdk
 
     sdk = find_sdk()
@@ -32,7 +42,19 @@ def convert_by_sdk(files: Files, config: ConvertConfig, *, say: Callable[[str], 
 def quantize_by_sdk(
     files: Files, config: ConvertConfig, pictures: Sequence[PicturePair], *, count: int, say: Callable[[str], None]
 ) -> None:
-    """`generator_<recipe>.dlc` with the encodings that lie beside `generator_<recipe>.onnx`."""
+    """`generator_<recipe>.dlc` with the encodings that lie beside `generator_<recipe>.onnx`.
+
+    Args:
+        files: of the run.
+        config: whose size the .dlc gets.
+        pictures: to calibrate on; the SDK's quantizer wants some, though the encodings are ours.
+        count: crops of them.
+        say: called with a line on what is being done.
+
+    Raises:
+        MissingToolError: no SDK is set up.
+        SnpeSrganError: the SDK refuses the network, or makes another of it.
+    """
     from snpe_srgan.stages.quantize_sdk import SdkQuantizeOptions, quantize_with_sdk
 
     model, encodings = (files.quantized_onnx.with_suffix(f".encodings{end}") for end in (".onnx", ".json"))

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 
 def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: bool = False) -> list[Done]:
-    """Runs or continues the whole way of a config in `folder`; returns what happened to each stage."""
+    """Runs or continues the whole way of a config in `folder`; returns what happened to each stage.
+
+    Args:
+        folder: the run's; made where it is missing, and locked meanwhile.
+        output: takes the progress.
+        overwrite: whether a costly stage may replace what it made with other settings.
+
+    Raises:
+        SnpeSrganError: as of `checks.check` before anything is done, and what a stage raised.
+    """
     check(config, folder)
     make_folder(folder)
     with exclusive(folder, BUSY):
@@ -36,7 +45,12 @@ def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: boo
 
 
 def make_stages(config: Config, folder: Path, output: Output) -> list[Stage]:
-    """The stages, none of them run yet."""
+    """The stages, none of them run yet.
+
+    Args:
+        folder: the run's.
+        output: takes the progress of the stages when they run.
+    """
     files = Files(folder, config.quantize.recipe, _label(config))
     evaluated = (config.model.scale, config.data.root, config.evaluate)
 
