@@ -94,6 +94,13 @@ def import_graph(
 def write_layers(model, path: Path, target: Path, found: Found | None, *, overwrite: bool) -> Card:
     """Writes a graph in our form as a network of our own layers, which trains on and is compressed.
 
+    Args:
+        model: the ONNX graph.
+        path: the file that it came from.
+        target: the `.npz`; its card is written beside it.
+        found: the foreign file's ends; None for a graph of ours.
+        overwrite: whether the files may exist already.
+
     Raises:
         InputError: an operator that is none of our layers.
         CheckFailed: the layers draw another picture than the graph.
@@ -120,13 +127,25 @@ def ends_of(path: Path, found: Found | None) -> dict[str, Any]:
 
 def card_for(file: ModelFile, found: Found | None, *, scale: int) -> Card:
     """What the card of whatever is made from a file starts from: its own card, or an empty one, with a foreign
-    network's ends."""
+    network's ends.
+
+    Args:
+        found: the file's ends; None for one of ours.
+        scale: for the empty card.
+    """
     base = file.card or Card(artifact="", kind=file.kind, network="unknown", scale=scale)
     return replace(base, ends=ends_of(file.path, found)) if found is not None or base.foreign else base
 
 
 def write_foreign_card(file: ModelFile, found: Found | None, *, scale: int) -> Path | None:
-    """Keeps beside a stranger's file what the user said of its ends; None where nothing is new.
+    """Keeps beside a stranger's file what the user said of its ends.
+
+    Args:
+        found: the file's ends, as they were seen.
+        scale: by how much the network enlarges.
+
+    Returns:
+        The card's path; None where nothing is new, and nothing was written.
 
     Raises:
         InputError: the folder cannot be written, or another card lies there.

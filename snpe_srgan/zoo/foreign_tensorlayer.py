@@ -49,6 +49,7 @@ def read_tensorlayer(path: Path):
 
 
 def describe_tensorlayer(*, blocks: int, width: int) -> Graph:
+    """That network as our layers: `blocks` residual blocks of `width` channels, x4."""
     net = Builder(scale=4)
 
     def conv(x: str, name: str) -> str:

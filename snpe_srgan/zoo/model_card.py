@@ -33,8 +33,15 @@ def model_card(
     source: Mapping[str, str] | None = None,
     checks: tuple[Check, ...] = (),
 ) -> Card:
-    """A card complete but for what `write_card` fills in; a `.npz` counts batch norm's arrays, other files have it
-    folded."""
+    """A card complete but for what `write_card` fills in.
+
+    Args:
+        kind: of the file: `npz`, `pb`, `onnx`, `dlc`. The first two count batch norm's arrays, others have it folded.
+        input_size: LR height and width where they are fixed; None: any.
+        training: how the weights came to be.
+        source: the file that it is made from, as of `source_of`.
+        checks: that were made on it.
+    """
     cost = graph_cost(graph)
     lr, sr = ports(graph.scale, input_size)
     return Card(

@@ -36,6 +36,7 @@ class ModelFile:
 
     @property
     def stem(self) -> str:
+        """The file's name without its ending: what files made from it are called by."""
         return self.path.stem
 
     @property

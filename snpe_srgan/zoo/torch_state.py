@@ -29,9 +29,11 @@ class State:
 
     @property
     def names(self) -> list[str]:
+        """Names of the arrays that nobody has taken out yet, in the file's order."""
         return list(self._arrays)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an array that is still there; () for a name that is not."""
         return self._arrays[name].shape if name in self._arrays else ()
 
     def take(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -91,7 +93,15 @@ class Weights:
         self.put(ours, kernel, bias, shuffle=shuffle, picture=picture)
 
     def put(self, ours: str, kernel: np.ndarray, bias: np.ndarray, *, shuffle: int = 1, picture: bool = False) -> None:
-        """As `conv`, of arrays: kernel OIHW."""
+        """As `conv`, of arrays.
+
+        Args:
+            ours: the convolution's name in our network.
+            kernel: (out, in, h, w).
+            bias: (out,).
+            shuffle: a pixel shuffle by this follows.
+            picture: it gives the picture, in [0, 1] there and in [-1, 1] here.
+        """
         if picture:
             kernel, bias = 2 * kernel, 2 * bias - 1
         if shuffle > 1:
@@ -106,7 +116,15 @@ class Weights:
             self.arrays[f"{ours}/{array}"] *= np.float32(2)
 
     def prelu(self, ours: str, theirs: str, channels: int) -> None:
-        """PReLU's slopes, one for all channels or one each."""
+        """PReLU's slopes, one for all channels or one each.
+
+        Args:
+            ours, theirs: the layer's name in our network and in the file, without `.weight`.
+            channels: that it reads.
+
+        Raises:
+            InputError: the slopes are missing, or of another number.
+        """
         slope = self.state.take(f"{theirs}.weight")
         if slope.size not in (1, channels):
             raise InputError(f"'{theirs[:80]}' has {slope.size} slopes for {channels} channels")
