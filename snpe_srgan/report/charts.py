@@ -67,7 +67,17 @@ class Chart:
 
 
 def draw(title: str, lines: Sequence[Line], *, y_label: str, level: Level | None = None) -> Chart | None:
-    """Places the lines; None where there is no finite point at all."""
+    """Places the lines.
+
+    Args:
+        lines: in the order of their colours; points that are not finite are left out.
+        y_label: the unit.
+        level: a line to compare with.
+
+    Returns:
+        None where there is no finite point at all. The y axis is logarithmic where all values are above 0 and the
+        largest is at least LOG_FROM times the smallest.
+    """
     kept = [Line(line.name, [p for p in line.points if math.isfinite(p[1])]) for line in lines]
     kept = [Line(line.name, thinned(line.points)) for line in kept if line.points]
     if not kept:
@@ -113,7 +123,12 @@ def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> l
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` multiples of 1, 2 or 5 times a power of ten that enclose [low, high]."""
+    """About `count` multiples of 1, 2 or 5 times a power of ten, rising, that enclose the range.
+
+    Args:
+        low, high: the range; low < high.
+        count: 1 or more.
+    """
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.999) * power

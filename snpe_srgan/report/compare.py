@@ -65,6 +65,11 @@ class Written:
 def compare_pictures(pictures: Sequence[Named], *, hr: Picture | None, title: str) -> Compared:
     """Compares ready-made pictures; smaller ones that fit a whole number of times are enlarged by bicubic.
 
+    Args:
+        pictures: at least one.
+        hr: the true picture, which all are scored against; None: nothing is scored.
+        title: of the comparison on the page.
+
     Raises:
         InputError: their sizes differ and are no whole multiples.
     """
@@ -77,7 +82,17 @@ def compare_pictures(pictures: Sequence[Named], *, hr: Picture | None, title: st
 def compare_models(
     models: Mapping[str, Enlarge], lr: Picture, *, scale: int, hr: Picture | None, title: str
 ) -> Compared:
-    """Compares what the models make of one LR picture with bicubic, and with HR where there is one."""
+    """Compares what the models make of one LR picture with bicubic, and with HR where there is one.
+
+    Args:
+        models: name -> its enlargement.
+        scale: by how much all of them enlarge.
+        hr: the true picture, which all are scored against; None: nothing is scored.
+        title: of the comparison on the page.
+
+    Raises:
+        InputError: HR is not `scale` times as large as LR.
+    """
     if hr is not None and (hr.height, hr.width) != (lr.height * scale, lr.width * scale):
         raise InputError(
             f"the HR picture is {hr.height}x{hr.width}, not {scale} times {lr.height}x{lr.width}", where=hr.path
@@ -97,7 +112,15 @@ def made_small(hr: Picture, scale: int) -> tuple[Picture, Picture]:
 def write_page(
     comparisons: Sequence[Compared], path: str | os.PathLike, *, title: str, overwrite: bool = False
 ) -> Written:
-    """Writes the page; one larger than MOST_BYTES is an error, before it is written."""
+    """Writes the page, one file with all pictures inside.
+
+    Args:
+        title: of the page.
+        overwrite: whether the file may exist already.
+
+    Raises:
+        InputError: the page would be larger than MOST_BYTES, or the file exists and may not.
+    """
     scored = any(picture.score for one in comparisons for picture in one.pictures)
     text = page(
         "compare.html.j2", title=title, comparisons=[one.shown for one in comparisons],

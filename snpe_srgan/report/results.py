@@ -33,6 +33,7 @@ class Scores:
     datasets: tuple[Evaluation, ...]
 
     def of(self, dataset: str) -> Evaluation | None:
+        """What was measured on a set, by its name; None where it was not evaluated."""
         return next((data for data in self.datasets if data.dataset == dataset), None)
 
 

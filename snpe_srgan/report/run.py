@@ -94,7 +94,12 @@ def _network_line(card: Card | None) -> str:
 
 
 def table2(floats: Scores, quantized: Scores, *, recipe: str) -> Table:
-    """PSNR and SSIM against bicubic; the quantized column is compared on the pictures it was computed for."""
+    """PSNR and SSIM against bicubic; the quantized column is compared on the pictures it was computed for.
+
+    Args:
+        floats, quantized: of the float network and of the quantized .dlc.
+        recipe: for the column's name.
+    """
     rows: list[list[str]] = []
     for data in floats.datasets:
         other = quantized.of(data.dataset)
@@ -176,7 +181,16 @@ def compression_tables(files: Files, floats: Scores) -> tuple[Table, Table]:
 
 
 def comparisons(config: Config, files: Files, quantized: Scores) -> list[Comparison]:
-    """One for each picture that was run quantized; writes the figure beside `pictures/` as well."""
+    """One for each picture that was run quantized; writes the figure beside `pictures/` as well.
+
+    Args:
+        config: which evaluation sets there are.
+        files: of the run, its enlarged pictures among them.
+        quantized: the scores of the quantized .dlc.
+
+    Raises:
+        InputError: a file of the run or a picture of an evaluation set is missing or damaged.
+    """
     from snpe_srgan.data.sources import source_folder
     from snpe_srgan.metrics.dataset import find_evaluation_set
 

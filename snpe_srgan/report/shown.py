@@ -61,10 +61,12 @@ class Comparison:
 
     @property
     def width(self) -> int:
+        """Pixels of each picture, as shown."""
         return self.pictures[0].width
 
     @property
     def height(self) -> int:
+        """Pixels of each picture, as shown."""
         return self.pictures[0].height
 
 
