@@ -24,6 +24,14 @@ def make_tflite(
 ) -> dict[Borders, bytes]:
     """Writes a QDQ model of fixed size as .tflite, once for each kind of border.
 
+    Args:
+        model: 8-bit activations and weights, NHWC at both ends.
+        metadata: what goes into the file beside the network, as JSON.
+        where: the place that an error names.
+
+    Returns:
+        Kind of border -> the file's bytes.
+
     Raises:
         InputError: names the operator, the width of numbers or the layout that a .tflite cannot hold.
     """

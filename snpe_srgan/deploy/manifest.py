@@ -74,6 +74,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `bundle.json` into the bundle's folder, which must hold none yet."""
     write_json(folder / NAME, asdict(manifest))
 
 

@@ -28,7 +28,14 @@ def write_proof(
     folder: Path, *, manifest: Manifest, proofs: Sequence[Proof], judge: Judge, estimate: CostEstimate | None,
     no_estimate: str | None, trace: OperatorTrace | None,
 ) -> None:  # fmt: skip
-    """Writes both files into the bundle."""
+    """Writes both files into the bundle.
+
+    Args:
+        folder: the bundle's.
+        judge: the picture on which the files were held against the float network.
+        estimate: of Qualcomm's cost model; None where `no_estimate` says why there is none.
+        trace: which operators the NPU took when the .onnx files were compiled; None where none was.
+    """
     facts: dict[str, object] = {
         "origin": judge.origin,
         "reference": REFERENCE,

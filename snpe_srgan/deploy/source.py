@@ -49,12 +49,16 @@ def eight_bits(recipe: str) -> None:
 
 
 def refuse_early(file: ModelFile, recipe: str, input_size: tuple[int, int] | None) -> Facts:
-    """The model's facts; raises for what no bundle can be made of, before minutes are spent.
+    """The model's facts, before minutes are spent on what no bundle can be made of.
+
+    Args:
+        recipe: that it will be quantized by.
+        input_size: LR height and width of the bundle; None: the model's own, or the default.
 
     Raises:
         UsageError: a recipe of other than 8-bit activations, or 'auto'.
-        InputError: an operator that a .tflite or the NPU does not take, a layout other than NHWC, an input size that
-            is fixed to another.
+        InputError: an operator that a .tflite or the NPU does not take, a network that is quantized already, an input
+            size that is fixed to another.
     """
     from snpe_srgan.quantization.session import load_float
 
@@ -84,7 +88,19 @@ def quantize(
     input_size: tuple[int, int],
     caches: Sequence[Soc], facts: Facts, say: Callable[[str], None],
 ) -> Quantized:  # fmt: skip
-    """Quantizes the model by `stages.quantize`, with a .dlc that holds a cache for each chip of `caches`."""
+    """Quantizes the model by `stages.quantize`, with a .dlc that holds a cache for each chip of `caches`.
+
+    Args:
+        scratch: a folder for what is made; the .dlc stays there.
+        recipe: of 8-bit activations.
+        calibration, count: pictures and crops, as of `QuantizeOptions`.
+        input_size: LR height and width of the bundle.
+        facts: of the float model, as of `refuse_early`.
+        say: called with a line on what is being done.
+
+    Raises:
+        SnpeSrganError: as of `quantize_model`.
+    """
     import onnx
 
     from snpe_srgan.onnx_graphs.model import fix_size
@@ -107,9 +123,19 @@ def quantize(
 
 
 def judge_picture(calibration: Sequence[Pictures], *, scale: int, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """A picture of exactly `size` LR pixels, uint8 (h, w, 3), and where it is from.
+    """The picture that a bundle is judged on: the first crop that calibration would take at that size, continued by its
+    mirror image where it is smaller.
 
-    It is the first crop that calibration would take at that size, continued by its mirror image where it is smaller.
+    Args:
+        calibration: pictures as of `QuantizeOptions`; a drawn one stands in for 'none'.
+        scale: by how much the network enlarges.
+        size: (height, width) in LR pixels.
+
+    Returns:
+        (uint8 (height, width, 3), where it is from).
+
+    Raises:
+        InputError: the pictures cannot be read.
     """
     from snpe_srgan.calibration.crops import calibration_crops, is_nothing
 

@@ -45,7 +45,15 @@ def make_rule(
     name: str, facts: Facts, size: tuple[int, int], files: dict[str, dict], *,
     say: Callable[[str], None] = lambda text: None,
 ) -> TileRule:  # fmt: skip
-    """The rule for a network of these facts and tiles of `size` LR pixels; says where tiles cannot be exact."""
+    """The rule for a network and tiles of `size` LR pixels; says where tiles cannot be exact.
+
+    Args:
+        name: of the network.
+        facts: of the network: scale, how far it sees.
+        size: (height, width) of a tile.
+        files: path below the bundle -> what an app must know of it.
+        say: called with the reason where tiles give what is only near the whole picture's.
+    """
     reason, overlap, quarter = None, facts.overlap, min(size) // 4
     if overlap is None:
         reason, overlap = f"how far the network sees is not known (operator {facts.because})", quarter
