@@ -160,10 +160,18 @@ def convert(
     model: PathLike, out_dir: PathLike, *, input_size: tuple[int, int] | None = None, onnx_only: bool = False,
     overwrite: bool = False,
 ) -> ConvertResult:  # fmt: skip
-    """Writes a float model as .onnx (any input size) and .dlc (LR height and width `input_size`; None
-    for what the model is fixed to, else 128x128).
+    """Writes a float model as .onnx (any input size) and .dlc.
+
+    Args:
+        model: a shipped model's name, a run folder, or a model file.
+        out_dir: where the files go; made where it is missing.
+        input_size: LR height and width of the .dlc; None for what the model is fixed to, else 128x128.
+        onnx_only: leaves the .dlc out.
+        overwrite: whether the files may exist already.
 
     Raises:
+        InputError: the model cannot be read, or a file exists and may not.
+        CheckFailed: a file does not compute what the model does.
         MissingToolError: the .dlc needs Qualcomm's libraries, and they are not installed.
     """
     from snpe_srgan.stages.convert import convert_model
@@ -198,6 +206,10 @@ def compress(model: PathLike, out_dir: PathLike, options: CompressOptions | None
 
 def import_model(source: PathLike, out: PathLike, *, overwrite: bool = False) -> Card:
     """Reads foreign weights (.pth, .safetensors, .h5, .npz) into an .npz, or a foreign graph into an .onnx.
+
+    Args:
+        out: the .npz or .onnx to write; its card is written beside it.
+        overwrite: whether the files may exist already.
 
     Returns:
         The new file's card: architecture, scale, parameters, origin.

@@ -90,7 +90,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Lines:
 
 
 def fail(output: Output, code: int, lines: Sequence[str], error: BaseException | None = None) -> None:
-    """Prints an error by the contract (at most three lines; a JSON object with --json) and exits with `code`."""
+    """Prints an error by the contract (at most three lines; a JSON object with --json) and ends the process.
+
+    Args:
+        code: the exit code.
+        lines: what, where, what to type next.
+        error: whose traceback is printed with -v or SNPE_SRGAN_DEBUG=1.
+
+    Raises:
+        SystemExit: always, with `code`.
+    """
     if error is not None and (output.verbose or os.environ.get("SNPE_SRGAN_DEBUG") == "1"):
         say(Lines("".join(traceback.format_exception(error)).rstrip()))
     say_error(lines)

@@ -82,7 +82,17 @@ def installed(package: str) -> bool:
 
 
 def require(package: str, *, what: str, pip: str | None = None) -> None:
-    """Raises unless a package is installed and there is room to load it."""
+    """Refuses to go on unless a package is installed and there is room to load it.
+
+    Args:
+        package: the module's name.
+        what: needs it, for the error.
+        pip: what to install, where that has another name.
+
+    Raises:
+        MissingToolError: it is not installed.
+        SnpeSrganError: this process's own limit leaves too little memory for it.
+    """
     if not installed(package):
         raise MissingToolError(f"{what} needs the package {pip or package}", hint=f"pip install {pip or package}")
     require_room(package)

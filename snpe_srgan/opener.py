@@ -86,10 +86,17 @@ def open_regular(path: str | os.PathLike, *, limit: int | None = None, doing: st
 
 
 def read_regular(path: str | os.PathLike, *, limit: int, doing: str = "read the file") -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; see `open_regular`.
+    """The bytes of a regular file; see `open_regular`.
 
     Of a file that grows meanwhile the beginning is read. One that says it is empty and gives bytes all the same (below
     /proc) is held to `limit` too.
+
+    Args:
+        limit: bytes; a larger file is refused.
+        doing: what an error says could not be done, e.g. "read the config".
+
+    Raises:
+        InputError: it is missing, cannot be read, is no regular file, or is over `limit` or the memory that is left.
     """
     with open_regular(path, limit=limit, doing=doing) as file:
         size = os.fstat(file.fileno()).st_size
@@ -105,7 +112,15 @@ def read_regular(path: str | os.PathLike, *, limit: int, doing: str = "read the 
 
 
 def read_text(path: str | os.PathLike, *, limit: int = 1 << 24, doing: str = "read the file") -> str:
-    """UTF-8 text of a regular file (a byte order mark is left out); see `read_regular`."""
+    """UTF-8 text of a regular file (a byte order mark is left out); see `read_regular`.
+
+    Args:
+        limit: bytes; a larger file is refused.
+        doing: what an error says could not be done, e.g. "read the config".
+
+    Raises:
+        InputError: as of `read_regular`, or it is not UTF-8 text.
+    """
     try:
         return read_regular(path, limit=limit, doing=doing).decode("utf-8-sig")
     except UnicodeDecodeError as error:

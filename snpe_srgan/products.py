@@ -56,7 +56,15 @@ def conv2d(
 
 
 def matmul(a: tf.Tensor, b: tf.Tensor, *, transpose_b: bool = False) -> tf.Tensor:
-    """a @ b, or a @ b^T, of two matrices or of two equally long rows of matrices (n, i, k), (n, k, j); float32."""
+    """a @ b, or a @ b^T; multiplied in the precision that `precision` says, float32 outside.
+
+    Args:
+        a: (i, k), or a row of such matrices (n, i, k); float32.
+        b: (k, j), or (n, k, j); with `transpose_b` its last two axes are swapped.
+
+    Returns:
+        (i, j) or (n, i, j), float32 whatever it is multiplied in.
+    """
     import tensorflow as tf
 
     low = _precision.get() == "bfloat16"

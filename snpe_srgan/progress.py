@@ -88,7 +88,13 @@ class Progress:
         self.to(self.done + count)
 
     def to(self, done: int, total: int | None = None, note: str | None = None) -> None:
-        """So many are done, of so many (where that changed); `note` stands behind the bar."""
+        """So many are done.
+
+        Args:
+            done: in all, not since the last call.
+            total: where that has changed.
+            note: stands behind the bar from now on; None leaves what is there.
+        """
         change, self.done = done - self.done, done
         self.total = total or self.total
         self.note = note if note is not None else self.note
@@ -119,6 +125,7 @@ class Progress:
         return f"{text}, {self.note}" if self.note else text
 
     def close(self) -> None:
+        """Ends the bar; says nothing."""
         if self.bar is not None:
             self.bar.close()
             self.say.bar, self.bar = self.outer, None  # type: ignore[attr-defined]
