@@ -31,18 +31,11 @@ def load(path="tiles.json"):
 
 
 def spans(length, tile, overlap):
-    """The tiles along one axis.
+    """The tiles along one axis: [(start, first kept pixel, end of the kept pixels)]; ValueError for too small a `tile`.
 
     Args:
-        length: of the picture, in LR pixels.
-        tile: of the model's input.
-        overlap: LR pixels between a kept pixel and a border that is not the picture's.
-
-    Returns:
-        [(start, first kept pixel, end of the kept pixels)], from the picture's first pixel.
-
-    Raises:
-        ValueError: the tile is too small for the overlap.
+        length, tile: of the picture and of the model's input, in pixels.
+        overlap: pixels between a kept pixel and a border that is not the picture's.
     """
     if length <= tile:
         return [(0, 0, length)]
@@ -56,12 +49,7 @@ def spans(length, tile, overlap):
 
 
 def mirrored(pixels, height, width):
-    """The picture, continued below and to the right by its mirror image where it is smaller than that.
-
-    Args:
-        pixels: (h, w, 3).
-        height, width: that it must have at least.
-    """
+    """The picture, continued below and to the right by its mirror image to at least `height` x `width`."""
     rows = np.arange(max(height, pixels.shape[0]))
     columns = np.arange(max(width, pixels.shape[1]))
     for index, length in ((rows, pixels.shape[0]), (columns, pixels.shape[1])):
@@ -71,15 +59,12 @@ def mirrored(pixels, height, width):
 
 
 def enlarge(rule, pixels, run, progress=None):
-    """uint8 (h, w, 3) RGB -> uint8 (h * scale, w * scale, 3).
+    """uint8 (h, w, 3) RGB -> uint8 (h * scale, w * scale, 3); ValueError for what is no such picture or model.
 
     Args:
         rule: as of `load`.
         run: the model; uint8 (1, tile height, tile width, 3) -> uint8 (1, ... * scale, ... * scale, 3).
         progress: called with (tiles done, tiles in all).
-
-    Raises:
-        ValueError: the pixels are no such picture, or the model gives another size or type.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise ValueError(f"pixels must be uint8 (height, width, 3), not {pixels.dtype} {pixels.shape}")
@@ -146,7 +131,7 @@ def to_pixels(values, low=0.0):
 
 
 def main(arguments):
-    """`arguments` are the model, the picture and the result's name."""
+    """Enlarges one picture: `arguments` are the model, the picture and the result's name."""
     from PIL import Image
 
     model, source, target = arguments
