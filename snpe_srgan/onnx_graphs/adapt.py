@@ -69,7 +69,19 @@ def read_graph(path: str | os.PathLike, *, said: Said) -> tuple[onnx.ModelProto,
 
 
 def graph_of(data: bytes, *, where: Path, said: Said) -> tuple[onnx.ModelProto, Found | None]:
-    """As `read_graph`, of the bytes of an ONNX model: a file's, or what was made of the file `where`."""
+    """As `read_graph`, of the bytes of an ONNX model: a file's, or what was made of the file `where`.
+
+    Args:
+        data: the bytes of an ONNX model.
+        where: the file; its size bounds what the child may take of memory.
+        said: what is known of the ends, taken as it is.
+
+    Returns:
+        The graph in our form, and what was found out; None where the graph says that it is in our form.
+
+    Raises:
+        InputError: no whole ONNX model, its ends are no pictures, or it ends the child that tries it.
+    """
     found = None if inside() else _asked(where, data, said)
     model = of_one_layout(checked(data, where=where))
     found = find_out(model, where=where, said=said) if inside() else found
@@ -105,7 +117,15 @@ def of_one_layout(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def adapt(model: onnx.ModelProto, *, where: object, said: Said | None = None) -> tuple[onnx.ModelProto, Found | None]:
-    """A graph that was read (and may be run in this process) in our form; None for one that says that it is."""
+    """A graph that was read (and may be run in this process) in our form; None for one that says that it is.
+
+    Args:
+        where: the file, for errors.
+        said: what is known of the ends; None for nothing.
+
+    Raises:
+        InputError: the graph cannot be run, its ends are no pictures, or the rewritten graph draws something else.
+    """
     found = find_out(model, where=where, said=said or Said())
     if found is None or found.boundary == OURS:
         return model, found
@@ -139,7 +159,16 @@ def _asked(path: Path, data: bytes | None, said: Said) -> Found | None:
 def find_out_here(
     state: dict, data: np.ndarray | None = None, *, path: str, said: dict[str, str | None]
 ) -> tuple[dict[str, Any], list]:
-    """In the child: reads a file and finds out about its ends."""
+    """In the child: reads a file and finds out about its ends.
+
+    Args:
+        data: the bytes of an ONNX model, uint8; None to read the .dlc at `path`.
+        path: the file, for errors as well.
+        said: the fields of `Said`.
+
+    Returns:
+        `found`: the fields of `Found` as plain data, or None where the graph says that it is in our form.
+    """
     model = _rebuilt(Path(path)) if data is None else of_one_layout(checked(data.tobytes(), where=path))
     found = find_out(model, where=path, said=Said(**said))
     return {"found": None if found is None else found.plain()}, []
@@ -149,6 +178,14 @@ def find_out(model: onnx.ModelProto, *, where: object, said: Said) -> Found | No
     """The boundary of a graph that may be run in this process; None for one that says that it is in our form.
 
     The rewritten graph is run as well: it must draw what the network itself draws.
+
+    Args:
+        where: the file, for errors.
+        said: what is known of the ends, taken as it is.
+
+    Raises:
+        InputError: the graph cannot be run, its ends are no pictures, or the rewritten graph is further from the
+            network than `SAME` dB (`NEARLY` for one that is quantized or not of float32).
     """
     if is_compiled(model) or (is_ours(model) and said in (Said(), OURS_SAID)):
         return None

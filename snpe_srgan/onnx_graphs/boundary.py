@@ -344,7 +344,14 @@ def probe_picture(height: int, width: int) -> np.ndarray:
 
 
 def scale_of(shape: Sequence[int], picture: np.ndarray, boundary: Boundary, where: object) -> int:
-    """By how much the network enlarges; `InputError` unless it does so by a whole number, to as many channels."""
+    """By how much the network enlarges; `InputError` unless it does so by a whole number, to as many channels.
+
+    Args:
+        shape: of what the network gave, in its own layout.
+        picture: (1, h, w, 3), what it was given.
+        boundary: its layout and channels are read.
+        where: the file, for the error.
+    """
     channels = 1 if boundary.channels == "Y" else 3
     height, width = picture.shape[1:3]
     axes = (1, 2, 3) if boundary.layout == "NHWC" else (2, 3, 1)

@@ -126,7 +126,18 @@ def _read_once(graph: Graph) -> dict[str, Layer]:
 def to_onnx(
     graph: Graph, weights: Mapping[str, np.ndarray], *, input_size: tuple[int, int] | None = None
 ) -> onnx.ModelProto:
-    """The ONNX model; `input_size` (height, width) fixes the LR size, None leaves it free."""
+    """The ONNX model; `input_size` (height, width) fixes the LR size, None leaves it free.
+
+    Args:
+        weights: `layer/array` -> array, exactly those of `graph`.
+
+    Returns:
+        `lr` (1, h, w, 3) float32 in [0, 1] -> `sr` (1, h * scale, w * scale, 3) in [-1, 1]; batch norm and scalings are
+        folded into the convolutions.
+
+    Raises:
+        InputError: the weights do not fit the graph, or `input_size` is too small for a coarse grid inside it.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     check_weights(graph, weights, where=graph.network)

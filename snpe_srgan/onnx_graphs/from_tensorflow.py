@@ -37,7 +37,20 @@ LEFT_OVER, AGAIN = {"Reshape", "Squeeze", "Unsqueeze"}, 2
 def find_ports(
     graph_def, *, input_name: str | None = None, output_name: str | None = None, where: object = None
 ) -> tuple[str, str]:
-    """The names of the picture that goes in and the one that comes out; asks for an option when it is not clear."""
+    """The names of the picture that goes in and the one that comes out; asks for an option when it is not clear.
+
+    Args:
+        graph_def: a GraphDef.
+        input_name, output_name: nodes, with or without `:0`; None for the only placeholder, the only node that nothing
+            reads.
+        where: the file, for the error.
+
+    Returns:
+        Names of nodes, without `:0`.
+
+    Raises:
+        InputError: there is no such node, or none or several to choose from.
+    """
     names = {node.name: node for node in graph_def.node}
     inputs, outputs = [node.name for node in graph_def.node if node.op == "Placeholder"], possible_outputs(graph_def)
     chosen = []
@@ -66,13 +79,37 @@ def possible_outputs(graph_def) -> list[str]:
 
 
 def graph_def_to_onnx(graph_def, *, input_name: str, output_name: str, input_size=None, where: object = None):
-    """The converted, cleaned model; `where` is what errors call the graph."""
+    """The converted, cleaned model; `where` is what errors call the graph.
+
+    Args:
+        graph_def: a GraphDef of constants, without variables; it is not changed.
+        input_name, output_name: nodes, without `:0`; the input a float32 placeholder of one NHWC RGB picture.
+        input_size: (height, width) in LR pixels that the input is fixed to; None leaves it as it is.
+
+    Returns:
+        An ONNX model with the ends `lr` and `sr`.
+
+    Raises:
+        InputError: the input is something else or of another fixed size, or an operator has no ONNX form.
+    """
     graph_def = _with_input_shape(graph_def, input_name, input_size, where=where)
     return _best(graph_def, input_name, output_name, ("lr", "sr"), where)
 
 
 def convert_foreign(graph_def, *, input_name: str, output_name: str, where: object = None):
-    """As `graph_def_to_onnx`, with the ends as they are: any layout, channels and numbers; a batch is one picture."""
+    """As `graph_def_to_onnx`, with the ends as they are: any layout, channels and numbers; a batch is one picture.
+
+    Args:
+        graph_def: a GraphDef of constants, without variables; it is not changed.
+        input_name, output_name: nodes, without `:0`.
+        where: what errors call the graph.
+
+    Returns:
+        An ONNX model with the ends `input` and `output`.
+
+    Raises:
+        InputError: an operator has no ONNX form.
+    """
     copy = type(graph_def)()
     copy.CopyFrom(graph_def)
     node = next(node for node in copy.node if node.name == input_name)
@@ -178,7 +215,16 @@ class FrozenGraph:
         output_name: str | None = None,
         input_size: tuple[int, int] | None = None,
     ) -> onnx.ModelProto:
-        """The graph as ONNX; input and output are found where the graph leaves no choice."""
+        """The graph as ONNX; input and output are found where the graph leaves no choice.
+
+        Args:
+            input_name, output_name: nodes, with or without `:0`.
+            input_size: (height, width) in LR pixels that the input is fixed to; None leaves it as it is.
+
+        Raises:
+            InputError: it is unclear which nodes are meant, the input is no NHWC RGB picture or of another fixed size,
+                an operator has no ONNX form, or the child ended.
+        """
         import onnx
 
         arguments = {
@@ -201,7 +247,17 @@ class FrozenGraph:
 
 
 def convert_here(state: dict[str, Any], *, path: str, where: str, input_name, output_name, input_size) -> Message:
-    """In the child: see `FrozenGraph.to_onnx`."""
+    """In the child: see `FrozenGraph.to_onnx`.
+
+    Args:
+        state: the child's; keeps the graph and its ports for `run_here`.
+        path: absolute.
+        where: what errors call the file.
+        input_name, output_name, input_size: as of `FrozenGraph.to_onnx`.
+
+    Returns:
+        The ONNX model's bytes, as one uint8 array.
+    """
     from snpe_srgan.quiet import import_tensorflow
 
     import_tensorflow()
@@ -224,7 +280,15 @@ def pb_to_onnx(
     output_name: str | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> onnx.ModelProto:
-    """Reads a `.pb` and converts it; see `FrozenGraph`."""
+    """Reads a `.pb` and converts it; see `FrozenGraph`.
+
+    Args:
+        input_name, output_name: nodes, with or without `:0`; None where the graph leaves no choice.
+        input_size: (height, width) in LR pixels that the input is fixed to; None leaves it as it is.
+
+    Raises:
+        InputError: no frozen graph, or as of `FrozenGraph.to_onnx`.
+    """
     with FrozenGraph(path) as graph:
         return graph.to_onnx(input_name=input_name, output_name=output_name, input_size=input_size)
 

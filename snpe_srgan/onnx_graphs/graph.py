@@ -135,7 +135,13 @@ class OnnxGraph:
                         names[i] = new
 
     def append(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Adds an operator at the end, called as its output is; returns that name."""
+        """Adds an operator at the end, called as its output is; returns that name.
+
+        Args:
+            kind: ONNX's operator.
+            inputs: tensors that earlier operators, inputs or constants give.
+            attributes: as `onnx.helper.make_node` takes them.
+        """
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))

@@ -37,10 +37,12 @@ class Grid:
 
     @property
     def low(self) -> float:
+        """The real that integer 0 stands for: the least that can be stored."""
         return -self.zero * self.scale
 
     @property
     def high(self) -> float:
+        """The real that the largest integer stands for: the most that can be stored."""
         return (2**self.bits - 1 - self.zero) * self.scale
 
 

@@ -93,7 +93,16 @@ def probe(data: bytes, *, where: object) -> None:
 
 
 def probe_here(state: dict, data: np.ndarray, *, where: str) -> tuple[dict, list]:
-    """In the child: see `probe`."""
+    """In the child: see `probe`.
+
+    Args:
+        state: the child's, unused.
+        data: the bytes of an ONNX model, uint8.
+        where: what errors call the model.
+
+    Returns:
+        Nothing to tell: that the child is still there is the answer.
+    """
     model = checked(data.tobytes(), where=where)
     try:
         facts = onnx_facts(model, where=where)
@@ -141,7 +150,15 @@ def _fixed(lr) -> tuple[int, int] | None:
 
 
 def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = None) -> onnx.ModelProto:
-    """A copy whose input is [1, *size, 3] and whose other shapes follow from it."""
+    """A copy whose input is [1, *size, 3] and whose other shapes follow from it.
+
+    Args:
+        size: (height, width) in LR pixels.
+        where: the file, for the error.
+
+    Raises:
+        InputError: the ends are no float NHWC pictures, or the operators' shapes contradict that size.
+    """
     import onnx
 
     copy = copied(model)

@@ -29,13 +29,19 @@ class Backward(Protocol):
 
     pooled: set[str]
 
-    def add_to(self, tensor: str, gradient: str) -> None: ...
+    def add_to(self, tensor: str, gradient: str) -> None:
+        """Adds a gradient to those that a tensor is sent back; both are names in the graph that is being written."""
 
-    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str: ...
+    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
+        """Adds an ONNX operator of one output and gives that one's name; attributes as `onnx.helper.make_node` takes
+        them.
+        """
 
-    def split(self, gradient: str, tensors: Sequence[str]) -> list[str]: ...
+    def split(self, gradient: str, tensors: Sequence[str]) -> list[str]:
+        """The parts of a concatenation's gradient along the channels: a name for each tensor that was joined."""
 
-    def constant(self, value: Any) -> str: ...
+    def constant(self, value: Any) -> str:
+        """Adds a constant of whatever numpy makes of `value`, and gives its name."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,16 @@ def oihw(kernel: np.ndarray, node: Node) -> np.ndarray:
 
 
 def convolve(node: Node, x: tf.Tensor, kernel: Any, bias: Any) -> tf.Tensor:
-    """A convolution with the node's own padding, strides, dilations and groups; `kernel` as `hwio` gives it."""
+    """A convolution with the node's own padding, strides, dilations and groups; `kernel` as `hwio` gives it.
+
+    Args:
+        x: (n, h, w, in).
+        kernel: (h, w, in, out), or (h, w, channels, 1) for a depthwise one.
+        bias: (out,).
+
+    Returns:
+        (n, h', w', out).
+    """
     import tensorflow as tf
 
     top, left, bottom, right = node.attributes.get("pads", (0, 0, 0, 0))

@@ -353,7 +353,18 @@ def _to_float32(model) -> None:
 
 
 def check_in_our_form(ours: onnx.ModelProto, expected: np.ndarray, lr: np.ndarray, *, least: float, where: object):
-    """`InputError` unless the rewritten graph draws what the network itself drew, to `least` dB."""
+    """`InputError` unless the rewritten graph draws what the network itself drew, to `least` dB.
+
+    Args:
+        ours: the rewritten graph, in our form.
+        expected: what the network itself drew of `lr`, (1, h * scale, w * scale, 3) in [-1, 1].
+        lr: (1, h, w, 3) float32 in [0, 1].
+        least: PSNR in dB, of a range of 2.
+        where: the file, for the error.
+
+    Raises:
+        InputError: another shape, or a picture that is further away.
+    """
     from snpe_srgan.imaging.decibel import decibel
     from snpe_srgan.onnx_graphs.run import runner
 

@@ -34,6 +34,7 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def drop_identities(net: OnnxGraph) -> None:
+    """Takes out every Identity, except one that gives a constant out as the graph's result."""
     for node in list(net.nodes):
         if node.op_type == "Identity" and not (node.output[0] in net.outputs and node.input[0] in net.constants):
             net.remove(node, gives=node.input[0])

@@ -77,7 +77,22 @@ class Facts:
 def walk(
     steps: Iterable[Step], *, lr: str, sr: str, lr_size: tuple[int, int], sr_size: tuple[int, int, int], where: object
 ) -> tuple[int, int | None, int, str | None, str | None]:
-    """(scale, receptive radius or None, bytes per LR pixel, the operator to blame for None, one that reads all)."""
+    """(scale, receptive radius or None, bytes per LR pixel, the operator to blame for None, one that reads all).
+
+    Args:
+        steps: in executing order.
+        lr, sr: names of the picture that goes in and of the one that comes out.
+        lr_size: (height, width).
+        sr_size: (height, width, channels).
+        where: the file, for the error.
+
+    Returns:
+        The radius in LR pixels; it is None as soon as one operator's reach is not known. The bytes are an estimate of
+        the memory that an engine takes, `LIVE_TENSORS` times the largest tensor as float32.
+
+    Raises:
+        InputError: the network does not enlarge RGB by a whole number from 1 to 16.
+    """
     scale = _scale(lr_size, sr_size, where)
     reaches: dict[str, tuple[Reach, Reach]] = {lr: (((0, 0),), ((0, 0),))}
     largest, because, whole = 3.0 * scale**2, None, None

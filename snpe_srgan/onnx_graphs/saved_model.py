@@ -72,10 +72,12 @@ class SavedModel:
 
     @property
     def of_tensorflow_1(self) -> bool:
+        """Whether TensorFlow 1 wrote it: no object offers a function."""
         return not self.called
 
 
 def is_saved_model(path: str | os.PathLike) -> bool:
+    """Whether a path is a folder with a SavedModel's graph in it; nothing is read."""
     return (Path(path) / NAME).is_file()
 
 

@@ -101,7 +101,18 @@ def _check_tflite(path: Path) -> None:
 
 
 def convert_here(state: dict[str, Any], *, path: str, where: str, kind: str) -> Message:
-    """See `read_tensorflow`."""
+    """See `read_tensorflow`.
+
+    Args:
+        state: the child's, unused.
+        path: absolute; a folder for a SavedModel.
+        where: what errors call it.
+        kind: a key of `KINDS`.
+
+    Returns:
+        `fixed`: the one size that a Keras network's layers are built for, in words, or None; and the ONNX model's bytes
+        as one uint8 array.
+    """
     from snpe_srgan.quiet import import_tensorflow
 
     tf = import_tensorflow()

@@ -27,6 +27,14 @@ HINT = "export the network with operators that our layers have, or use it as a g
 def to_layers(model, *, name: str = "foreign", where: object = None) -> tuple[Graph, Arrays]:
     """(description, weights) of a graph that is tidy.
 
+    Args:
+        model: an ONNX model in our form, after `tidy`.
+        name: what the network is called in its description.
+        where: the file, for errors.
+
+    Returns:
+        The weights are `layer/array` -> float32, in the layouts of `models/graph.py`.
+
     Raises:
         InputError: an operator that is none of our layers.
     """

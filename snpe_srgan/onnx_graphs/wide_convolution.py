@@ -41,7 +41,13 @@ def widen(model: onnx.ModelProto, *, block: int = 2) -> onnx.ModelProto:
 
 def wide_kernel(kernel: np.ndarray, block: int, fill: float = 0) -> np.ndarray:
     """(out, in, h, w) -> (block * block * out, in, h + block - 1, w + block - 1), outputs in depth_to_space's order
-    (row offset, column offset, channel); `fill` is the number that stands for zero."""
+    (row offset, column offset, channel); `fill` is the number that stands for zero.
+
+    Args:
+        kernel: of any dtype; kept.
+        block: side of the square of output pixels that are computed at once.
+        fill: the zero point of a quantized kernel.
+    """
     out, inputs, h, w = kernel.shape
     wide = np.full((block, block, out, inputs, h + block - 1, w + block - 1), fill, kernel.dtype)
     for i in range(block):
