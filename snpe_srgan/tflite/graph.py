@@ -52,6 +52,7 @@ class Operator:
 
     @property
     def relu(self) -> bool:
+        """Whether a ReLU is part of the operator."""
         return bool(self.attributes.get("relu"))
 
 
@@ -70,4 +71,5 @@ class Network:
         return next((op for op in self.operators if op.output == name), None)
 
     def readers(self, name: str) -> list[Operator]:
+        """The operators that read an activation, in execution order."""
         return [op for op in self.operators if name in op.inputs]

@@ -47,6 +47,7 @@ class Tensor:
 
     @property
     def port(self) -> Port:
+        """Name, shape and dtype, as a wrapped context binary is told its ends."""
         return Port(self.name, self.shape, self.dtype)
 
 
@@ -71,6 +72,7 @@ class Code:
 
     @property
     def facts(self) -> CodeFacts:
+        """The QAIRT release, chip and Hexagon version that the code itself names."""
         return facts(self.data)
 
 
@@ -96,6 +98,7 @@ class TfliteModel:
 
     @property
     def operators(self) -> dict[str, int]:
+        """How often each kind of operator occurs, the most frequent first."""
         return dict(Counter(node.kind for node in self.nodes).most_common())
 
 
