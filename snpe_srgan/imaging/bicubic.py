@@ -29,9 +29,13 @@ def cubic_kernel(x: np.ndarray) -> np.ndarray:
 def contributions(length: int, out_length: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Weights and input positions of one 1-D pass, as MATLAB's `imresize` computes them.
 
+    Args:
+        length, out_length: pixels of the axis before and after.
+        scale: the factor that was asked for, above 0; `out_length` is `length` times that, rounded up.
+
     Returns:
-        weights: float64 `(out_length, taps)`, each row sums to 1.
-        indices: int64 `(out_length, taps)`, in `0..length-1`, mirrored at the borders (edge pixel repeated).
+        (weights, indices), both `(out_length, taps)`: weights float64, each row sums to 1; indices int64 in
+        `0..length-1`, mirrored at the borders (edge pixel repeated).
     """
     stretch = min(scale, 1.0)  # below 1 the kernel is widened by 1 / scale: the antialiasing
     width = 4.0 / stretch

@@ -46,7 +46,20 @@ class _Way:
 
 
 def read_common(data: bytes, kind: Kind, accept: Accept) -> Decoded:
-    """Decodes by Pillow or imagecodecs; raises `Refused`, `Damaged` or what the decoder raises for a broken file."""
+    """Decodes by Pillow or imagecodecs; raises `Refused`, `Damaged` or what the decoder raises for a broken file.
+
+    Args:
+        data: the whole file.
+        kind: one of those named above.
+        accept: told what the head promises before a pixel is decoded; it raises to stop.
+
+    Returns:
+        The pixels as stored: not yet turned upright.
+
+    Raises:
+        Refused: a depth or colours that are not read.
+        Damaged: the pixels do not fit the header.
+    """
     remarks: list[str] = []
     lost: list[str] = []
     coefficients, adobe = 0.0, False

@@ -29,6 +29,7 @@ class Damage:
     noise: float
 
     def sentence(self) -> str | None:
+        """What is wrong, in words for people; None where nothing is above its threshold."""
         parts = []
         if self.blockiness > BLOCKY:
             parts.append(f"JPEG blocks (edges {self.blockiness:.1f} times as strong on the 8x8 grid)")

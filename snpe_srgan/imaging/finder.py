@@ -48,6 +48,7 @@ class Passed:
     unreadable: list[str] = field(default_factory=list)
 
     def add(self, other: Passed) -> None:
+        """Counts what another search has passed over."""
         self.kinds.update(other.kinds)
         self.hidden += other.hidden
         self.folders += other.folders

@@ -61,6 +61,7 @@ class Place:
 
     @property
     def family(self) -> tuple[tuple[str, ...], str | None]:
+        """What pictures have in common that belong to one set: their group and their split."""
         return self.group, self.split
 
 

@@ -41,10 +41,12 @@ class Picture:
 
     @property
     def height(self) -> int:
+        """Rows of pixels."""
         return self.rgb.shape[0]
 
     @property
     def width(self) -> int:
+        """Columns of pixels."""
         return self.rgb.shape[1]
 
     @property
@@ -54,5 +56,6 @@ class Picture:
 
     @property
     def layout(self) -> Layout:
+        """Size, channels (one where it is grey, one more with alpha) and bits, as a file of it would promise them."""
         channels = (1 if self.grey else 3) + (self.alpha is not None)
         return Layout(self.width, self.height, channels, self.bits)

@@ -81,6 +81,14 @@ def filter_rows(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
 
     Each row gets the filter with the smallest sum of absolute differences, the specification's own advice (12.7), of
     none, left, up and average; Paeth's costs more than it saves on enlarged pictures. `pixel` is a pixel's bytes.
+
+    Args:
+        rows: uint8, 16-bit samples with the high byte first.
+        above: uint8 (bytes,), zeros for a picture's first row.
+        pixel: 1 to 8.
+
+    Returns:
+        Each row behind the number of its filter, ready to be deflated.
     """
     up = np.concatenate([above[None], rows[:-1]])
     left = np.zeros_like(rows)

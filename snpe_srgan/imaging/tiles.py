@@ -46,6 +46,7 @@ class Tile:
         return slice(self.x, self.x + self.width)
 
     def describe(self) -> str:
+        """Where the tile lies in the LR picture, both ends included, for people."""
         return f"rows {self.y}..{self.y + self.height - 1}, columns {self.x}..{self.x + self.width - 1} of the input"
 
 
@@ -71,6 +72,13 @@ def plan_tiles(height: int, width: int, *, tile: tuple[int, int], overlap: int, 
 
     A side shorter than the tile gets one tile of just that side (so tiles are then smaller than `tile`). With
     `multiple` every tile starts at a multiple of it; height, width and tile must be multiples themselves.
+
+    Args:
+        height, width: of the picture in LR pixels.
+        overlap: LR pixels between a kept pixel and a tile's border inside the picture.
+
+    Raises:
+        InputError: a size below 1, a negative overlap, or a tile that is no larger than its overlaps.
     """
     if overlap < 0 or min(tile) < 1 or min(height, width) < 1:
         raise InputError(f"cannot tile {height}x{width} by {tile[0]}x{tile[1]} with overlap {overlap}")

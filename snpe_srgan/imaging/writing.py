@@ -64,7 +64,18 @@ def output_format(path: str | Path) -> str:
 
 
 def check_output(path: str | Path, picture: Picture, *, scale: int = 1) -> tuple[str, ...]:
-    """Call before long work: what writing `picture`, enlarged `scale` times, to `path` loses; raises if it cannot."""
+    """Call before long work: what writing `picture`, enlarged `scale` times, to `path` loses; raises if it cannot.
+
+    Args:
+        picture: before it is enlarged.
+        scale: by how much its sides grow.
+
+    Returns:
+        A line for each thing that is lost; () where nothing is.
+
+    Raises:
+        InputError: an unknown suffix, or a format without transparency or room for the picture.
+    """
     kind = output_format(path)
     if kind in _OPAQUE and _see_through(picture):
         raise InputError(
@@ -112,7 +123,16 @@ def _losses(kind: str, picture: Picture) -> list[str]:
 
 
 def encoder_bytes(path: str | Path, *, pixels: int, channels: int) -> int:
-    """Memory that writing a picture takes besides the picture: formats that are not written strip by strip copy it."""
+    """Memory that writing a picture takes besides the picture: formats that are not written strip by strip copy it.
+
+    Args:
+        path: its suffix decides.
+        pixels: of the picture that is written, in all.
+        channels: 1 to 4.
+
+    Returns:
+        Bytes, an upper estimate.
+    """
     kind = output_format(path)
     if kind in ("PNG", "TIFF", "BMP"):
         return 1 << 26
