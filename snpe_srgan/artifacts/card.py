@@ -92,12 +92,22 @@ class Card:
 
 
 def card_path(artifact: str | os.PathLike) -> Path:
+    """Where an artifact's card lies: beside it, `.json` behind its whole name."""
     artifact = Path(artifact)
     return artifact.with_name(artifact.name + ".json")
 
 
 def write_card(artifact: str | os.PathLike, card: Card, *, tools: tuple[str, ...] = ()) -> Card:
-    """Completes a card (name, bytes, SHA-256, time, versions of `tools`, given as package names) and writes it."""
+    """Completes a card (name, bytes, SHA-256, time, versions of `tools`, given as package names) and writes it.
+
+    Args:
+        artifact: the finished file; it is read for its SHA-256.
+        card: those fields that it leaves out are filled in; a card that is there is replaced.
+        tools: a package that is not installed has the version `absent`.
+
+    Returns:
+        The card as it was written.
+    """
     artifact = Path(artifact)
     values = {f.name: getattr(card, f.name) for f in fields(card)}
     values.update(
@@ -204,6 +214,7 @@ def _check_types(card: Card) -> None:
 
 
 def source_of(artifact: str | os.PathLike) -> dict[str, str]:
+    """What `Card.source` says of the file that an artifact was made from: its name and SHA-256."""
     return {"artifact": Path(artifact).name, "sha256": sha256(artifact)}
 
 
@@ -216,6 +227,7 @@ def tensorflow_package() -> str:
 
 
 def version_of(package: str) -> str:
+    """The version of an installed package; `absent` where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

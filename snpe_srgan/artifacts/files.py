@@ -178,6 +178,12 @@ def atomic_folder(path: str | os.PathLike, *, overwrite: bool = False, mark: str
 
     The old folder is moved aside and removed only when the new one is in its place; a kill between the two leaves both
     in the hidden folder, and the next run puts one of them back. `mark`: as of `refuse_folder`.
+
+    Args:
+        overwrite: whether a folder that is there may be replaced.
+
+    Raises:
+        InputError: the folder is there and may not be replaced, is one that the command reads, or cannot be written.
     """
     path = refuse_folder(path, overwrite, mark=mark)
     make_folder(path.parent)
@@ -211,17 +217,36 @@ def remove(path: str | os.PathLike) -> None:
 
 
 def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:
+    """Writes a file whole or not at all (see `atomic_write`).
+
+    Args:
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        InputError: the file is there and may not be replaced, is one that the command reads, or cannot be written.
+    """
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
 
 def write_text(path: str | os.PathLike, text: str, *, overwrite: bool = False) -> Path:
+    """Writes UTF-8 text whole or not at all.
+
+    Args:
+        text: lone surrogates are written as backslash escapes; line ends are left as they are.
+        overwrite: as of `write_bytes`, and so are the errors.
+    """
     return write_bytes(path, text.encode("utf-8", "backslashreplace"), overwrite=overwrite)
 
 
 def write_json(path: str | os.PathLike, value: object, *, overwrite: bool = False) -> Path:
-    """Writes strict JSON (no NaN), two spaces of indent, a final newline."""
+    """Writes strict JSON (no NaN), two spaces of indent, a final newline.
+
+    Args:
+        value: plain data; NaN, infinity or another type is a `ValueError` or `TypeError` of the program.
+        overwrite: as of `write_bytes`, and so are the errors.
+    """
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
 
 

@@ -70,7 +70,16 @@ def _flock(handle: int) -> bool:
 
 @contextlib.contextmanager
 def exclusive(folder: Path, busy: str, *, hint: str = "choose another --run-dir") -> Iterator[None]:
-    """Keeps other processes out of a folder that is there; `InputError(busy)` when one is in it already."""
+    """Keeps other processes out of a folder that is there; `InputError(busy)` when one is in it already.
+
+    Args:
+        folder: must be there.
+        busy: the error's words when another process is in it.
+
+    Raises:
+        InputError: another process is in it, or it cannot be opened. Where the system or file system has no locks,
+            nobody is kept out.
+    """
     try:
         handle = try_lock(folder)
     except FolderIsLocked as error:

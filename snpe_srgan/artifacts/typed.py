@@ -19,6 +19,10 @@ _adapters: dict[Any, TypeAdapter[Any]] = {}  # made once: one takes milliseconds
 def typed(kind: type[T], data: object, *, where: object, hint: str = "delete the file and make it again") -> T:
     """`data` (what JSON gives) as a `kind`, a dataclass.
 
+    Args:
+        where: the file, for the error.
+        hint: what the error tells to do.
+
     Raises:
         InputError: a field is missing or of another type; it names the field.
     """
