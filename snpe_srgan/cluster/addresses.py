@@ -36,6 +36,7 @@ def normal(address: str) -> str:
 
 
 def join(folder: str, name: str) -> str:
+    """The address of a file or folder `name` in a folder, local or remote."""
     return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else os.path.join(folder, name)
 
 
@@ -113,6 +114,13 @@ def names_below(folder: str) -> set[str]:
 
 
 def exists(address: str) -> bool:
+    """Whether something is at an address; a local link counts even where it leads nowhere.
+
+    Raises:
+        InputError: the store cannot be asked.
+        UsageError: nobody knows the protocol.
+        MissingToolError: a package for it is missing.
+    """
     if not is_remote(address):
         return os.path.lexists(address)
     filesystem, path = open_filesystem(address)

@@ -52,10 +52,12 @@ class Progress:
 
     @property
     def ended(self) -> int:
+        """Pictures that nothing more happens to: done before or now, failed, or put aside."""
         return self.before + self.done + self.failed + self.poison
 
     @property
     def rate(self) -> float:
+        """Pictures a second, done and failed in this run; 0 before it has begun."""
         return (self.done + self.failed) / self.seconds if self.seconds else 0.0
 
 
@@ -70,7 +72,16 @@ class ClusterRun:
 
 
 def refuse_taken(entries: Sequence[Entry], out: str, *, overwrite: bool, skip_existing: bool) -> None:
-    """Before any work: no output may be there already, unless it is to be replaced or skipped; none is an input."""
+    """Before any work: no output may be there already, unless it is to be replaced or skipped; none is an input.
+
+    Args:
+        entries: all that is to be done; a target counts as taken where a file of its name is below `out`.
+        out: the folder of the results, a path or an address.
+        overwrite, skip_existing: either lets a target be there.
+
+    Raises:
+        InputError: a target is there already, is one of the inputs, or the folder cannot be written or listed.
+    """
     if not is_remote(out):
         require_writable(out)
         recover(out, again=True)

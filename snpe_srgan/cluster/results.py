@@ -66,6 +66,7 @@ class ResultManifest:
             raise os_error(error, self.path, "write the result manifest") from error
 
     def close(self) -> None:
+        """Brings what was added to the disk and closes the file; a disk that fails now is no error any more."""
         with contextlib.suppress(OSError, ValueError):
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -54,6 +54,7 @@ class _Wish:
 
 
 def is_manifest(typed: str) -> bool:
+    """Whether a path or address is that of a manifest, by its suffix."""
     return path_of(typed).suffix.lower() == MANIFEST
 
 
