@@ -28,6 +28,11 @@ class Channel(Generic[T]):
         self._error: BaseException | None = None
 
     def put(self, thing: T) -> None:
+        """Adds a thing for the reader, and waits for room where there is none.
+
+        Raises:
+            Stopped: the reader has given up.
+        """
         with self._change:
             self._change.wait_for(lambda: len(self._things) < self._size or self._stopped)
             if self._stopped:

@@ -32,6 +32,7 @@ class Colour:
 
     @property
     def swscale(self) -> int:
+        """The matrix in swscale's own numbers; BT.709's for one that is not known."""
         return MATRICES.get(self.matrix, 1)
 
 
@@ -57,7 +58,17 @@ def _quality():
 
 
 def to_rgb(frame, colour: Colour, *, bits: int, alpha: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """The pixels of a decoded frame: uint8 for up to 8 bits, else uint16 (scaled to 65535), and its transparency."""
+    """The pixels of a decoded frame: uint8 for up to 8 bits, else uint16 (scaled to 65535), and its transparency.
+
+    Args:
+        frame: PyAV's, of any pixel format.
+        colour: the matrix and range that its numbers are read by.
+        bits: of a channel in the stream.
+        alpha: whether its transparency is wanted.
+
+    Returns:
+        Full-range RGB `(h, w, 3)`, and alpha `(h, w)` of the same dtype or None.
+    """
     wide = bits > 8
     name = ("rgba64le" if alpha else "rgb48le") if wide else ("rgba" if alpha else "rgb24")
     turned = frame.reformat(
@@ -69,7 +80,17 @@ def to_rgb(frame, colour: Colour, *, bits: int, alpha: bool) -> tuple[np.ndarray
 
 
 def from_rgb(rgb: np.ndarray, alpha: np.ndarray | None, colour: Colour, *, pix_fmt: str):
-    """A frame of `pix_fmt`, tagged with `colour`, from uint8 / uint16 `(h, w, 3)` pixels (and alpha of that type)."""
+    """A frame of `pix_fmt`, tagged with `colour`, from uint8 / uint16 `(h, w, 3)` pixels (and alpha of that type).
+
+    Args:
+        rgb: full range.
+        alpha: `(h, w)`; None where there is none.
+        colour: the matrix and range that YUV is written by.
+        pix_fmt: FFmpeg's name; an RGB one is always of full range.
+
+    Returns:
+        A PyAV frame of the same size, without a time stamp.
+    """
     import av
 
     wide = rgb.dtype == np.uint16

@@ -65,6 +65,7 @@ class Encoding:
     alpha: bool
 
     def describe(self) -> str:
+        """Codec, encoder, quality and pixel format in one line, for people."""
         quality = "lossless" if self.codec == "ffv1" else f"crf {self.crf}" if self.crf is not None else "its own rate"
         return f"{self.codec} ({self.encoder}), {quality}, {self.pix_fmt}"
 
@@ -80,8 +81,18 @@ def choose_encoding(
 ) -> tuple[Encoding, tuple[str, ...]]:
     """The encoding of a video of `size` (height, width) into `target`, and remarks on what cannot be kept.
 
+    Args:
+        facts: of the source.
+        target: its suffix says which container.
+        size: of the enlarged frames in pixels.
+        codec: a key of `CODECS`; None for one that the container and the source's bits and transparency ask for.
+        crf: the codec's constant rate factor, smaller is better; None for its default here.
+        pix_fmt: FFmpeg's name; None for the one that keeps most of the source's.
+
     Raises:
         UsageError: the wishes do not go together, or not into this file.
+        MissingToolError: PyAV was built without the encoder.
+        InputError: no pixel format of the encoder fits the size.
     """
     import av
 
@@ -135,6 +146,13 @@ def choose_format(facts: Facts, supported: list[str], size: tuple[int, int]) -> 
 
     Transparency comes first, then bits, then the resolution of colour; a format whose colour planes do not divide the
     size (`4:2:0` of an odd one) is left out.
+
+    Args:
+        supported: FFmpeg's names of the encoder's pixel formats.
+        size: (height, width) of the enlarged frames.
+
+    Raises:
+        InputError: none fits the size.
     """
     import av
 

@@ -282,6 +282,7 @@ class Flow:
         self._encoded: list[BaseException] = []
 
     def busy(self, joining: float) -> Busy:
+        """The seconds that each part has been at work, with those of `joining` that the caller has measured."""
         return Busy(**self.seconds, join=joining)
 
     def run(self) -> None:

@@ -31,6 +31,7 @@ class Window:
     shift: Fraction = Fraction(0)
 
     def holds(self, begin: Fraction, end: Fraction) -> bool:
+        """Whether any of what is shown from `begin` to `end` (seconds of the source's clock) is kept."""
         return not ((self.start is not None and end <= self.start) or (self.end is not None and begin >= self.end))
 
 
@@ -48,6 +49,16 @@ def check_streams(source, encoding: Encoding, target: Path) -> tuple[str, ...]:
 
     Sound and subtitles that it does not take are an error with the way out; data that no other file takes (a camera's
     own tracks) are remarked on.
+
+    Args:
+        source: an opened `Source`; nothing is read from it.
+        encoding: of the enlarged stream.
+
+    Returns:
+        A remark for each stream that is dropped.
+
+    Raises:
+        InputError: the container does not take a stream of sound, subtitles or video.
     """
     import io
 

@@ -153,6 +153,7 @@ def _flicker(model: Steady, bicubic: Steady) -> tuple[float, float, float] | Non
 
 
 def upscale_by(scale: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Bicubic enlargement by `scale` as a function of LR pixels, uint8 (h, w, 3)."""
     return lambda lr: upscale(lr, scale)
 
 

@@ -230,7 +230,17 @@ class _Live:
 
 
 def header(size: tuple[int, int], rate, aspect, form: str, colour: Colour) -> bytes:
-    """The first line of a YUV4MPEG2 stream."""
+    """The first line of a YUV4MPEG2 stream.
+
+    Args:
+        size: (height, width) of the enlarged frames.
+        rate: frames a second, a Fraction.
+        aspect: of one pixel, width over height, a Fraction.
+        form: FFmpeg's pixel format, a key of `FORMATS`.
+
+    Returns:
+        The line with its end; progressive frames.
+    """
     height, width = size
     words = [
         "YUV4MPEG2", f"W{width}", f"H{height}", f"F{rate.numerator}:{rate.denominator}", "Ip",

@@ -13,7 +13,15 @@ PANELS = (("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("neg", "VMAF-NEG"))
 
 
 def plot_scores(result: JudgedVideo, path: str | Path, *, model: str, overwrite: bool = False) -> Path:
-    """Writes a PNG: the model's scores and bicubic's, one line each, over the clip's seconds."""
+    """Writes a PNG: the model's scores and bicubic's, one line each, over the clip's seconds.
+
+    Args:
+        model: what the legend calls the network.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        InputError: the file is there and may not be replaced, or cannot be written.
+    """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.figure import Figure
 

@@ -160,6 +160,7 @@ class Workplace:
         return self.ending
 
     def file(self, index: int) -> Path:
+        """Where the packets of a segment lie."""
         return self.folder / f"{index:06}.packets"
 
     def _write(self, name: str, data: bytes) -> None:
@@ -190,10 +191,12 @@ class Workplace:
         return SegmentWriter(self, len(self.segments))
 
     def add(self, segment: Segment) -> None:
+        """Notes in the journal that a segment's file is whole; on the disk when this returns."""
         self._append(asdict(segment))
         self.segments.append(segment)
 
     def finish(self, ending: Ending) -> None:
+        """Notes in the journal that the source was read to its end; on the disk when this returns."""
         self._append(asdict(ending))
         self.ending = ending
 
@@ -225,6 +228,7 @@ class Workplace:
         self._write(DONE, json.dumps(mark_of(os.stat(made))).encode())
 
     def remove(self) -> None:
+        """Removes the folder and all that is in it: the output is finished, or nothing of it is worth keeping."""
         discard(self.folder)
 
 
@@ -239,6 +243,11 @@ class SegmentWriter:
             self._file = open(work.file(index), "wb")  # noqa: SIM115
 
     def write(self, packet) -> None:
+        """Adds one of the encoder's packets (PyAV's), in the encoder's order.
+
+        Raises:
+            InputError: the disk is full, or the folder has gone.
+        """
         data = bytes(packet)
         head = _HEAD.pack(packet.pts, packet.duration or 0, len(data), packet.is_keyframe)
         with self._work.guarded():
@@ -265,6 +274,7 @@ class SegmentWriter:
         return segment
 
     def abandon(self) -> None:
+        """Closes the file of a segment that failed; the journal does not name it, so it is made again."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -295,7 +305,19 @@ def left_by_a_kill(target: Path) -> bool:
 
 @contextlib.contextmanager
 def workplace(target: Path, key: dict[str, object], *, restart: bool = False) -> Iterator[Workplace]:
-    """The unfinished state for `target`, made or gone on with; another process at the same output is refused."""
+    """The unfinished state for `target`, made or gone on with; another process at the same output is refused.
+
+    Args:
+        key: all that the enlarged frames depend on, as plain data: a state of another key is not gone on with.
+        restart: what was left there is thrown away.
+
+    Yields:
+        A state with the segments that an earlier run has finished. After an expected error it stays, unless it holds no
+        frame.
+
+    Raises:
+        InputError: another process is at work on the output, or an unfinished run had other settings.
+    """
     folder = work_folder(place_for(target))
     with exclusive(folder, "another run is at work on this output", hint="choose another -o"):
         work = Workplace(folder, key, restart=restart)

@@ -24,6 +24,7 @@ class Point:
     seconds: Fraction | None = None
 
     def reached(self, number: int, seconds: Fraction) -> bool:
+        """Whether a frame, by its number and its seconds after the first, is this point or lies behind it."""
         return number >= self.frame if self.frame is not None else seconds >= (self.seconds or 0)
 
 
@@ -48,6 +49,7 @@ class Selection:
 
     @property
     def cuts(self) -> bool:
+        """Whether the clip is made shorter at either end; leaving out every second frame does not count."""
         return self.start is not None or self.end is not None
 
     def describe(self) -> dict[str, object]:
@@ -69,6 +71,12 @@ class Picker:
         self.ended = False
 
     def wanted(self, number: int, pts: int) -> bool | None:
+        """Asked for each frame in order: whether its pixels are needed; None when no later frame is taken.
+
+        Args:
+            number: of the frame in the file, from 0.
+            pts: its time stamp in units of the time base.
+        """
         if self.zero is None:
             self.zero = pts
         seconds = (pts - self.zero) * self.time_base

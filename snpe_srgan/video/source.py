@@ -190,6 +190,7 @@ class Source:
         return np.ascontiguousarray(np.rot90(pixels, self.facts.rotation // 90))
 
     def close(self) -> None:
+        """Closes the file; harmless when repeated."""
         self._decoded.close()
         with contextlib.suppress(Exception):
             self.container.close()

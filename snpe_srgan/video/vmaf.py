@@ -111,6 +111,7 @@ class Vmaf:
         return SnpeSrganError(f"ffmpeg failed: {lines[-1] if lines else 'without a word'}"[:300])
 
     def close(self) -> None:
+        """Ends ffmpeg and removes its files; `scores` comes before."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
