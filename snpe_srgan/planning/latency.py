@@ -60,6 +60,7 @@ class Held:
 
     @property
     def ratio(self) -> float:
+        """Predicted over published: above 1 the model says too long."""
         return self.predicted / self.published
 
 
@@ -76,6 +77,7 @@ class Validation:
 
     @property
     def worst_error(self) -> float:
+        """The largest of |predicted / published - 1|."""
         return max(abs(h.ratio - 1) for h in self.held)
 
     def of(self, **wanted: str) -> Validation:
@@ -159,7 +161,16 @@ def cross_validate(*, other_chip: bool = False, family: bool = False) -> Validat
 
 def nearest_devices(hexagon: int, vtcm_mb: int | None, precision: str, among: Iterable[Device]) -> list[Device]:
     """The devices with times in that precision that are nearest: by Hexagon version first, then by VTCM; all that are
-    equally near."""
+    equally near.
+
+    Args:
+        hexagon: the chip's version, 73 for v73.
+        vtcm_mb: None where it is not known: devices then differ by their version alone.
+        precision: one of `published.PRECISIONS`.
+
+    Raises:
+        ValueError: none of the devices has times in that precision.
+    """
     able = [d for d in among if load().ms("srgan", precision, d.part) is not None]
 
     def distance(device: Device) -> tuple[int, int]:
@@ -189,6 +200,7 @@ class Estimator:
 
     @property
     def precisions(self) -> tuple[str, ...]:
+        """Those that the chip can be given an estimate in."""
         return tuple(self.sources)
 
     def validation(self, precision: str) -> Validation:

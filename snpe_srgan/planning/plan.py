@@ -83,11 +83,21 @@ class Plan:
 
     @property
     def meets(self) -> bool:
+        """Whether any option meets the budget, by the estimate."""
         return any(option.meets for option in self.options)
 
 
 def make_plan(chip: Chip, subjects: Sequence[Subject], budget: Budget) -> Plan:
     """Every network in every precision that the chip computes, held against the budget.
+
+    Args:
+        chip: one of `toolchains/chips.py`.
+        subjects: the networks, with what is known of their work and PSNR.
+        budget: what is asked for.
+
+    Returns:
+        One option a network and precision, in the tile and batch that serve it best; a network that cannot be used
+        stands in `rejected`, with the reason.
 
     Raises:
         SnpeSrganError: the chip has no tensor processor.
