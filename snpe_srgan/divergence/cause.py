@@ -55,14 +55,17 @@ class Evidence:
 
     @property
     def error(self) -> np.ndarray:
+        """`got - expected`, (channels, h, w)."""
         return self.got - self.expected
 
     @property
     def wrong(self) -> np.ndarray:
+        """Where the difference is more than rounding or not finite, bool (channels, h, w)."""
         return ~(np.abs(self.error) <= self.tolerance)  # what is not finite is wrong
 
     @property
     def sums(self) -> bool:
+        """Whether the layer adds up products: a convolution or a matrix product."""
         return self.layer.kind.split("+")[0] in ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -70,7 +73,15 @@ def evidence(
     layer: Layer, other: Layer, differs: Sequence[str], expected: np.ndarray, got: np.ndarray,
     read: Mapping[str, Grid | None], unrounded: np.ndarray | None = None,
 ) -> Evidence:  # fmt: skip
-    """The `Evidence` of two runs, in whatever layout the graph has them."""
+    """The `Evidence` of two runs, in whatever layout the graph has them.
+
+    Args:
+        layer, other: of the first and of the second graph; the first's grid says what counts as rounding.
+        differs: what the two files say differently of the layer; empty where it is one file.
+        expected, got: of one shape: (1, channels, h, w), (1, h, w, 3), or of another number of axes.
+        read: the grid of each tensor that the layer reads; None for floats.
+        unrounded: `expected` without the rounding inside the layer; None where there is none.
+    """
 
     def plain(x: np.ndarray) -> np.ndarray:
         return np.atleast_3d(np.squeeze(channels_first(x), 0) if x.ndim == 4 else x).astype(np.float64)
@@ -93,6 +104,7 @@ def cause_of(e: Evidence) -> Cause:
 
 
 def overflow(e: Evidence) -> Cause | None:
+    """Values beyond float16's range, in a float layer: not finite, or cut off at its end."""
     broken = np.isfinite(e.expected) & ~np.isfinite(e.got)
     capped = (np.abs(e.expected) > HALF_END * 1.01) & (np.abs(e.got) <= HALF_END * 1.001)
     if e.layer.grid is not None or not (broken.any() or capped.any()):
@@ -111,6 +123,7 @@ def _changed(e: Evidence, *words: str) -> str | None:
 
 
 def other_range(e: Evidence) -> Cause | None:
+    """The two files give the result another scale or zero point."""
     line = _changed(e, "QuantizeLinear scale", "QuantizeLinear zero point", "DequantizeLinear scale",
                     "DequantizeLinear zero point")  # fmt: skip
     one, other = e.layer.grid, e.other.grid
@@ -196,6 +209,7 @@ def saturation(e: Evidence) -> Cause | None:
 
 
 def swapped_channels(e: Evidence) -> Cause | None:
+    """Each channel that is wrong holds what another one should hold."""
     channels = len(e.expected)
     if not 1 < channels <= 512 or e.expected.ndim != 3:
         return None
@@ -253,6 +267,7 @@ def affine(e: Evidence) -> Cause | None:
 
 
 def constant_channels(e: Evidence) -> Cause | None:
+    """Each channel is off by one number, everywhere alike."""
     if e.error.ndim != 3 or not e.sums:
         return None
     means = e.error.mean(axis=(1, 2), keepdims=True)
@@ -268,6 +283,7 @@ def constant_channels(e: Evidence) -> Cause | None:
 
 
 def few_channels(e: Evidence) -> Cause | None:
+    """A quarter of the channels at most (or one) is wrong, and all others are right."""
     channels = np.asarray(e.wrong.reshape(len(e.wrong), -1).any(axis=1))
     if not e.sums or not 0 < channels.sum() <= max(1, FEW * len(channels)):
         return None
@@ -280,6 +296,7 @@ def few_channels(e: Evidence) -> Cause | None:
 
 
 def rounding(e: Evidence) -> Cause | None:
+    """Nothing is off by more than the tolerance: the last digit is rounded otherwise."""
     if not _small(e):
         return None
     mean = float(e.error.mean()) / (e.tolerance / 1.01)

@@ -20,7 +20,12 @@ class Place(Protocol):
 
     name: str
 
-    def run(self, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+    def run(self, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The graph's outputs by name, for its inputs by name.
+
+        Raises:
+            InputError: the place does not run this graph.
+        """
 
 
 class Host:
@@ -29,6 +34,7 @@ class Host:
     name = "host"
 
     def run(self, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Place.run`; the graph is opened for this run alone."""
         return Opened(model)(inputs)
 
 
@@ -65,6 +71,7 @@ class Emulator:
         self.chip = chip
 
     def run(self, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Place.run`; each run prepares the graph in a process of its own, which takes seconds."""
         from snpe_srgan.toolchains.qnn import EmulatorSession
 
         name = "the graph on the emulator"

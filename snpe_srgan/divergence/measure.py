@@ -54,7 +54,12 @@ class Gap:
 
 
 def gap(expected: np.ndarray, got: np.ndarray, *, step: float | None) -> Gap:
-    """See `Gap`; values closer than half a `step` of the integers, or than EQUAL, count as the same."""
+    """See `Gap`; values closer than half a `step` of the integers, or than EQUAL, count as the same.
+
+    Args:
+        expected, got: of one shape, any layout.
+        step: of the tensor's integers; None for floats.
+    """
     a, b = expected.astype(np.float64), got.astype(np.float64)
     both = np.isfinite(a) & np.isfinite(b)
     error = np.where(both, b, 0) - np.where(both, a, 0)
@@ -93,7 +98,12 @@ def departs(g: Gap, *, step: float | None, bits: int, exact: bool, inner: float 
 
 
 def place(expected: np.ndarray, got: np.ndarray, lr_size: tuple[int, int]) -> Place | None:
-    """Where the two differ most; None for tensors that are no picture, and where nothing differs."""
+    """Where the two differ most; None for tensors that are no picture, and where nothing differs.
+
+    Args:
+        expected, got: (1, channels, h, w) or (1, h, w, 3).
+        lr_size: (height, width) of the picture that the network was given.
+    """
     if expected.ndim != 4:
         return None
     with np.errstate(invalid="ignore"):
