@@ -37,7 +37,11 @@ class Options:
 @register("esrgan", Options, scales=(1, *STAGES), choices={"unshuffle": (1, 2, 4)})
 def describe(options: Options, scale: int) -> Graph:
     """16,697,987 parameters at the defaults and scale 4, as in the authors' code. Dense blocks start small, as there (a
-    tenth of He's); only the clip to the picture's range is added."""
+    tenth of He's); only the clip to the picture's range is added.
+
+    Raises:
+        ConfigError: the scale times `unshuffle` is not 2, 3, 4 or 8.
+    """
     stages = STAGES.get(scale * options.unshuffle)
     if stages is None:
         raise ConfigError("esrgan's scale times its unshuffle must be 2, 3, 4 or 8", where="model.scale")

@@ -91,7 +91,15 @@ def read_graph_def(path: str | Path):
 
 
 def parse_graph_def(data: bytes, *, where: object):
-    """The GraphDef in checked bytes."""
+    """The GraphDef in checked bytes.
+
+    Args:
+        data: as `check_frozen_graph` has let through.
+        where: the file, for the error.
+
+    Raises:
+        InputError: the bytes are no GraphDef.
+    """
     from tensorflow.core.framework import graph_pb2
 
     graph_def = graph_pb2.GraphDef()

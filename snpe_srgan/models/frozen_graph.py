@@ -232,7 +232,14 @@ def read_node(data: memoryview) -> Node:
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int, memoryview | int]]:
-    """The fields of one protobuf message: (number, wire type, value)."""
+    """The fields of one protobuf message: (number, wire type, value).
+
+    The value is a view of the bytes of a length-delimited field, the number of a varint, and 0 for fixed-size
+    fields, whose bytes are passed over.
+
+    Raises:
+        ValueError: the message is cut short, or damaged.
+    """
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

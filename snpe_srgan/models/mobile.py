@@ -34,7 +34,11 @@ class Options:
 
 @register("mobile", Options, choices={"last": (1, 3)})
 def describe(options: Options, scale: int) -> Graph:
-    """59,696 parameters at the defaults and scale 4."""
+    """59,696 parameters at the defaults and scale 4.
+
+    Raises:
+        ConfigError: a depth below 2.
+    """
     if options.depth < 2:
         raise ConfigError("mobile needs at least two convolutions", where="model.options")
     net = Builder(scale=scale)

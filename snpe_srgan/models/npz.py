@@ -36,7 +36,11 @@ def save_npz(
 
 
 def load_npz(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:
-    """Reads a generator; `InputError` for anything that is not a whole, finite, consistent one."""
+    """Reads a generator; `InputError` for anything that is not a whole, finite, consistent one.
+
+    Returns:
+        The network's description, and its weights: `layer/array` -> float array of the dtype that the file stores.
+    """
     with ArrayFile(path, limit=MAX_BYTES) as file:
         if ARCHITECTURE not in file:
             raise InputError(

@@ -49,6 +49,9 @@ def describe(options: Options, scale: int) -> Graph:
     Paths and upsampling are 32 channels wide because a DSP works on 32 at once: Qualcomm's cost model asks 2.6 ms for a
     128x128 input (w8a8, SA8255P), and 6.1 ms for 16 blocks of 4 paths of 12 channels with 24 in the upsampling, which
     have half the parameters and half the multiplications.
+
+    Raises:
+        ConfigError: `width` is no multiple of `paths`.
     """
     if options.width % options.paths:
         raise ConfigError(

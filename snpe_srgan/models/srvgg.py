@@ -31,7 +31,11 @@ class Options:
 
 @register("srvgg", Options, choices={"activation": ACTIVATIONS, "anchor": (0, 1, 3, 5)})
 def describe(options: Options, scale: int) -> Graph:
-    """621,616 parameters at the defaults and scale 4, 192 of them the fixed anchor; the clip is added."""
+    """621,616 parameters at the defaults and scale 4, 192 of them the fixed anchor; the clip is added.
+
+    Raises:
+        ConfigError: a depth below 2.
+    """
     if options.depth < 2:
         raise ConfigError("srvgg needs at least two convolutions", where="model.options")
     extra = {"leaky_relu": {"slope": SLOPE}, "clip": {"low": 0.0, "high": 1.0}}.get(options.activation, {})

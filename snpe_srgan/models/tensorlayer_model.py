@@ -136,7 +136,10 @@ def variables(model: tl.models.Model, graph: Graph) -> dict[str, tf.Variable]:
 
 
 def tensors(model: tl.models.Model, graph: Graph) -> dict[str, tf.Tensor]:
-    """`layer/array` -> what it is now, for every array of the graph: expanded convolutions as one kernel."""
+    """`layer/array` -> what it is now, for every array of the graph: expanded convolutions as one kernel.
+
+    Kernels are (h, w, in, out), all else is (channels,).
+    """
     layers = {layer.name: layer for layer in model.all_layers}
     found = {}
     for key in graph.weight_shapes():
