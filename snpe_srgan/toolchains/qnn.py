@@ -193,14 +193,26 @@ class EmulatorSession:
             raise
 
     def run(self, array: np.ndarray) -> np.ndarray:
-        """One inference: an array of the input's shape and dtype in, the output's out."""
+        """One inference: an array of the input's shape and dtype in, the output's out.
+
+        Raises:
+            SnpeSrganError: the array has another shape or dtype (there is no free size), or the child crashed or took
+                too long.
+        """
         port = self.inputs[0]
         if array.shape != port.shape or array.dtype != port.dtype:
             raise SnpeSrganError(f"'{port.name}' takes {port.dtype} {port.shape}, not {array.dtype} {array.shape}")
         return self._worker.ask({"do": "run"}, [array])[1][0]
 
     def run_named(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One inference of a graph with any number of inputs and outputs, by their names."""
+        """One inference of a graph with any number of inputs and outputs, by their names.
+
+        Args:
+            arrays: of the shapes and dtypes that `inputs` says; further names are passed over.
+
+        Raises:
+            SnpeSrganError: an input is missing, or the child crashed or took too long.
+        """
         for port in self.inputs:
             if port.name not in arrays:
                 raise SnpeSrganError(f"'{port.name}', an input of the graph, is not given")

@@ -91,7 +91,15 @@ class Worker:
         self._answers.put(None)
 
     def ask(self, request: dict, arrays=()) -> tuple[dict, list[np.ndarray]]:
-        """Sends a request and waits for its answer; every failure ends the child and raises SnpeSrganError."""
+        """Sends a request and waits for its answer; every failure ends the child and raises SnpeSrganError.
+
+        Args:
+            request: plain data; its `do` says what is asked (see `qnn_worker.main`).
+            arrays: in the order of the graph's inputs, of their shapes and dtypes.
+
+        Returns:
+            (plain data, arrays in the order of the graph's outputs).
+        """
         try:
             with contextlib.suppress(BrokenPipeError, OSError):  # a dead child is diagnosed below
                 send(self._stdin, request, arrays)

@@ -46,7 +46,14 @@ class Phone:
         return start([self.adb, "-s", self.serial, *arguments], timeout=timeout)
 
     def shell(self, script: str, *, timeout: float = TIMEOUT) -> Ran:
-        """Runs a script on the phone; its status is the script's own, whatever adb makes of it."""
+        """Runs a script on the phone; its status is the script's own, whatever adb makes of it.
+
+        Args:
+            timeout: in seconds.
+
+        Raises:
+            SnpeSrganError: the phone went away, or the script took too long. Another status than 0 is no error.
+        """
         ran = self._adb("shell", f"(\n{script}\n)\n_s=$?; echo; echo {MARK}$_s", timeout=timeout)
         text = ran.output.replace("\r\n", "\n")
         marks = list(re.finditer(rf"^{MARK}(\d+)\n?", text, re.MULTILINE))  # standard error may come behind it
@@ -89,7 +96,14 @@ class Phone:
         return {path.strip(): digest for digest, path in found}, _free(text)
 
     def push(self, files: Mapping[str, Path], folder: str) -> list[str]:
-        """Brings files to `folder`/name unless the same bytes are there; those that went. What arrives is compared."""
+        """Brings files to `folder`/name unless the same bytes are there; those that went. What arrives is compared.
+
+        Args:
+            files: name inside the folder -> path on this machine.
+
+        Raises:
+            SnpeSrganError: the phone is full or went away, or a file arrived damaged.
+        """
         wanted = {name: md5(path) for name, path in files.items()}
         there, free = self.look(folder, wanted)
         missing = [name for name, digest in wanted.items() if there.get(name) != digest]
@@ -118,7 +132,11 @@ class Phone:
         return SnpeSrganError(f"no space left on the phone: {what}", where=f"{self.serial}:{folder}", hint=hint)
 
     def pull(self, folder: str, here: Path) -> Path:
-        """A folder of the phone as `here`/<its name>."""
+        """A folder of the phone as `here`/<its name>.
+
+        Raises:
+            SnpeSrganError: the folder is not there, or the phone went away.
+        """
         ran = self._adb("pull", folder, str(here), timeout=TRANSFER_TIMEOUT)
         target = here / PurePosixPath(folder).name
         if ran.status != 0 or not target.exists():
@@ -162,7 +180,11 @@ def md5(path: Path) -> str:
 
 
 def list_phones(adb: str) -> list[tuple[str, str]]:
-    """(serial, state) of all devices that adb sees."""
+    """(serial, state) of all devices that adb sees.
+
+    Raises:
+        MissingToolError: adb does not start, or fails.
+    """
     ran = start([adb, "devices"], timeout=TIMEOUT)
     if ran.status != 0:
         raise failure("adb devices", ran.output, how=how_ended(ran.status), where=adb, kind=MissingToolError)
@@ -171,7 +193,12 @@ def list_phones(adb: str) -> list[tuple[str, str]]:
 
 
 def choose_phone(serial: str | None = None) -> Phone:
-    """The phone of a serial, of $ANDROID_SERIAL, or the only one; errors tell none, several, and those not ready."""
+    """The phone of a serial, of $ANDROID_SERIAL, or the only one; errors tell none, several, and those not ready.
+
+    Raises:
+        MissingToolError: adb is not on the PATH, or no phone is connected, none of that serial, or it is not ready.
+        UsageError: several phones are ready and no serial says which.
+    """
     adb = shutil.which("adb")
     if adb is None:
         raise MissingToolError("adb is not on the PATH", hint="install Android's platform-tools")

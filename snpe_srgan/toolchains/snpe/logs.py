@@ -89,7 +89,11 @@ def parse_diagview(text: str) -> Times:
 
 
 def parse_throughput(text: str) -> Throughput:
-    """The words of `snpe-throughput-net-run` on one thread."""
+    """The words of `snpe-throughput-net-run` on one thread.
+
+    Raises:
+        SnpeSrganError: they hold no throughput.
+    """
     total = re.search(r"Total throughput:\s*([\d.]+)\s*infs/sec", text)
     if not total:
         raise SnpeSrganError("snpe-throughput-net-run reported no throughput")

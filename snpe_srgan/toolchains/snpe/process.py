@@ -46,6 +46,10 @@ def run_tool(
     Args:
         makes: a file that must be there, and not empty, afterwards: some tools fail and end with status 0.
         subject: what the error calls the place; the command itself by default.
+
+    Raises:
+        MissingToolError: the SDK has no such tool, it cannot be started, or no Python for it is there.
+        SnpeSrganError: it failed, made no file, or did not end within `timeout` seconds.
     """
     ran = start([*sdk.start(command.tool), *command.arguments], environment=sdk.environment(), timeout=timeout)
     if ran.status != 0:

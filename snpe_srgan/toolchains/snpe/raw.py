@@ -116,7 +116,15 @@ def write_raws(
 
 
 def input_list(files: Sequence[Path], *, prefix: str) -> str:
-    """An input list of networks with one input: a line an inference. A quantizer wants no line of outputs."""
+    """An input list of networks with one input: a line an inference. A quantizer wants no line of outputs.
+
+    Args:
+        files: only their names are used.
+        prefix: the folder in which the tool finds them.
+
+    Raises:
+        InputError: the prefix has a space in it.
+    """
     if any(c.isspace() for c in prefix):
         raise InputError(
             "the SDK's input lists cannot name a folder with a space in it",

@@ -84,7 +84,11 @@ class Sdk:
         return [str(self.python()), str(path)] if is_python(path) else [str(path)]
 
     def python(self) -> str:
-        """The Python for the converters: $SNPE_SRGAN_SDK_PYTHON, or a version that the release was made for."""
+        """The Python for the converters: $SNPE_SRGAN_SDK_PYTHON, or a version that the release was made for.
+
+        Raises:
+            MissingToolError: the variable names no program, or no such version is on the PATH.
+        """
         named = os.environ.get(PYTHON_VARIABLE)
         if named:
             found = shutil.which(named)
