@@ -61,7 +61,15 @@ class Container:
         return self._entries[name].size
 
     def read(self, name: str, limit: int | None = None) -> memoryview:
-        """One record's bytes, at most `limit`, without a copy when the entry is stored (the usual case)."""
+        """One record's bytes, at most `limit`, without a copy when the entry is stored (the usual case).
+
+        Args:
+            limit: in bytes; None for all. A packed record counts against what all of them may unpack to
+                (`MAX_INFLATED`).
+
+        Raises:
+            InputError: there is no such record, or it is damaged.
+        """
         if name not in self._entries:
             raise InputError(f"the .dlc has no record '{name}'", where=self.path)
         entry = self._entries[name]

@@ -25,13 +25,21 @@ class Buffer:
         self._objects = 300_000  # layers, tensors, attributes: each takes up to a kilobyte of memory
 
     def spend(self, cost: int = 1) -> None:
-        """Counts what is made from the buffer: parts may be shared, so their number is not bounded by its size."""
+        """Counts what is made from the buffer: parts may be shared, so their number is not bounded by its size.
+
+        Raises:
+            InputError: more is read than a buffer of this size can honestly hold.
+        """
         self._budget -= cost
         if self._budget < 0:
             raise self.broken("it refers to its own parts too often")
 
     def keep(self) -> None:
-        """Counts what outlives the reading."""
+        """Counts what outlives the reading.
+
+        Raises:
+            InputError: more than 300,000 layers, tensors and attributes.
+        """
         self._objects -= 1
         if self._objects < 0:
             raise self.broken("it claims more layers and tensors than any network has")
@@ -145,7 +153,14 @@ class Table:
         return tuple(values.tolist())
 
     def array(self, slot: int, dtype: str) -> np.ndarray:
-        """A vector of scalars, as a view of the buffer."""
+        """A vector of scalars, as a view of the buffer.
+
+        Args:
+            dtype: numpy's, with its byte order ('<i4').
+
+        Raises:
+            InputError: it reaches beyond the end of the buffer.
+        """
         kind = np.dtype(dtype)
         start, count = self._vector(slot, kind.itemsize)
         return np.frombuffer(self._buffer.data[start : start + count * kind.itemsize], kind)

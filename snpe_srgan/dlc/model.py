@@ -74,7 +74,14 @@ class Tensor:
         return 0 if self._bytes is None else len(self._bytes)
 
     def data(self) -> np.ndarray:
-        """The stored values, as integers where quantized; a read-only view of the file."""
+        """The stored values, as integers where quantized; a read-only view of the file.
+
+        Returns:
+            An array of shape `dims` in the file's own order of axes.
+
+        Raises:
+            InputError: the tensor is computed, of an unknown dtype, or its bytes do not fit its shape.
+        """
         if self._bytes is None:
             raise InputError(f"the .dlc stores no data for tensor '{self.name}'", where=self._where)
         if self.dtype not in STORED:

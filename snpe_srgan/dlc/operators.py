@@ -1,8 +1,9 @@
 """How each operator of a .dlc is said in ONNX: one small function each, chosen by the node's type.
 
-A rule gets the growing graph and the operation, adds nodes and returns the name of the float result, with every
-four-dimensional tensor as NCHW. Names and numbers of the operations are Qualcomm's, found by converting one-operator
-networks (`tests/test_dlc.py` does it again).
+A rule gets the growing graph (`to_onnx.Builder`) and the operation (`operation.Operation`), adds nodes and returns the
+ONNX name of the float result, with every four-dimensional tensor as NCHW. It raises `InputError` for an attribute that
+is missing, a shape that does not fit, or a setting that is not known: nothing is guessed. Names and numbers of the
+operations are Qualcomm's, found by converting one-operator networks (`tests/test_dlc.py` does it again).
 """
 
 from __future__ import annotations

@@ -15,7 +15,11 @@ HWOI_TO_IOHW = (3, 2, 0, 1)
 
 
 def weights(op) -> tuple:
-    """(weight, bias or None): the layer's stored tensors, told apart by their names."""
+    """(weight, bias or None): the layer's stored tensors, told apart by their names.
+
+    Raises:
+        InputError: there is not just one tensor of weights, or more than one of biases.
+    """
     stored = op.stored()
     bias = [t for t in stored if "bias" in t.name.rsplit("/", 1)[-1].lower()]
     weight = [t for t in stored if t not in bias]

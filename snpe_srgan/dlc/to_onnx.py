@@ -121,7 +121,11 @@ class Builder:
         return outputs
 
     def value(self, name: str) -> str:
-        """The ONNX name of a .dlc tensor's float values; stored tensors become constants on first use."""
+        """The ONNX name of a .dlc tensor's float values; stored tensors become constants on first use.
+
+        Raises:
+            InputError: there is no such tensor, or it is used before it is computed.
+        """
         if name not in self._floats:
             tensor = self.tensor(name)
             if tensor.role == "static":
@@ -183,7 +187,14 @@ class Builder:
         return kind, wide.astype(getattr(ml_dtypes, name))
 
     def produce(self, name: str, value: str) -> None:
-        """Says that the float `value` is the .dlc tensor `name`: quantizes it if that tensor is quantized."""
+        """Says that the float `value` is the .dlc tensor `name`: quantizes it if that tensor is quantized.
+
+        Args:
+            value: ONNX name, NCHW where the tensor is an image.
+
+        Raises:
+            InputError: the tensor is stored or computed already, or of a dtype that is not known.
+        """
         tensor = self.tensor(name)
         if tensor.role == "static" or name in self._floats or name in self._integers:
             raise InputError(f"the .dlc is damaged: '{name}' is computed twice", where=self.where)
