@@ -70,7 +70,15 @@ def with_baseline(files: Sequence[ModelFile]) -> list[ModelFile]:
 
 
 def choose_engines(file: ModelFile, wanted: Sequence[str] | None) -> list[str]:
-    """The engines for a file: those asked for that take its kind, or all installed ones."""
+    """The engines for a file: those asked for that take its kind, or all installed ones.
+
+    Args:
+        wanted: names of `contender.ENGINES`; None for those of `DEFAULT_ENGINES` that are installed.
+
+    Raises:
+        UsageError: a name is unknown.
+        MissingToolError: an engine that was asked for, and takes this kind of file, is not installed.
+    """
     for name in wanted or ():
         if name not in ENGINES:
             raise errors.UsageError(

@@ -104,5 +104,5 @@ def _description(told: dict[str, Any], *, path: Path) -> Description:
 
 
 def run_here(state: dict[str, Any], lr: np.ndarray) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """In the child: one picture or tile."""
+    """In the child: one picture or tile, (1, h, w, 3) float32 in [0, 1] -> (1, h * scale, w * scale, 3) in [-1, 1]."""
     return {}, [state["session"].run(lr)]

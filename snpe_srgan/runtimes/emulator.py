@@ -37,9 +37,15 @@ MOST_CUTS = 8  # tiles along a side
 
 
 class EmulatorEngineSession(Session):
-    """Args:
-    chip: None computes float graphs in float32; a chip of Hexagon v73 or later in float16, as it would.
-    lanes: tiles that are computed side by side; None for one a core, as far as memory allows.
+    """A model on the Hexagon emulator, in processes of its own.
+
+    Args:
+        chip: None computes float graphs in float32; a chip of Hexagon v73 or later in float16, as it would.
+        lanes: tiles that are computed side by side; None for one a core, as far as memory allows.
+
+    Raises:
+        MissingToolError: onnxruntime-qnn is not installed, or the model is a `.pb`.
+        InputError: the file is compiled for several chips.
     """
 
     def __init__(self, source: Source, *, chip: int | str | None = None, lanes: int | None = None):

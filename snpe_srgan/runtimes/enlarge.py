@@ -97,18 +97,18 @@ def plan_jobs(
 
     With `skip_existing` a picture is skipped when its output is there and whole: it decodes, and has the right size.
 
-    `out` is a file (`photo_x4.png`, for one picture) or a folder; None is the current folder, for one picture.
-    In a folder the names are `<stem>_x<scale>.png` (.tif, .webp for those); where two pictures would get the same,
-    both get their suffix into it (`a_jpg_x4.png`), and if need be their folder's name.
+    `out` is a file (`photo_x4.png`, for one picture) or a folder; None is the current folder, for one picture. In a
+    folder the names are `<stem>_x<scale>.png` (.tif, .webp for those); where two pictures would get the same, both get
+    their suffix into it (`a_jpg_x4.png`), and if need be their folder's name.
 
     Args:
         scale: the network's: in the names, and what `skip_existing` expects of a size.
         overwrite: whether outputs that are there may be replaced.
 
     Raises:
-        UsageError: the pictures do not fit `out`, or two would get one name.
-        InputError: an output is there already, is one of the inputs, cannot be written, or is of an unknown format.
-            With several pictures a name too long for the file system goes to `Jobs.failed`.
+        UsageError: the pictures do not fit `out`, its suffix is not written, or two would get one name.
+        InputError: an output is there already, is one of the inputs, or cannot be written. With several pictures a name
+            too long for the file system goes to `Jobs.failed`.
     """
     folder = Path("." if out is None else out)
     named = bool(folder.suffix) and not folder.is_dir() and not str(out).endswith(("/", "\\"))
@@ -248,6 +248,7 @@ def enlarge_one(
         tiles_done: told (tiles done, tiles in all) after each tile.
 
     Raises:
+        UsageError: the target's suffix is not written.
         InputError: the picture cannot be read, needs more memory than is free, needs tiles that would not be right, or
             cannot be written to the target.
         SnpeSrganError: the engine failed, or the network gave NaN or infinity.

@@ -29,9 +29,11 @@ class Graph(Protocol):
 
 
 class Lanes:
-    """Args:
-    open_graph: prepares the graph for arrays of a shape.
-    most: lanes; no more graphs than that are open at once.
+    """Graphs that are kept open, each for one shape of arrays.
+
+    Args:
+        open_graph: prepares the graph for arrays of a shape.
+        most: lanes; no more graphs than that are open at once.
     """
 
     def __init__(self, open_graph: Callable[[Shape], Graph], *, most: int):
@@ -66,7 +68,10 @@ class Lanes:
             return result
 
     def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Results in order; arrays are taken a few ahead of them."""
+        """Results in order; arrays are taken a few ahead of them.
+
+        Arrays may differ in shape; each result is what `Graph.run` gives.
+        """
         if self.most == 1:
             yield from map(self.run, arrays)
             return

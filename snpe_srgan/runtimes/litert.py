@@ -30,7 +30,12 @@ SAME = {"ADD", "MUL", "SUB", "QUANTIZE", "DEQUANTIZE", "RELU", "RELU6", "PRELU",
 
 
 def tflite_facts(model: TfliteModel) -> Facts:
-    """Scale, size and reach of a file: by its own record where this project wrote it, else by its operators."""
+    """Scale, size and reach of a file: by its own record where this project wrote it, else by its operators.
+
+    Raises:
+        InputError: an end is no RGB picture of bytes or float32, a size is free, or the network does not enlarge by a
+            whole number.
+    """
     lr, sr = model.input, model.output
     for port, what in ((lr, "input"), (sr, "output")):
         if port.dtype not in ("uint8", "float32", "int8") or len(port.shape) != 4 or port.shape[0] != 1:
@@ -84,7 +89,9 @@ def _window(model: TfliteModel, node) -> tuple[tuple[int, int, int, int] | None,
 
 
 def to_values(lr: np.ndarray, port: Tensor) -> np.ndarray:
-    """float32 in 0..1 as what an input of the file takes."""
+    """A picture (1, h, w, 3), float32 in 0..1, as what an input of the file takes: floats as they are, or integers on
+    its grid, rounded and clipped.
+    """
     if port.dtype == "float32":
         return lr
     scale, zero, kind = port.scale or 1 / 255, port.zero or 0, np.dtype(port.dtype)
@@ -94,7 +101,9 @@ def to_values(lr: np.ndarray, port: Tensor) -> np.ndarray:
 
 
 def from_values(sr: np.ndarray, port: Tensor) -> np.ndarray:
-    """What an output of the file gives (pixels, or floats in 0..1) as float32 in -1..1."""
+    """What an output of the file gives (integers on its grid, or floats in 0..1) as float32 in -1..1, of the same
+    shape.
+    """
     if port.dtype != "float32":
         scale, zero = port.scale or 1 / 255, port.zero or 0
         sr = (sr.astype(np.float32) - np.float32(zero)) * np.float32(scale)

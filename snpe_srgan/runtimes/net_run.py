@@ -140,7 +140,11 @@ class DlcPorts:
 
 
 def read_ports(file: ModelFile) -> DlcPorts:
-    """Reads them from the file. An operator that only the SDK knows leaves the receptive field unknown, no more."""
+    """Reads them from the file. An operator that only the SDK knows leaves the receptive field unknown, no more.
+
+    Raises:
+        InputError: the file is damaged, holds several networks, or is none that enlarges one NHWC RGB picture.
+    """
     from snpe_srgan.dlc.reader import read
     from snpe_srgan.dlc.to_onnx import rebuild
     from snpe_srgan.onnx_graphs.model import onnx_facts

@@ -46,6 +46,8 @@ def open_session(
 ) -> Session:
     """Opens `file`; what it lacks is a `MissingToolError`, never replaced by another place to run.
 
+    A file that did not come with the package runs on the host in a child process (`runtimes/confined.py`).
+
     Args:
         on: `host` (this machine's CPU), `emulator` (the Hexagon emulator of onnxruntime-qnn), `sdk` (the SDK's
             snpe-net-run here) or `device` (the same on a phone).
@@ -57,10 +59,19 @@ def open_session(
             float graphs in true float32.
         sdk_folder: for the SDK and the phone; None for the one that the environment names.
         runtime: the chip's unit, one of `commands.RUNTIMES`; None for DEVICE_RUNTIME or SDK_RUNTIME.
-        serial: which phone; perf_profile: how fast it is to run; raw: `float32` or `uint8` files.
+        serial: which phone; None for the only one, or that of $ANDROID_SERIAL.
+        perf_profile: how fast a phone is to run; None leaves it to the tool.
+        raw: `float32` or `uint8` files, for the SDK and the phone.
         say: told what takes long.
 
-    A file that did not come with the package runs on the host in a child process (`runtimes/confined.py`).
+    Returns:
+        A session, to be closed: a context manager. It takes float32 (1, h, w, 3) in [0, 1] and gives (1, h * scale, w *
+        scale, 3) in [-1, 1].
+
+    Raises:
+        UsageError: options that do not go together, or not with this kind of file.
+        MissingToolError: the engine, the SDK, or the phone is not there.
+        InputError: the file is no whole super-resolution model, or the engine refuses it.
     """
     for value, known, option in ((on, PLACES, "--on"), (engine, (*ENGINES, "tensorflow", LITERT), "--engine")):
         if value not in known:

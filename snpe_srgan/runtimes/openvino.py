@@ -31,8 +31,11 @@ def has_bf16() -> bool:
 
 
 class OpenVinoSession(Session):
-    """Args:
-    precision: `f32`, or `bf16`: faster where the CPU has AVX512_BF16 or AMX, at a small cost in accuracy.
+    """OpenVINO on this machine's CPU.
+
+    Args:
+        threads: None for all processors that this process may use.
+        precision: `f32`, or `bf16`: faster where the CPU has AVX512_BF16 or AMX, at a small cost in accuracy.
     """
 
     def __init__(self, source: Source, *, threads: int | None = None, precision: str = "f32"):
@@ -82,7 +85,11 @@ class OpenVinoSession(Session):
 
 
 def openvino_facts(model, *, where: object) -> Facts:
-    """The facts of a graph that OpenVINO has read (a `.pb`): see `onnx_model.onnx_facts`."""
+    """The facts of a graph that OpenVINO has read (a `.pb`): see `onnx_model.onnx_facts`.
+
+    Raises:
+        InputError: it does not have one float32 NHWC RGB picture in and one out, or does not work at its size.
+    """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise InputError(
             f"not a super-resolution model: it has {len(model.inputs)} inputs and {len(model.outputs)} outputs",

@@ -135,7 +135,18 @@ class Session:
 
     def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """`run` for several arrays of one picture, each taken when its turn comes; an engine that starts slowly takes
-        all of them at once."""
+        all of them at once.
+
+        Args:
+            arrays: float32 (1, h, w, 3) in [0, 1].
+
+        Yields:
+            float32 (1, h * scale, w * scale, 3) in [-1, 1], in the order of the arrays.
+
+        Raises:
+            InputError: the network does not take an array.
+            SnpeSrganError: the engine failed.
+        """
         for lr in arrays:
             self.check_input(lr)
             yield self.check_output(lr, self._infer(np.ascontiguousarray(lr)))
@@ -176,7 +187,11 @@ class Session:
         return plan_tiling(self.description, height, width, tile=tile)
 
     def commands(self) -> list[str]:
-        """What a run does, in the words of a shell: for `--dry-run`."""
+        """What a run does, in the words of a shell: for `--dry-run`.
+
+        Raises:
+            UsageError: the engine runs none: it computes in this program's processes.
+        """
         raise UsageError(f"{self.description.engine} runs no commands", where=self.description.path)
 
     def shorten_overlap(self, overlap: int) -> None:

@@ -42,14 +42,22 @@ class Source:
 
     @property
     def graph(self) -> onnx.ModelProto:
-        """The ONNX graph, of a file that is or becomes one."""
+        """The ONNX graph, of a file that is or becomes one.
+
+        Raises:
+            ValueError: the file is a `.pb`.
+        """
         if self.model is None:
             raise ValueError(f"{self.path} is no ONNX graph")
         return self.model
 
     @property
     def known(self) -> Facts:
-        """The facts, where they are known before an engine opens the file."""
+        """The facts, where they are known before an engine opens the file.
+
+        Raises:
+            ValueError: the file is a `.pb`.
+        """
         if self.facts is None:
             raise ValueError(f"the facts of {self.path} are found by the engine")
         return self.facts

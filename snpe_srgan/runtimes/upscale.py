@@ -50,6 +50,11 @@ def upscale_pixels(
     Args:
         plan: the session's plan for pictures of this size, where there are many of them; else one is made for `tile`.
         parts: which of the plan's tiles to run, the others being those of `onto`, an earlier result by this plan.
+
+    Raises:
+        ValueError: the plan is for another size.
+        InputError: the picture needs tiles that would not be right.
+        SnpeSrganError: the engine failed, or the network gave NaN or infinity.
     """
     height, width = pixels.shape[:2]
     plan = plan or session.plan(height, width, tile=tile)
@@ -98,7 +103,9 @@ def _enlarge(
 
 
 def padded(pixels: np.ndarray, plan: TilePlan) -> np.ndarray:
-    """The picture continued by its mirror image to the size that the plan cuts."""
+    """The picture (h, w, channels) continued by its mirror image to the size that the plan cuts; itself where that is
+    its own.
+    """
     ends = [
         (first, whole - side - first) for first, whole, side in zip(plan.offset, plan.padded, plan.size, strict=True)
     ]
