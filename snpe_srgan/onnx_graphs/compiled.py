@@ -69,6 +69,9 @@ def compiled_facts(model: onnx.ModelProto, *, lr, sr, where: object) -> Facts:
 
     Args:
         lr, sr: the model's input and output (`model.ports`).
+
+    Raises:
+        InputError: a size is free, or it does not enlarge RGB by a whole number from 1 to 16.
     """
     sizes = [[length or 0 for length in dims_of(value)] for value in (lr, sr)]
     if any(len(size) != 4 or min(size) < 1 for size in sizes):

@@ -148,7 +148,12 @@ class OnnxGraph:
         return output
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """Adds a float32 constant and returns its name."""
+        """Adds a float32 constant and returns its name.
+
+        Args:
+            name: a constant of that name is replaced.
+            value: of any shape; copied.
+        """
         self.constants[name] = np.array(value, np.float32, order="C")
         return name
 

@@ -51,7 +51,11 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
 
 
 def checked(data: bytes, *, where: object) -> onnx.ModelProto:
-    """The model in a file's bytes: see `read_onnx`."""
+    """The model in a file's bytes: see `read_onnx`.
+
+    Raises:
+        InputError: it is not a whole, self-contained model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -178,7 +182,12 @@ def fix_size(model: onnx.ModelProto, size: tuple[int, int], *, where: object = N
 
 
 def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
-    """Scale, input size, receptive radius and memory of a model, by inferring its shapes; nothing is run."""
+    """Scale, input size, receptive radius and memory of a model, by inferring its shapes; nothing is run.
+
+    Raises:
+        InputError: it does not have one float32 NHWC RGB picture in and one out, does not enlarge by a whole number, or
+            holds a tensor too large for a network of pictures.
+    """
     lr, sr = ports(model, where=where)
     if is_compiled(model):
         return compiled_facts(model, lr=lr, sr=sr, where=where)

@@ -33,7 +33,12 @@ REPEATS = ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))  #
 
 
 def resize_factor(attributes: Mapping[str, Any], constants: Mapping[int, np.ndarray]) -> int | None:
-    """By how much a Resize enlarges height and width: None unless it repeats each pixel a whole number of times."""
+    """By how much a Resize enlarges height and width: None unless it repeats each pixel a whole number of times.
+
+    Args:
+        attributes: of the Resize; those left out have ONNX's defaults.
+        constants: position among its inputs -> array; the scales (n, c, h, w) are the third.
+    """
     mode = attributes.get("coordinate_transformation_mode", b"half_pixel")
     way = mode, attributes.get("nearest_mode", b"round_prefer_floor")
     scales = constants.get(2, np.zeros(0))
@@ -76,7 +81,11 @@ def groups(node: Node) -> int:
 
 
 def other_bias(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> bool:
-    """Whether the constants of two versions of a convolution hold different biases."""
+    """Whether the constants of two versions of a convolution hold different biases.
+
+    Args:
+        first, second: position among the inputs -> array; the bias (out,) is the third.
+    """
     one, two = first.get(2), second.get(2)
     return one is not two and (one is None or two is None or not np.array_equal(one, two))
 
@@ -101,7 +110,11 @@ def prelu(x: tf.Tensor, slope: Any) -> tf.Tensor:
 
 
 def hwio(kernel: np.ndarray, node: Node) -> np.ndarray:
-    """ONNX's (out, in, h, w) as TensorFlow wants it; a depthwise kernel as (h, w, channels, multiplier)."""
+    """ONNX's (out, in, h, w) as TensorFlow wants it; a depthwise kernel as (h, w, channels, multiplier).
+
+    Raises:
+        InputError: the convolution falls into groups and is not depthwise.
+    """
     if groups(node) == 1:
         return np.ascontiguousarray(np.transpose(kernel, (2, 3, 1, 0)))
     if kernel.shape[1] != 1 or groups(node) != len(kernel):
@@ -110,7 +123,7 @@ def hwio(kernel: np.ndarray, node: Node) -> np.ndarray:
 
 
 def oihw(kernel: np.ndarray, node: Node) -> np.ndarray:
-    """The way back from `hwio`."""
+    """The way back from `hwio`: TensorFlow's kernel as ONNX's (out, in, h, w)."""
     return np.ascontiguousarray(np.transpose(kernel, (3, 2, 0, 1) if groups(node) == 1 else (2, 3, 0, 1)))
 
 
