@@ -45,7 +45,11 @@ class Operator:
     attributes: dict = field(default_factory=dict)
 
     def filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(weights, weight_scales, bias) of an operator that has them."""
+        """(weights, weight_scales, bias) of an operator that has them.
+
+        Raises:
+            ValueError: it has none.
+        """
         if self.weights is None or self.weight_scales is None or self.bias is None:
             raise ValueError(f"{self.kind} has no weights")
         return self.weights, self.weight_scales, self.bias

@@ -78,10 +78,14 @@ class Code:
 
 @dataclass(frozen=True)
 class TfliteModel:
-    """Attributes:
-    input, output: the file's one input and one output.
-    metadata: what this project wrote into the file; empty in a file of others.
-    compiled_for: "Qualcomm SM8650" where the file says so.
+    """What a .tflite holds.
+
+    Attributes:
+        bytes: of the whole file.
+        input, output: the file's one input and one output; `input_index` and `output_index` are theirs among `tensors`.
+        metadata: what this project wrote into the file; empty in a file of others.
+        codes: the NPU code that it holds; empty in a file that was not compiled.
+        compiled_for: "Qualcomm SM8650" where the file says so.
     """
 
     path: Path
