@@ -99,6 +99,9 @@ def bicubic_resize(
 
     Returns:
         The resized picture, same dtype (float32 is computed in float64), C-contiguous.
+
+    Raises:
+        InputError: another shape or dtype, a scale or size that is not above 0, or not just one of both.
     """
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"a picture of shape (h, w) or (h, w, c) is needed, this one has {image.shape}")
@@ -124,7 +127,17 @@ def bicubic_resize(
 
 
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
-    """Cuts right and bottom so that both sides are multiples of `scale` (what is done to HR before making LR)."""
+    """Cuts right and bottom so that both sides are multiples of `scale` (what is done to HR before making LR).
+
+    Args:
+        image: (h, w) or (h, w, c).
+
+    Returns:
+        A view.
+
+    Raises:
+        InputError: a side is shorter than `scale`.
+    """
     height, width = (length - length % scale for length in image.shape[:2])
     if not height or not width:
         raise InputError(f"a {image.shape[0]}x{image.shape[1]} picture is too small for scale {scale}")
@@ -132,7 +145,11 @@ def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def downscale(hr: np.ndarray, scale: int) -> np.ndarray:
-    """LR from HR, `(h, w[, c]) -> (h / scale, w / scale[, c])`; both sides must be multiples of `scale` (`modcrop`)."""
+    """LR from HR, `(h, w[, c]) -> (h / scale, w / scale[, c])`; both sides must be multiples of `scale` (`modcrop`).
+
+    Raises:
+        InputError: a side is no multiple of `scale`.
+    """
     if hr.shape[0] % scale or hr.shape[1] % scale:
         raise InputError(f"a {hr.shape[0]}x{hr.shape[1]} picture cannot be divided by {scale}", hint="crop it: modcrop")
     return bicubic_resize(hr, scale=Fraction(1, scale))

@@ -17,7 +17,11 @@ _BLOCK = 1 << 16  # pixels
 
 
 def full_range(dtype: np.dtype) -> int:
-    """The value of white: 255 for uint8, 65535 for uint16."""
+    """The value of white: 255 for uint8, 65535 for uint16.
+
+    Raises:
+        InputError: another dtype.
+    """
     if dtype not in (np.uint8, np.uint16):
         raise InputError(f"pixels must be uint8 or uint16, these are {dtype}")
     return int(np.iinfo(dtype).max)
@@ -51,12 +55,12 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 
 def pixels_to_lr(pixels: np.ndarray) -> np.ndarray:
-    """A network's input: uint8 / uint16 pixels as float32 in [0, 1]."""
+    """A network's input: uint8 / uint16 pixels of any shape as float32 in [0, 1]; white is 1."""
     return pixels.astype(np.float32) / np.float32(full_range(pixels.dtype))
 
 
 def sr_to_pixels(sr: np.ndarray, dtype: type = np.uint8) -> np.ndarray:
-    """A network's output, floats in [-1, 1] (clipped), as uint8 / uint16 pixels, halves rounded up."""
+    """A network's output, floats in [-1, 1] (clipped) of any shape, as uint8 / uint16 pixels, halves rounded up."""
     white = full_range(np.dtype(dtype))
     scaled = sr.astype(np.float32, copy=False) + np.float32(1)
     scaled *= np.float32(white / 2)  # in place: a large picture's time goes into touching new memory

@@ -17,7 +17,14 @@ _LONGEST = 18  # digits of a number, leading zeros among them
 
 
 def read_netpbm(data: bytes, accept: Accept) -> Decoded:
-    """Decodes the first picture of the file; values are stretched so that the header's maximum is white."""
+    """Decodes the first picture of the file; values are stretched so that the header's maximum is white.
+
+    Args:
+        accept: told what the head promises before a pixel is read; it raises to stop.
+
+    Raises:
+        Damaged: no Netpbm header, or pixels that do not fit it.
+    """
     kind = data[1] - ord("0")
     position, numbers = 2, []
     for _ in range(2 if kind in (1, 4) else 3):

@@ -40,7 +40,7 @@ def busiest_box(rgb: np.ndarray, size: int) -> tuple[int, int, int, int]:
 
 
 def nearest_enlarged(rgb: np.ndarray, factor: int) -> np.ndarray:
-    """Every pixel repeated `factor` times: what the LR picture holds, unsmoothed."""
+    """Every pixel of (h, w, c) repeated `factor` times, down and across: what the LR picture holds, unsmoothed."""
     return rgb.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
@@ -48,6 +48,12 @@ def side_by_side(panels: Sequence[Panel], *, detail: int = 64) -> np.ndarray:
     """One uint8 figure: the panels in a row, the same detail of each enlarged to the panel's width below.
 
     All panels must have the size of the last one (HR); its busiest square of `detail` pixels is what is enlarged.
+
+    Returns:
+        uint8 (height, width, 3), on a white ground.
+
+    Raises:
+        ValueError: a panel has another size.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -112,7 +112,9 @@ def assemble(
         onto: a result of the same size: a copy of it is what the tiles are put onto, so that some are enough.
         progress: called with (tiles done, tiles in all) after each tile.
 
-    A tile that fails, or gives a wrong shape or a number that is not finite, stops everything with its place.
+    Raises:
+        SnpeSrganError: a tile failed, or has a wrong shape or a number that is not finite; the error names its place.
+        InputError: there are no tiles and nothing to put them onto, or too little memory.
     """
     top, left = offset
     out = None if onto is None else onto.copy()
@@ -148,12 +150,14 @@ def upscale_tiled(
     Args:
         run: `(1, th, tw, 3) -> (1, th * scale, tw * scale, 3)`, called once a tile; the result has its dtype.
         tile: `(height, width)` of a tile in LR pixels; None runs the whole picture at once.
-        fixed: `run` takes no size but `tile`. A smaller picture is then continued by its mirror image and the
-            result cropped; near those two edges it differs from what zero padding would give.
+        fixed: `run` takes no size but `tile`. A smaller picture is then continued by its mirror image and the result
+            cropped; near those two edges it differs from what zero padding would give.
         overlap: LR pixels between a kept pixel and an artificial border; at least the network's receptive radius.
         progress: called with (tiles done, tiles in all) after each tile.
 
-    See `assemble` for what a tile that fails does.
+    Raises:
+        InputError: `fixed` without a tile, or a tile that is no larger than its overlaps.
+        SnpeSrganError: as of `assemble`.
     """
     height, width = lr.shape[:2]
     if tile is None and fixed:

@@ -52,7 +52,14 @@ _WEBP_A_PIXEL = 24  # bytes that libwebp takes while it works without loss
 
 
 def output_format(path: str | Path) -> str:
-    """The format that a file name asks for."""
+    """The format that a file name asks for.
+
+    Returns:
+        Pillow's name of it, a value of `WRITABLE`.
+
+    Raises:
+        UsageError: no suffix, or one that is not written.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
         raise UsageError(
@@ -74,7 +81,8 @@ def check_output(path: str | Path, picture: Picture, *, scale: int = 1) -> tuple
         A line for each thing that is lost; () where nothing is.
 
     Raises:
-        InputError: an unknown suffix, or a format without transparency or room for the picture.
+        UsageError: no suffix, or one that is not written.
+        InputError: a format without transparency, or without room for the picture.
     """
     kind = output_format(path)
     if kind in _OPAQUE and _see_through(picture):
@@ -148,6 +156,11 @@ def write_picture(
 
     Args:
         quality: 1 to 100 for JPEG (95 when None) and WebP (lossless when None).
+
+    Raises:
+        UsageError: a suffix that is not written, or a quality out of range.
+        InputError: the format cannot hold the picture, the file is there and may not be replaced, the disk is full, or
+            there is too little memory.
     """
     path = Path(path)
     notes = check_output(path, picture)

@@ -25,6 +25,10 @@ def read_ycbcr(page: TiffPage, data: bytes) -> np.ndarray:
     Args:
         page: of samples with 8 bits, in one plane.
         data: the whole file.
+
+    Raises:
+        Refused: other channels, bits or planes, or a predictor.
+        Damaged: the pixels do not fit the tags.
     """
     import tifffile
 
