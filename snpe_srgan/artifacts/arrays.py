@@ -111,7 +111,11 @@ class ArrayFile:
         return name in self.arrays
 
     def read(self, name: str) -> np.ndarray:
-        """One array; `InputError` where it is missing or cannot be unpacked."""
+        """One array; `InputError` where it is missing or cannot be unpacked.
+
+        Returns:
+            A copy of the head's shape and dtype.
+        """
         if name not in self.arrays:
             raise InputError(f"the archive holds no array '{name[:80]}'", where=self.where)
         head = self.arrays[name]
@@ -121,7 +125,11 @@ class ArrayFile:
             return flat.reshape(head.shape, order="F" if head.fortran else "C")
 
     def read_text(self, name: str, *, limit: int = 1 << 24) -> str:
-        """A text that was stored as an array of one string, of at most `limit` bytes in memory."""
+        """A text that was stored as an array of one string, of at most `limit` bytes in memory.
+
+        Raises:
+            InputError: it is missing, too long, no text, or cannot be unpacked.
+        """
         head = self.arrays.get(name)
         if head is not None and (head.dtype.kind != "U" or head.shape != () or head.dtype.itemsize > limit):
             raise InputError(f"'{name[:80]}' is no text", where=self.where)

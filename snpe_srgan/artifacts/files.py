@@ -29,7 +29,11 @@ LONGEST_NAME = 255  # bytes of one name, on every common file system
 
 
 def make_folder(path: str | os.PathLike) -> Path:
-    """Creates a folder and its parents; returns it."""
+    """Creates a folder and its parents; returns it.
+
+    Raises:
+        InputError: it cannot be made, or a file is in its place.
+    """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -117,6 +121,9 @@ def atomic_write(path: str | os.PathLike, *, overwrite: bool = False) -> Iterato
 
     The file is flushed to disk before it gets its name, so a crash leaves either the old file or the whole new one.
     Without `overwrite` a name is only ever given to a file where there is none, even if two processes try at once.
+
+    Raises:
+        InputError: the file is there and may not be replaced, is one that the command reads, or cannot be written.
     """
     path = refuse_overwrite(path, overwrite)
     make_folder(path.parent)
@@ -207,7 +214,11 @@ def atomic_folder(path: str | os.PathLike, *, overwrite: bool = False, mark: str
 
 
 def remove(path: str | os.PathLike) -> None:
-    """Removes a file, a link or a whole folder, but never one that the running command reads."""
+    """Removes a file, a link or a whole folder, but never one that the running command reads.
+
+    Raises:
+        InputError: it is one that the command reads, or cannot be removed. That nothing is there is no error.
+    """
     path = Path(path)
     refuse_input(path, doing="remove")
     try:
@@ -266,7 +277,11 @@ def _no_constant(name: str) -> None:
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    """SHA-256 of a file's bytes, as hexadecimal digits.
+
+    Raises:
+        InputError: it is no regular file, or cannot be read.
+    """
     digest = hashlib.sha256()
     with open_regular(path) as file:
         try:

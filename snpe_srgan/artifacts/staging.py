@@ -224,6 +224,9 @@ def unfinished(folder: str | os.PathLike) -> Iterator[None]:
 
     An error or an interruption brings back at once what was there before, a kill leaves that to the next run: the same
     command then finds nothing in its way, and never a new file beside the card of an old one.
+
+    Raises:
+        InputError: the folder cannot be made or written into.
     """
     folder = Path(folder)
     new = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
