@@ -30,7 +30,12 @@ def inside() -> bool:
 
 
 def limit(parent: int, memory: int) -> None:
-    """No child outlives its parent, fills the address space or leaves a core file."""
+    """No child outlives its parent, fills the address space or leaves a core file.
+
+    Args:
+        parent: its process number; a child whose parent has gone ends at once (`SystemExit`).
+        memory: bytes of address space; a smaller limit of the system's own stays.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
