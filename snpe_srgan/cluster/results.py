@@ -58,7 +58,11 @@ class ResultManifest:
         self.path, self.before, self._file = path, before, file
 
     def add(self, record: Record) -> None:
-        """Adds a line; it is in the system's hands when this returns, so that a kill of this process loses nothing."""
+        """Adds a line; it is in the system's hands when this returns, so that a kill of this process loses nothing.
+
+        Raises:
+            InputError: the disk is full, or the file cannot be written.
+        """
         try:
             self._file.write(_line(to_plain(record)))
             self._file.flush()
