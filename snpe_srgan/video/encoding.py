@@ -239,7 +239,14 @@ def _remarks(facts: Facts, encoding: Encoding, kind):
 
 
 def open_encoder(encoding: Encoding, context=None):
-    """A fresh encoder; `context` is one that a container has made, which then gets all settings and stays closed."""
+    """A fresh encoder; `context` is one that a container has made, which then gets all settings and stays closed.
+
+    Returns:
+        PyAV's codec context.
+
+    Raises:
+        InputError: the encoder does not take this size and pixel format.
+    """
     import av
     from av.codec.context import Flags
 

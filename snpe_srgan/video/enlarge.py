@@ -247,7 +247,11 @@ def _finish(
 
 
 def check_written(path: Path, work: Workplace) -> None:
-    """Counts the video's packets in the finished file: as many as frames were encoded, none lost on the way."""
+    """Counts the video's packets in the finished file: as many as frames were encoded, none lost on the way.
+
+    Raises:
+        SnpeSrganError: there are more or fewer.
+    """
     import av
 
     with av.open(str(path)) as container:
@@ -286,7 +290,12 @@ class Flow:
         return Busy(**self.seconds, join=joining)
 
     def run(self) -> None:
-        """Until the source ends; what fails in a thread is raised here, after the others have stopped."""
+        """Until the source ends; what fails in a thread is raised here, after the others have stopped.
+
+        Raises:
+            InputError: the selection holds no frame, or a frame needs tiles that would not be right.
+            SnpeSrganError: the engine or the encoder failed.
+        """
         threads = [
             threading.Thread(target=self._decode, name="decode", daemon=True),
             threading.Thread(target=self._encode, name="encode", daemon=True),

@@ -47,5 +47,5 @@ class FrameEnlarger:
 
 
 def enlarge_alpha(alpha: np.ndarray | None, scale: int) -> np.ndarray | None:
-    """Transparency by bicubic, as pictures have it."""
+    """Transparency (h, w), uint8 or uint16, by bicubic, as pictures have it; None stays None."""
     return None if alpha is None else bicubic(alpha, scale)

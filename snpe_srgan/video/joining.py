@@ -127,6 +127,10 @@ def join(work: Workplace, source, video: int, encoding: Encoding, path: Path, wi
         source: PyAV's container of the source, of which nothing has been read yet.
         video: the index of the stream that was enlarged.
         path: what its name ends in says nothing; the container is the encoding's.
+
+    Raises:
+        InputError: the container does not take a stream or a packet.
+        OSError: the disk is full.
     """
     import av
 

@@ -180,7 +180,11 @@ class Workplace:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """A full disk, a folder that was removed: one error with the place, and what was finished stays."""
+        """A full disk, a folder that was removed: one error with the place, and what was finished stays.
+
+        Raises:
+            InputError: whatever the operating system refuses inside the block.
+        """
         try:
             yield
         except OSError as error:

@@ -219,7 +219,12 @@ def open_source(path: str | Path) -> Source:
 
 
 def open_container(path: str | Path):
-    """PyAV's container of a video file or of standard input, nothing read beyond its header."""
+    """PyAV's container of a video file or of standard input, nothing read beyond its header.
+
+    Raises:
+        MissingToolError: PyAV is not installed.
+        InputError: the file is missing, empty or no video.
+    """
     require_av()
     import av
 

@@ -63,7 +63,9 @@ class Steady:
         self._shown: np.ndarray | None = None
 
     def remember(self, lr: np.ndarray, sr: np.ndarray) -> None:
-        """A frame before the first that is wanted: of a run that goes on."""
+        """A frame before the first that is wanted: of a run that goes on. LR `(h, w, 3)` and its enlargement, as in a
+        call.
+        """
         self._look(luma(lr))
         self._history.appendleft((luma(lr), sr))
         self._shown = None
@@ -122,7 +124,7 @@ def weight(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 
 
 def is_cut(before: np.ndarray, now: np.ndarray) -> bool:
-    """Whether another scene begins between two frames."""
+    """Whether another scene begins between two frames' brightness `(h, w)`, float32 in 0..255."""
     rows, columns = (min(REGIONS, side) for side in now.shape)
     height, width = now.shape[0] // rows * rows, now.shape[1] // columns * columns
     means = [

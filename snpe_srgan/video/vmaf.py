@@ -37,7 +37,11 @@ class VmafScore:
 
 
 def find_ffmpeg() -> str:
-    """imageio-ffmpeg's ffmpeg, which has libvmaf."""
+    """imageio-ffmpeg's ffmpeg, which has libvmaf.
+
+    Raises:
+        MissingToolError: imageio-ffmpeg is not installed, or its ffmpeg has no libvmaf.
+    """
     require("imageio_ffmpeg", what="VMAF", pip="imageio-ffmpeg")
     import imageio_ffmpeg
 
@@ -72,7 +76,14 @@ class Vmaf:
         self.frames = 0
 
     def add(self, original: np.ndarray, rivals: list[np.ndarray]) -> None:
-        """One frame: uint8 RGB `(h, w, 3)` each."""
+        """One frame: uint8 RGB `(h, w, 3)` each.
+
+        Args:
+            rivals: as many as were announced, all of the original's size.
+
+        Raises:
+            SnpeSrganError: ffmpeg has ended.
+        """
         pictures = [
             from_rgb(rgb, None, self.colour, pix_fmt="yuv420p").to_ndarray() for rgb in (original, *rivals)
         ]
@@ -88,7 +99,11 @@ class Vmaf:
         self.frames += 1
 
     def scores(self) -> list[list[VmafScore]]:
-        """Ends the process: for each rival the scores of all frames."""
+        """Ends the process: for each rival the scores of all frames.
+
+        Raises:
+            SnpeSrganError: ffmpeg failed, or scored another number of frames.
+        """
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
