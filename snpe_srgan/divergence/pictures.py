@@ -53,7 +53,9 @@ def plot(report: Divergence) -> Figure:
 
 
 def panels(found: Found) -> np.ndarray:
-    """One uint8 RGB figure."""
+    """One uint8 RGB figure (height, width, 3): both pictures, what they differ by, and where the first departing layer
+    does.
+    """
     report = found.report
     first, second = (sr_to_pixels(np.nan_to_num(x))[0] for x in (found.first_picture, found.second_picture))
     gap = second.astype(int) - first
