@@ -102,12 +102,13 @@ def description(size, radius=8):
 
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_tiles_of_a_fixed_size_become_those_that_are_done_first(lanes):
-    for size in ((120, 80), (40, 40), (128, 128), (200, 130), (33, 300)):
+    for size in ((120, 80), (40, 40), (128, 128), (200, 130), (33, 300), (333, 256), (683, 1024), (130, 129)):
         plan = plan_tiling(description((128, 128)), *size)
         best = least_work(plan, lanes=lanes, most_pixels=1 << 16)
         kept = np.zeros(size, int)
         for part in best.parts:
             kept[part.keep_y : part.keep_y_end, part.keep_x : part.keep_x_end] += 1
+            assert part.y + part.height <= best.padded[0] and part.x + part.width <= best.padded[1]
             assert part.width % 4 == 0 and part.height % 4 == 0
         assert (kept == 1).all()
         assert (best.size, best.tiling, best.reason) == (plan.size, plan.tiling, plan.reason)

@@ -414,3 +414,24 @@ def test_the_scratch_of_a_killed_run_goes(tmp_path, monkeypatch):
         recover(tmp_path, again=True)
         assert hidden(tmp_path) == [Path(ours).name]
     assert not hidden(tmp_path)
+
+
+def test_a_scratch_folder_closed_by_two_threads_closes_one_descriptor(monkeypatch):
+    """A descriptor that is closed twice may belong to another file by then."""
+    closed: list[int] = []
+    close, scratch, together = os.close, Scratch(), threading.Barrier(2, timeout=20)
+    removed = tempfile.TemporaryDirectory.cleanup
+
+    def remove(folder):
+        removed(folder)
+        together.wait()
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", remove)
+    handle = scratch._handle
+    monkeypatch.setattr(os, "close", lambda number: (closed.append(number), close(number)))
+    threads = [threading.Thread(target=scratch.cleanup) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert closed.count(handle) == 1

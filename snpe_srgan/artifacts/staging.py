@@ -17,6 +17,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,9 +62,12 @@ def _make(folder: Path) -> tuple[Path, int | None]:
 
 
 class Scratch(tempfile.TemporaryDirectory):  # type: ignore[type-arg]
-    """A temporary folder of the system's: `with Scratch() as name`. What a killed run leaves, the next one removes."""
+    """A temporary folder of the system's: `with Scratch() as name`. What a killed run leaves, the next one removes.
+
+    `cleanup` may be called again, also by two threads at once."""
 
     def __init__(self) -> None:
+        self._closing = threading.Lock()
         recover(tempfile.gettempdir())
         self._handle: int | None = None
         while True:
@@ -75,9 +79,10 @@ class Scratch(tempfile.TemporaryDirectory):  # type: ignore[type-arg]
 
     def cleanup(self) -> None:
         super().cleanup()
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        with self._closing:  # a descriptor that is closed twice may be another file's by then
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
 
 def recover(folder: str | os.PathLike[str], *, again: bool = False) -> None:

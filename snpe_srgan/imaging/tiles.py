@@ -54,6 +54,8 @@ def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[in
     """`(start, keep_start, keep_end)` along one axis: the fewest tiles, evenly spread, borders cut half way."""
     if length <= tile:
         return [(0, 0, length)]
+    if (length - tile) % multiple:
+        raise ValueError(f"a side of {length} cannot end with a tile of {tile} that starts at a multiple of {multiple}")
     step = tile - 2 * overlap
     step -= step % multiple
     if step < 1:

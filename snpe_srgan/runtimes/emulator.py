@@ -136,7 +136,8 @@ def least_work(plan: TilePlan, *, lanes: int, most_pixels: int) -> TilePlan:
 
     Only for graphs that compute integers and take any size: a pixel is then the same in every tile that holds all it
     sees. What lies farther than that behind the picture (its mirror image, up to the fixed size) is left out, and tiles
-    may be larger than the fixed size. Widths are multiples of 4 (`strip.suspect_width`).
+    may be larger than the fixed size. Widths are multiples of 4 (`strip.suspect_width`), and heights too: tiles
+    start at multiples of 4, and the last one ends with the picture.
 
     Args:
         plan: returned as it is where no other is better.
@@ -147,7 +148,7 @@ def least_work(plan: TilePlan, *, lanes: int, most_pixels: int) -> TilePlan:
         return plan
     overlap = plan.overlap
     tall, wide = (min(full, _up4(side + overlap)) for full, side in zip(plan.padded, plan.size, strict=True))
-    if wide % 4:
+    if tall % 4 or wide % 4:
         return plan
     best = plan.parts
     for rows in range(1, MOST_CUTS + 1):
