@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import zipfile
@@ -195,7 +196,7 @@ def test_unfinished_work_that_leads_elsewhere_is_refused(tmp_path, kind):
     needed_for("video")
     from helpers_video import make_clip
 
-    from snpe_srgan.artifacts.files import work_folder
+    from snpe_srgan.artifacts.own import work_folder
     from snpe_srgan.video.segments import place_for
 
     make_clip(tmp_path / "a.mkv", frames=2, size=(16, 16))
@@ -206,11 +207,92 @@ def test_unfinished_work_that_leads_elsewhere_is_refused(tmp_path, kind):
     {"link": lambda: wrong.symlink_to(tmp_path / "precious"), "pipe": lambda: os.mkfifo(wrong), "folder": wrong.mkdir}[
         kind
     ]()
-    assert_error(snpe_srgan("run", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv"), 1, "no plain file", "000000.packets")
+    outcome = snpe_srgan("run", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv")
+    assert_error(outcome, 1, f"cannot go on with the unfinished work: it is a {kind}", "000000.packets")
     assert (tmp_path / "precious").read_text() == "kept"
     (tmp_path / "linked").symlink_to(tmp_path)
     with pytest.raises(InputError, match="is a link"):
         work_folder(tmp_path / "linked")
+
+
+def _stands(path, kind, outside):
+    """Something of this kind in the place of a run's file or folder."""
+    outside.mkdir()
+    target = outside / path.name
+    if "." in path.name:
+        target.write_text("kept")
+    else:
+        target.mkdir()
+        (target / "00-000000001.ckpt").write_text("kept")
+    make = {
+        "link": lambda: path.symlink_to(target), "hard link": lambda: path.hardlink_to(target),
+        "dangling link": lambda: path.symlink_to(outside / "absent"), "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/full"), "folder": path.mkdir,
+    }  # fmt: skip
+    make[kind]()
+
+
+ODD = ["link", "dangling link", "pipe", "device"]
+GROWING = [
+    *itertools.product(["log.txt", "metrics.jsonl"], [*ODD, "hard link", "folder"]),
+    *itertools.product(["tb", "checkpoints", "samples"], ODD),
+    ("env.json", "pipe"), ("generator.npz", "device"), ("generator_pixel.npz.json", "folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), GROWING)
+def test_a_strangers_run_folder_leads_nowhere_else(tmp_path, name, kind):
+    """`train --resume` says so before it computes; and where only links that dangle are found, there is a run."""
+    from snpe_srgan.training.rundir import check_claim
+
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    _stands(run / name, kind, outside)
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"a link|hard link|a pipe|a device|a folder") as error:
+        check_claim(run, resume=True, overwrite=False)
+    assert str(error.value.where) == str(run / name)
+    with pytest.raises(InputError, match="holds a run already"):
+        check_claim(run, resume=False, overwrite=False)
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
+    assert not (outside / "absent").exists()
+
+
+def test_to_start_over_removes_links_and_not_what_they_lead_to(tmp_path):
+    from snpe_srgan.training.rundir import claim
+
+    for number, (name, kind) in enumerate(GROWING):
+        run = tmp_path / f"{number}"
+        run.mkdir()
+        _stands(run / name, kind, tmp_path / f"outside{number}")
+        claim(run, resume=False, overwrite=True)
+        assert not any(run.iterdir()), (name, kind)
+        assert (tmp_path / f"outside{number}" / name).exists(), (name, kind)
+
+
+@pytest.mark.parametrize("kind", [*ODD, "hard link"])
+def test_what_is_appended_to_is_a_file_of_its_own(tmp_path, kind):
+    """The one opener of files that grow, and the manifest of a folder run, which `--overwrite` would empty."""
+    from snpe_srgan.artifacts.own import open_own
+    from snpe_srgan.cluster.results import open_results
+
+    path = tmp_path / "results.jsonl"
+    _stands(path, kind, tmp_path / "outside")
+    for opened in (open_own, lambda path: open_results(path, {"model": "a"}, overwrite=True)):
+        with pytest.raises(InputError, match=r"link|pipe|device"):
+            opened(path)
+    assert (tmp_path / "outside" / "results.jsonl").read_text() == "kept"
+    assert not (tmp_path / "outside" / "absent").exists()
+
+
+def test_unfinished_work_with_a_second_name_is_refused(tmp_path):
+    from snpe_srgan.artifacts.own import work_folder
+
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "hr.bin").hardlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="hard link"):
+        work_folder(tmp_path / "work")
 
 
 @pytest.mark.parametrize("name", ["../out", "linked/out", "/tmp/out-of-it", "a\0b", ""])

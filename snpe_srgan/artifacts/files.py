@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snpe_srgan.artifacts.inputs import refuse_input
-from snpe_srgan.artifacts.staging import NEW, OLD, PREFIX, SUFFIX, note_move, note_new, recover, staging
+from snpe_srgan.artifacts.staging import NEW, OLD, note_move, note_new, recover, staging
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import open_regular, read_text
 from snpe_srgan.opener import os_error as os_error  # under this name every folder uses it
@@ -39,33 +39,6 @@ def make_folder(path: str | os.PathLike) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise os_error(error, path, "create the folder") from error
-    return path
-
-
-def _is_staging(entry: os.DirEntry[str]) -> bool:
-    """Whether it is where another process is just now making a file: nothing is written in place there."""
-    ours = entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX)
-    return ours and entry.is_dir(follow_symlinks=False)
-
-
-def work_folder(path: str | os.PathLike) -> Path:
-    """A folder in which unfinished work is gone on with; made where it is missing.
-
-    Files in it are written in place. A folder that comes from a stranger may hold links to other files, or pipes:
-    they are refused.
-    """
-    path = Path(path)
-    if path.is_symlink():
-        raise InputError("the folder for unfinished work is a link", where=path, hint="remove it")
-    make_folder(path)
-    try:
-        with os.scandir(path) as entries:
-            wrong = next((e.path for e in entries if not (e.is_file(follow_symlinks=False) or _is_staging(e))), None)
-    except OSError as error:
-        raise os_error(error, path, "read the folder") from error
-    if wrong is not None:
-        raise InputError("unfinished work that this program did not leave: it is no plain file", where=wrong,
-                         hint=f"remove the folder {path.name}")  # fmt: skip
     return path
 
 
@@ -100,13 +73,20 @@ def refuse_overwrite(path: str | os.PathLike, overwrite: bool) -> Path:
         if os.path.lexists(path):
             if not overwrite:
                 raise InputError(TAKEN, where=path, hint="add --overwrite, or choose another -o")
-            if path.exists() and not path.is_file():
-                raise InputError("the output is no file but a device, a pipe or a socket", where=path)
+            require_replaceable(path)
         elif len(os.fsencode(path.name)) > LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     except (OSError, ValueError) as error:
         raise _write_error(error, path) from error
     return path
+
+
+def require_replaceable(path: Path) -> None:
+    """Raises where something stands that no file may take the place of; a link is replaced, not what it leads to."""
+    if path.is_dir():
+        raise InputError("the output is a folder, a file name is needed", where=path)
+    if path.exists() and not path.is_file():
+        raise InputError("the output is no file but a device, a pipe or a socket", where=path)
 
 
 def _write_error(error: OSError | ValueError, path: Path) -> InputError:

@@ -85,6 +85,12 @@ class Scratch(tempfile.TemporaryDirectory):  # type: ignore[type-arg]
             os.close(handle)
 
 
+def is_staging(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder in which some process makes a file."""
+    ours = entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX)
+    return ours and entry.is_dir(follow_symlinks=False)
+
+
 def recover(folder: str | os.PathLike[str], *, again: bool = False) -> None:
     """Finishes or undoes what killed runs left in `folder`; looks once a process, and once more with `again`."""
     try:

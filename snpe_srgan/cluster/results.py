@@ -17,9 +17,9 @@ from typing import IO
 from snpe_srgan.artifacts.files import TAKEN, make_folder, os_error
 from snpe_srgan.artifacts.inputs import refuse_input
 from snpe_srgan.artifacts.locks import FolderIsLocked, lock_open_file
+from snpe_srgan.artifacts.own import open_own
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.errors import InputError
-from snpe_srgan.opener import open_regular
 
 DONE, FAILED, POISON = "done", "failed", "poison"
 VERSION = 1
@@ -89,12 +89,7 @@ def open_results(path: Path, head: Mapping[str, object], *, overwrite: bool = Fa
     """
     refuse_input(path)
     make_folder(path.parent)
-    try:
-        if os.path.lexists(path):
-            open_regular(path).close()  # no FIFO, no device
-        file = open(path, "a+b")  # noqa: SIM115 (it stays open, and holds the lock)
-    except OSError as error:
-        raise os_error(error, path, "write the result manifest") from error
+    file = open_own(path, doing="write the result manifest")  # it stays open, and holds the lock
     try:
         try:
             lock_open_file(file)

@@ -25,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import os_error, remove, work_folder, write_json
+from snpe_srgan.artifacts.files import os_error, remove, write_json
+from snpe_srgan.artifacts.own import work_folder
 from snpe_srgan.data.headers import headers
 from snpe_srgan.data.sources import PicturePair
 from snpe_srgan.data.stored import (

@@ -22,16 +22,15 @@ import os
 import re
 import shutil
 import ssl
-import stat
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from snpe_srgan.artifacts.files import make_folder, os_error, write_json
+from snpe_srgan.artifacts.own import open_own
 from snpe_srgan.errors import InputError, UsageError, shown
 from snpe_srgan.opener import read_text
 from snpe_srgan.progress import SILENT, Progress, Say, track
@@ -105,7 +104,7 @@ class _Job:
 
     def run(self, retries: int, say: Say, sleep) -> Download:
         with (
-            _open_part(self.part) as file,
+            open_own(self.part, doing="go on with the unfinished download") as file,
             track(say, self.path.name, total=self.size, unit="B", scaled=True) as progress,
         ):
             self._rehash(file)
@@ -286,22 +285,6 @@ def _number(text: str | None) -> int | None:
 def _header_text(value: object) -> str | None:
     """A validator that can be sent back in a header as it is."""
     return value if isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]{1,1000}", value) else None
-
-
-def _open_part(path: Path) -> BinaryIO:
-    """The beginning that is there, or a new file; never what a link leads to: it would be overwritten."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        handle = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
-    except OSError as error:
-        if path.is_symlink():
-            raise InputError("the unfinished download is a link", where=path, hint="remove it") from error
-        raise
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(handle)
-        raise InputError("the unfinished download is no file of its own", where=path, hint="remove it")
-    return os.fdopen(handle, "a+b")
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snpe_srgan.artifacts.files import os_error, read_json, remove, work_folder, write_json
+from snpe_srgan.artifacts.files import os_error, read_json, remove, write_json
+from snpe_srgan.artifacts.own import work_folder
 from snpe_srgan.data.cache import JOURNAL, read_journal, require_space
 from snpe_srgan.data.stored import INDEX, Cache
 from snpe_srgan.errors import InputError

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snpe_srgan import __version__
-from snpe_srgan.artifacts.files import read_json, sha256, write_json
+from snpe_srgan.artifacts.files import read_json, require_replaceable, sha256, write_json
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.errors import InputError
 
@@ -88,6 +88,8 @@ def run_stages(stages: Iterable[Stage], folder: Path, *, output: Output, overwri
     """
     state = _load(folder / STATE)
     stages, done = list(stages), []
+    for path in (path for stage in stages for path in stage.outputs):
+        require_replaceable(path)  # a pipe in a stranger's folder, before hours of work
     for number, stage in enumerate(stages, 1):
         head = f"[{number}/{len(stages)}] {stage.title}"
         mark, record = fingerprint(stage), state.get(stage.name, {})

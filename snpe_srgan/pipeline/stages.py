@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from snpe_srgan.artifacts.files import make_folder, write_json
 from snpe_srgan.artifacts.locks import exclusive
+from snpe_srgan.artifacts.own import require_own_folders
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.artifacts.run_files import Files
 from snpe_srgan.artifacts.staging import recover
@@ -41,6 +42,7 @@ def run_pipeline(config: Config, folder: Path, *, output: Output, overwrite: boo
     make_folder(folder)
     with exclusive(folder, BUSY):
         recover(folder)
+        require_own_folders([folder / "pictures"])
         return run_stages(make_stages(config, folder, output), folder, output=output, overwrite=overwrite)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snpe_srgan.artifacts.files import make_folder, os_error
+from snpe_srgan.artifacts.own import open_own, require_own_folders
 from snpe_srgan.console import Output
 from snpe_srgan.progress import Progress, track
 from snpe_srgan.streams import printable
@@ -21,19 +22,18 @@ class RunLog:
     def __init__(self, folder: Path | None, output: Output, *, metrics_bytes: int = 0):
         self.folder, self.output = folder, output
         self._bar: Progress | None = None
-        self._metrics = self._text = None
+        self._metrics: Any = None
+        self._text: Any = None
         self._board: Any = None
         if folder is None:
             return
-        try:
-            make_folder(folder)
-            self._metrics = open(folder / "metrics.jsonl", "ab")  # noqa: SIM115 (closed by close())
-            # Lines behind the checkpoint belong to steps that will be done again.
-            self._metrics.truncate(metrics_bytes)
-            self._metrics.seek(0, 2)
-            self._text = open(folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise os_error(error, folder, "write the logs") from error
+        make_folder(folder)
+        require_own_folders([folder / "tb"], doing="write the logs")
+        self._metrics = open_own(folder / "metrics.jsonl", doing="write the logs")  # closed by close()
+        self._text = open_own(folder / "log.txt", doing="write the logs")
+        # Lines behind the checkpoint belong to steps that will be done again.
+        self._guarded(lambda: self._metrics.truncate(metrics_bytes))
+        self._metrics.seek(0, 2)
         import tensorflow as tf
 
         self._board = tf.summary.create_file_writer(str(folder / "tb"))
@@ -62,7 +62,8 @@ class RunLog:
 
     def _note(self, text: str) -> None:
         now = datetime.datetime.now().isoformat(" ", "seconds")
-        self._guarded(lambda: print(f"{now}  {printable(text)}", file=self._text, flush=True))
+        self._guarded(lambda: self._text.write(f"{now}  {printable(text)}\n".encode("utf-8", "backslashreplace")))
+        self._guarded(self._text.flush)
 
     def progress(self, text: str) -> None:
         """A regular line: log.txt, and stderr where there is no bar that says the same."""

@@ -16,15 +16,18 @@ from typing import Any
 
 from snpe_srgan import __version__
 from snpe_srgan.artifacts.card import tensorflow_package, version_of
-from snpe_srgan.artifacts.files import make_folder, os_error, remove, write_json, write_text
+from snpe_srgan.artifacts.files import make_folder, os_error, remove, require_replaceable, write_json, write_text
 from snpe_srgan.artifacts.inputs import is_input
+from snpe_srgan.artifacts.own import open_own, require_own_folders
 from snpe_srgan.artifacts.staging import recover
 from snpe_srgan.config import Config, FeatureConfig, dump_config
 from snpe_srgan.errors import ConfigError, InputError
 
 BUSY = "another training or pipeline is at work in this run folder"
 CONFIG = "config.yaml"
-OURS = (CONFIG, "env.json", "log.txt", "metrics.jsonl", "tb", "checkpoints", "samples")
+REPLACED, GROWING = (CONFIG, "env.json"), ("log.txt", "metrics.jsonl")
+FOLDERS = ("tb", "checkpoints", "samples")
+OURS = (*REPLACED, *GROWING, *FOLDERS)
 FREE = ("training.minutes", "training.log_every", "training.checkpoint_every", "training.validate_every")
 
 
@@ -59,7 +62,8 @@ def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[P
         if folder.is_file():
             raise InputError("the run folder is a file", where=folder, hint="choose another --run-dir")
         recover(folder)
-        existing = [folder / name for name in OURS if (folder / name).exists()] + sorted(folder.glob("generator*.npz*"))
+        existing = [folder / name for name in OURS if os.path.lexists(folder / name)]
+        existing += sorted(folder.glob("generator*.npz*"))
         existing = [path for path in existing if not (path.name == CONFIG and is_input(path))]  # -c DIR/config.yaml
     except OSError as error:
         raise os_error(error, folder, "look into the run folder") from error
@@ -69,6 +73,8 @@ def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[P
             where=folder,
             hint="--resume continues it, --overwrite starts over, --run-dir chooses another",
         )
+    if not overwrite:
+        require_own_run(folder)
     gone = {path.resolve() for path in existing} if overwrite else set()
     for path in keep:
         if gone & {path.resolve(), *path.resolve().parents}:
@@ -76,6 +82,19 @@ def check_claim(folder: Path, *, resume: bool, overwrite: bool, keep: Sequence[P
                 "--overwrite would remove a network that this run reads", where=path, hint="choose another --run-dir"
             )
     return existing
+
+
+def require_own_run(folder: Path) -> None:
+    """Raises where a run cannot be gone on with: a link in it that leads elsewhere, a pipe in the place of a file.
+
+    A run folder may come from a stranger. What is in it is written in place, or replaced when hours of work are done.
+    """
+    for name in GROWING:
+        if os.path.lexists(folder / name):
+            open_own(folder / name, doing="write the logs").close()
+    require_own_folders(folder / name for name in FOLDERS)
+    for path in [*(folder / name for name in REPLACED), *sorted(folder.glob("generator*.npz*"))]:
+        require_replaceable(path)
 
 
 def describe_run(folder: Path, config: Config, *, precision: str) -> None:

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from snpe_srgan.artifacts.files import work_folder
 from snpe_srgan.artifacts.locks import exclusive
+from snpe_srgan.artifacts.own import work_folder
 from snpe_srgan.artifacts.staging import discard, mark_of
 from snpe_srgan.artifacts.typed import typed
 from snpe_srgan.errors import InputError, SnpeSrganError
