@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from helpers_onnx import mobile, quantize, srgan
 
+from snpe_srgan.errors import Remark
 from snpe_srgan.onnx_graphs.boundary import Said
-from snpe_srgan.runtimes.emulator import least_work
+from snpe_srgan.runtimes import emulator, least_work
 from snpe_srgan.runtimes.lanes import Lanes
+from snpe_srgan.runtimes.least_work import Work
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.session import Description, Tiling
 from snpe_srgan.runtimes.tiling import plan_tiling
@@ -43,7 +45,7 @@ class Doubling:
 
 def test_results_are_in_order_and_each_graph_is_prepared_once():
     opened: list[Doubling] = []
-    lanes = Lanes(lambda shape: Doubling(shape, opened), most=2)
+    lanes = Lanes(lambda shape, kind: Doubling(shape, opened), most=2)
     arrays = [np.full((1, 2), value) for value in (9, 1, 5, 0, 3, 7, 2)]
     for _ in range(3):
         assert [x.max() for x in lanes.run_all(iter(arrays))] == [2 * a.max() for a in arrays]
@@ -56,7 +58,7 @@ def test_no_more_graphs_are_open_than_there_are_lanes():
     opened: list[Doubling] = []
     most = []
 
-    def open_graph(shape):
+    def open_graph(shape, kind):
         graph = Doubling(shape, opened)
         most.append(sum(not g.closed for g in opened))
         return graph
@@ -75,7 +77,7 @@ def test_no_more_graphs_are_open_than_there_are_lanes():
 
 def test_an_error_ends_what_runs_and_the_next_array_starts_anew():
     opened: list[Doubling] = []
-    lanes = Lanes(lambda shape: Doubling(shape, opened), most=2)
+    lanes = Lanes(lambda shape, kind: Doubling(shape, opened), most=2)
     arrays = [np.full((1, 2), value) for value in (1, -1, 5, 5)]
     results = lanes.run_all(iter(arrays))
     assert next(results).max() == 2
@@ -86,7 +88,7 @@ def test_an_error_ends_what_runs_and_the_next_array_starts_anew():
 
 def test_one_caller_that_stops_early_ends_no_graph_of_another():
     opened: list[Doubling] = []
-    lanes = Lanes(lambda shape: Doubling(shape, opened), most=2)
+    lanes = Lanes(lambda shape, kind: Doubling(shape, opened), most=2)
     found: list[float] = []
     slow = threading.Thread(target=lambda: found.extend(x.max() for x in lanes.run_all([np.full((1, 3), 50.0)])))
     slow.start()
@@ -104,7 +106,7 @@ def description(size, radius=8):
 def test_tiles_of_a_fixed_size_become_those_that_are_done_first(lanes):
     for size in ((120, 80), (40, 40), (128, 128), (200, 130), (33, 300), (333, 256), (683, 1024), (130, 129)):
         plan = plan_tiling(description((128, 128)), *size)
-        best = least_work(plan, lanes=lanes, most_pixels=1 << 16)
+        best = Work((), lanes).best(plan, most_pixels=1 << 16)
         kept = np.zeros(size, int)
         for part in best.parts:
             kept[part.keep_y : part.keep_y_end, part.keep_x : part.keep_x_end] += 1
@@ -117,23 +119,43 @@ def test_tiles_of_a_fixed_size_become_those_that_are_done_first(lanes):
             return -(-p.tiles // lanes) * p.run_size[0] * p.run_size[1]
 
         assert work(best) <= work(plan)
-    small = least_work(plan_tiling(description((128, 128)), 40, 40), lanes=1, most_pixels=1 << 16)
+    small = Work((), 1).best(plan_tiling(description((128, 128)), 40, 40), most_pixels=1 << 16)
     assert small.run_size == (48, 48)
 
 
 @needs_qnn
 @pytest.mark.parametrize(("make", "bits"), [(srgan, 8), (srgan, 16), (mobile, 8)])
-def test_the_bits_are_those_of_tiles_of_the_fixed_size(tmp_path, rng, make, bits):
-    """A picture smaller than the fixed size in one direction, and one that needs tiles."""
+def test_the_bits_are_those_of_tiles_of_the_fixed_size(tmp_path, rng, monkeypatch, make, bits):
+    """A picture smaller than the fixed size in one direction, and one that needs tiles; narrowed graphs, and whole."""
     path = tmp_path / "fixed.onnx"
-    path.write_bytes(quantize(make((48, 48), blocks=1), bits=bits).SerializeToString())
+    path.write_bytes(quantize(make((32, 32), blocks=1), bits=bits).SerializeToString())
     file = resolve(path, said=Said("NHWC", "0..1", "-1..1", "RGB"))
-    for size in ((44, 20), (60, 52)):
+    monkeypatch.setattr(least_work, "OPENING", 0.0)
+    for size in ((28, 8), (44, 36)) if bits == 8 else ((44, 36),):
         pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+        found = []
+        for checking in (-1e30, 1e30):  # products: always worth it, never
+            monkeypatch.setattr(least_work, "CHECKING", checking)
+            with open_session(file, on="emulator") as session:
+                found.append(upscale_pixels(session, pixels))
+                assert {kind is None for (_, kind), _ in session._lanes._idle} == {checking > 0}
         with open_session(file, on="emulator") as session:
-            best = upscale_pixels(session, pixels)
-            free = session._any_size
+            assert session._any_size
             session._any_size = False
             fixed = upscale_pixels(session, pixels)
-        assert free and fixed.plan.run_size == (48, 48) != best.plan.run_size
-        np.testing.assert_array_equal(best.pixels, fixed.pixels)
+        for best in found:
+            assert fixed.plan.run_size == (32, 32) != best.plan.run_size
+            np.testing.assert_array_equal(best.pixels, fixed.pixels)
+
+
+@needs_qnn
+def test_narrowed_graphs_of_other_bits_are_told_and_not_used(tmp_path, rng, monkeypatch):
+    path = tmp_path / "fixed.onnx"
+    path.write_bytes(quantize(srgan((48, 48), blocks=1), bits=8).SerializeToString())
+    file = resolve(path, said=Said("NHWC", "0..1", "-1..1", "RGB"))
+    monkeypatch.setattr(least_work, "CHECKING", -1e30)
+    monkeypatch.setattr(emulator._PartOf, "run", lambda self, array: np.zeros(self._shape, np.float32))
+    pixels = rng.integers(0, 256, (44, 20, 3), np.uint8)
+    with open_session(file, on="emulator") as session, pytest.warns(Remark, match="other bits"):
+        found = upscale_pixels(session, pixels).pixels
+    assert len(np.unique(found)) > 10

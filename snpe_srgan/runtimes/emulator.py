@@ -9,31 +9,37 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snpe_srgan.errors import CheckFailed, InputError, MissingToolError
-from snpe_srgan.imaging.tiles import Tile, plan_tiles
+from snpe_srgan.errors import CheckFailed, InputError, MissingToolError, Remark
+from snpe_srgan.imaging.tiles import Tile
 from snpe_srgan.machine import available_memory, usable_threads
+from snpe_srgan.onnx_graphs.narrow import ALIGN, CannotNarrow, Narrowing, Span, Spans
 from snpe_srgan.onnx_graphs.quantized import quantized_sums
 from snpe_srgan.onnx_graphs.run import free_size, takes_any_size
 from snpe_srgan.runtimes.base import description_of
-from snpe_srgan.runtimes.lanes import Lanes
+from snpe_srgan.runtimes.lanes import Graph, Lanes
+from snpe_srgan.runtimes.least_work import Work, part_kept
 from snpe_srgan.runtimes.session import Description, Session, Tiling
 from snpe_srgan.runtimes.source import Source
 from snpe_srgan.runtimes.strip import run_strip, suspect_width
 from snpe_srgan.runtimes.tiling import TilePlan, plan_tiling
 
 if TYPE_CHECKING:
+    import onnx
+
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
 MOST_PIXELS = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
 LANE_BYTES = 400 << 20  # of one graph and its process
-MOST_CUTS = 8  # tiles along a side
+NOTHING: Spans = ((0, 0), (0, 0))  # what is kept of a tile that lies in the picture's mirror image
 
 
 class EmulatorEngineSession(Session):
@@ -76,12 +82,20 @@ class EmulatorEngineSession(Session):
         suspect = functools.partial(suspect_width, self._source.graph)
         plan = plan_soundly(self.description, height, width, tile=tile, suspect=suspect, wrong=self._wrong)
         if self._any_size and tile is None and self.description.overlap is None:
-            plan = least_work(plan, lanes=self._lanes.most, most_pixels=MOST_PIXELS)
+            plan = self._work.best(plan, most_pixels=MOST_PIXELS)
             self._planned.add(plan.run_size)
         return plan
 
     def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Tiles side by side, one on each core."""
+        return self._run_all(arrays, itertools.repeat(None))
+
+    def run_parts(self, arrays: Iterable[np.ndarray], plan: TilePlan, parts: Sequence[Tile]) -> Iterator[np.ndarray]:
+        """Tiles side by side, each by a graph that computes little but what the picture keeps of it."""
+        narrow = self._any_size and plan.run_size in self._planned and self._work.narrows(plan) and self._narrows_well
+        return self._run_all(arrays, [part_kept(part, plan) or NOTHING if narrow else None for part in parts])
+
+    def _run_all(self, arrays: Iterable[np.ndarray], kept: Iterable[Spans | None]) -> Iterator[np.ndarray]:
         taken: collections.deque[np.ndarray] = collections.deque()
 
         def checked() -> Iterator[np.ndarray]:
@@ -90,7 +104,7 @@ class EmulatorEngineSession(Session):
                 taken.append(lr)
                 yield np.ascontiguousarray(lr)
 
-        for sr in self._lanes.run_all(checked()):
+        for sr in self._lanes.run_all(checked(), kept):
             yield self.check_output(taken.popleft(), sr)
 
     def check_input(self, lr: np.ndarray) -> None:
@@ -111,72 +125,82 @@ class EmulatorEngineSession(Session):
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         return self._lanes.run(lr)
 
-    def _open(self, shape: tuple[int, ...]) -> EmulatorSession:
+    @functools.cached_property
+    def _work(self) -> Work:
+        """What tiles cost; its layers are read at a size at which the network's reach is seen on all sides."""
+        side = 2 * (self.description.radius or 0) + 2 * ALIGN
+        try:
+            narrowing = Narrowing(self._sized((side, side)))
+            layers = narrowing.layers() if narrowing.cut(((0, ALIGN), (0, ALIGN))).rows[1] < side else ()
+        except CannotNarrow:
+            layers = ()
+        return Work(layers, self._lanes.most)
+
+    @functools.cached_property
+    def _narrows_well(self) -> bool:
+        """Whether the compiler gives the narrowed graph the whole one's bits: a strip of noise, two seconds."""
+        strip = (1, ALIGN, max(layer.margin for layer in self._work.layers) // ALIGN * ALIGN + 2 * ALIGN, 3)
+        noise = np.random.default_rng(0).random(strip, dtype=np.float32)
+        whole, cut = (self._lanes.run(noise, kept) for kept in (None, ((0, ALIGN), (0, ALIGN))))
+        columns = ALIGN * self.scale
+        if np.array_equal(whole[:, :, :columns], cut[:, :, :columns]):
+            return True
+        warnings.warn(
+            Remark(
+                f"{self.description.path}: the emulator gives other bits for a graph that leaves out what no tile "
+                "keeps; whole tiles are computed, which takes longer"
+            ),
+            stacklevel=2,
+        )
+        return False
+
+    def _sized(self, size: tuple[int, int]) -> onnx.ModelProto:
         from snpe_srgan.onnx_graphs.model import fix_size
+
+        model = self._source.graph
+        if size == self.input_size:
+            return model
+        return fix_size(model if self.input_size is None else free_size(model), size, where=self.description.path)
+
+    def _open(self, shape: tuple[int, ...], kept: Spans | None) -> Graph:
         from snpe_srgan.toolchains.qnn import EmulatorSession
 
-        model, path, size = self._source.graph, self.description.path, (shape[1], shape[2])
-        if self.input_size is None:
-            model = fix_size(model, size, where=path)
-        elif size != self.input_size:
-            model = fix_size(free_size(model), size, where=path)
-        return EmulatorSession(model.SerializeToString(), soc_model=self._chip, name=str(path))
+        def opened(model: onnx.ModelProto) -> EmulatorSession:
+            return EmulatorSession(model.SerializeToString(), soc_model=self._chip, name=str(self.description.path))
+
+        model, size = self._sized((shape[1], shape[2])), (shape[1], shape[2])
+        if kept is None:
+            return opened(model)
+        if kept == NOTHING:
+            return _PartOf(None, (0, 0), (0, 0), size=size, scale=self.scale)
+        made = Narrowing(model).cut(kept)
+        return _PartOf(opened(made.model), made.rows, made.columns, size=size, scale=self.scale)
 
     def close(self) -> None:
         self._lanes.close()
 
 
+class _PartOf:
+    """A graph that gives a part of its tile: the rest is 0."""
+
+    def __init__(self, graph: Graph | None, rows: Span, columns: Span, *, size: tuple[int, int], scale: int):
+        self._graph, self._shape = graph, (1, size[0] * scale, size[1] * scale, 3)
+        self._rows, self._columns = (slice(start * scale, end * scale) for start, end in (rows, columns))
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        tile = np.zeros(self._shape, np.float32)
+        if self._graph is not None:
+            tile[:, self._rows, self._columns] = self._graph.run(array)
+        return tile
+
+    def close(self) -> None:
+        if self._graph is not None:
+            self._graph.close()
+
+
 def lanes_for(memory: int | None) -> int:
     """How many graphs run side by side: one a core, as far as the free memory (bytes) allows."""
     return max(1, min(usable_threads(), usable_threads() if memory is None else memory // LANE_BYTES))
-
-
-def least_work(plan: TilePlan, *, lanes: int, most_pixels: int) -> TilePlan:
-    """The plan of a network of fixed size, with tiles of the size that is done first on so many lanes.
-
-    Only for graphs that compute integers and take any size: a pixel is then the same in every tile that holds all it
-    sees. What lies farther than that behind the picture (its mirror image, up to the fixed size) is left out, and tiles
-    may be larger than the fixed size. Widths are multiples of 4 (`strip.suspect_width`), and heights too: tiles
-    start at multiples of 4, and the last one ends with the picture.
-
-    Args:
-        plan: returned as it is where no other is better.
-        lanes: tiles that are computed side by side.
-        most_pixels: LR pixels of one tile at most.
-    """
-    if plan.offset != (0, 0) or plan.tile is None:
-        return plan
-    overlap = plan.overlap
-    tall, wide = (min(full, _up4(side + overlap)) for full, side in zip(plan.padded, plan.size, strict=True))
-    if tall % 4 or wide % 4:
-        return plan
-    best = plan.parts
-    for rows in range(1, MOST_CUTS + 1):
-        for columns in range(1, MOST_CUTS + 1):
-            tile = (_part(tall, rows, overlap), _part(wide, columns, overlap))
-            cut = [side for side, whole in zip(tile, (tall, wide), strict=True) if side < whole]
-            if tile[0] * tile[1] > most_pixels or any(side < 2 * overlap + 4 for side in cut):
-                continue
-            parts = tuple(plan_tiles(tall, wide, tile=tile, overlap=overlap, multiple=4))
-            best = min(best, parts, key=functools.partial(_seconds, lanes=lanes))
-    if best is plan.parts:
-        return plan
-    return replace(plan, padded=(tall, wide), tile=(best[0].height, best[0].width), parts=best)
-
-
-def _up4(length: int) -> int:
-    return length + -length % 4
-
-
-def _part(side: int, count: int, overlap: int) -> int:
-    """The length of one of `count` tiles along a side."""
-    return min(side, _up4(-(-(side + 2 * overlap * (count - 1)) // count)))
-
-
-def _seconds(parts: Sequence[Tile], *, lanes: int) -> tuple[int, int]:
-    """What takes longer sorts behind: pixels on the busiest lane, then pixels in all."""
-    pixels = parts[0].height * parts[0].width
-    return -(-len(parts) // lanes) * pixels, len(parts) * pixels
 
 
 def plan_soundly(

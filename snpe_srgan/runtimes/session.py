@@ -10,7 +10,7 @@ with open_session(resolve("model.dlc"), on="emulator") as session:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from snpe_srgan.errors import InputError, SnpeSrganError, UsageError
 from snpe_srgan.onnx_graphs.boundary import OURS, Found
 
 if TYPE_CHECKING:
+    from snpe_srgan.imaging.tiles import Tile
     from snpe_srgan.runtimes.tiling import TilePlan
     from snpe_srgan.toolchains.snpe.logs import Times
 
@@ -150,6 +151,18 @@ class Session:
         for lr in arrays:
             self.check_input(lr)
             yield self.check_output(lr, self._infer(np.ascontiguousarray(lr)))
+
+    def run_parts(self, arrays: Iterable[np.ndarray], plan: TilePlan, parts: Sequence[Tile]) -> Iterator[np.ndarray]:
+        """`run_all` for tiles of a picture; what a tile gives need be right only where the picture keeps it.
+
+        Args:
+            arrays: (1, h, w, 3) float32 in [0, 1], one for each of `parts`.
+            plan: by which the picture is cut; `parts`: those of its tiles that are run.
+
+        Returns:
+            (1, h*scale, w*scale, 3) float32 in [-1, 1] each, in order.
+        """
+        return self.run_all(arrays)
 
     def check_input(self, lr: np.ndarray) -> None:
         """Raises `InputError` for an array that the network does not take."""

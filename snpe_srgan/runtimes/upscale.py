@@ -95,7 +95,7 @@ def _enlarge(
     """The picture, cut by `plan`; each tile passes `before` on its way in and `after` on its way out."""
     parts = plan.parts if parts is None else parts
     taken = boxes(padded(picture, plan), parts)
-    results = session.run_all(taken if before is None else map(before, taken))
+    results = session.run_parts(taken if before is None else map(before, taken), plan, parts)
     return assemble(
         results if after is None else map(after, results), parts, size=plan.size, scale=session.scale,
         offset=plan.offset, onto=onto, progress=progress,
