@@ -44,6 +44,20 @@ def test_results_are_in_order_and_remarks_arrive(jobs):
     assert (os.getpid() in {process for _, process in found}) == (jobs == 1)
 
 
+def when(base: int, item: int) -> tuple[int, float]:
+    begun = time.monotonic()
+    time.sleep(0.05)
+    return item, begun
+
+
+def test_the_heaviest_of_the_last_few_begin_first_and_the_order_stays():
+    items = [*range(20), 3, 1, 2, 9, 9, 9, 9, 0]
+    found = list(ordered(when, items, jobs=2, prepare=start, arguments=(0,), weight=float))
+    assert [item for item, _ in found] == items
+    begun = [begun for _, begun in found]
+    assert max(begun[23:27]) < begun[27] and max(begun[:18]) < min(begun[20:])  # the nines before the nought
+
+
 def alive(process) -> bool:
     """Not one that has ended and waits to be asked for its exit code."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

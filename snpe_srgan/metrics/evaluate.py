@@ -21,7 +21,7 @@ from snpe_srgan.metrics.dataset import EvaluationSet, PairFiles
 from snpe_srgan.metrics.loop import Enlarger, Scored, named, score_pairs
 from snpe_srgan.metrics.perceptual import PerceptualDistance, WeightFile
 from snpe_srgan.metrics.protocol import Protocol, Score, mean_score
-from snpe_srgan.parallel import Processes, ordered
+from snpe_srgan.parallel import Processes, here, ordered
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 
@@ -171,19 +171,24 @@ def _scored(
 ) -> Iterator[tuple[Scored, str | None]]:
     """The pairs in order, here or in other processes."""
     chosen = dataset.files[:total]
-    if processes is None or processes.jobs < 2:
+    if processes is None or here(processes.jobs):
         scorer = _Scorer(session, dataset.scale, protocol, tile)
         yield from ordered(_score, _told(chosen, progress), jobs=1, prepare=lambda: scorer)
         return
     opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
     arguments = (*opener, dataset.scale, protocol, tile)
     with contextlib.closing(
-        ordered(_score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=arguments)
+        ordered(_score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=arguments, weight=_bytes)
     ) as results:
         for index, result in enumerate(results):
             if progress is not None:
                 progress(index, total, result[0].pair.name)
             yield result
+
+
+def _bytes(files: PairFiles) -> float:
+    """About how long a pair takes, compared with others: its file tells without being decoded."""
+    return files.hr_path.stat().st_size if files.hr_path.is_file() else 0
 
 
 def _nothing() -> None:

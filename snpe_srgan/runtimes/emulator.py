@@ -138,10 +138,10 @@ class EmulatorEngineSession(Session):
 
     @functools.cached_property
     def _narrows_well(self) -> bool:
-        """Whether the compiler gives the narrowed graph the whole one's bits: a strip of noise, two seconds."""
+        """Whether the compiler gives the narrowed graph the whole one's bits: of a strip of noise, in two seconds."""
         strip = (1, ALIGN, max(layer.margin for layer in self._work.layers) // ALIGN * ALIGN + 2 * ALIGN, 3)
         noise = np.random.default_rng(0).random(strip, dtype=np.float32)
-        whole, cut = (self._lanes.run(noise, kept) for kept in (None, ((0, ALIGN), (0, ALIGN))))
+        whole, cut = self._lanes.run_all([noise, noise], [None, ((0, ALIGN), (0, ALIGN))])
         columns = ALIGN * self.scale
         if np.array_equal(whole[:, :, :columns], cut[:, :, :columns]):
             return True
