@@ -40,7 +40,7 @@ def test_results_are_in_order_and_remarks_arrive(jobs):
     with pytest.warns(Remark, match="five is odd"):
         found = list(ordered(work, range(12), jobs=jobs, prepare=start, arguments=(1000,)))
     assert [value for value, _ in found] == [1000 + i * i for i in range(12)]
-    assert len({process for _, process in found}) == jobs
+    assert 1 <= len({process for _, process in found}) <= jobs  # one may do all while another starts
     assert (os.getpid() in {process for _, process in found}) == (jobs == 1)
 
 
