@@ -1,0 +1,120 @@
+"""Docstrings say what signatures do not: every public function has one, and its `Args:` are its parameters."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "snpe_srgan"
+FEW = 2  # parameters that a text of one line may leave to their names
+# What is held; whatever else lies in the package is still to be done.
+HELD = (
+    "api.py", "calibration", "compression", "config", "console.py", "data", "deploy", "losses", "machine.py", "metrics",
+    "opener.py", "pipeline", "products.py", "progress.py", "quantization", "report", "stages", "training", "zoo",
+)  # fmt: skip
+
+Classes = dict[str, list[ast.ClassDef]]
+
+
+def files() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def classes_of(trees: list[ast.Module]) -> Classes:
+    found: Classes = {}
+    for node in (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)):
+        found.setdefault(node.name, []).append(node)
+    return found
+
+
+def bases(node: ast.ClassDef, classes: Classes) -> Iterator[ast.ClassDef]:
+    for base in node.bases:
+        name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+        for one in classes.get(name, []):
+            if one is not node:
+                yield one
+                yield from bases(one, classes)
+
+
+def methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
+    return [member for member in node.body if isinstance(member, ast.FunctionDef)]
+
+
+def public_functions(tree: ast.Module, classes: Classes) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """(name, function) of all that others call; overrides of what a base class documents, and commands, whose help
+    text click shows, are left out."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            if not any("click." in text or ".command" in text for text in map(ast.unparse, node.decorator_list)):
+                yield node.name, node
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            told = {m.name for base in bases(node, classes) for m in methods(base) if ast.get_docstring(m)}
+            for method in methods(node):
+                if not method.name.startswith("_") and method.name not in told:
+                    yield f"{node.name}.{method.name}", method
+
+
+def parameters(function: ast.FunctionDef) -> list[str]:
+    given = function.args
+    rest = [one for one in (given.vararg, given.kwarg) if one is not None]
+    names = [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, *rest)]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
+
+
+def listed(text: str) -> list[str] | None:
+    """The names under `Args:`; None without such a section."""
+    section = re.search(r"^Args:\n((?: {4}.*\n|\n)*)", text + "\n", re.MULTILINE)
+    if section is None:
+        return None
+    heads = [line.strip().partition(":")[0] for line in section[1].splitlines() if re.match(r" {4}\S", line)]
+    return [name.strip(" *`") for head in heads for name in head.split(",")]
+
+
+def faults(tree: ast.Module, classes: Classes) -> Iterator[str]:
+    for name, function in public_functions(tree, classes):
+        text, own = ast.get_docstring(function) or "", parameters(function)
+        named = listed(text)
+        if not text:
+            yield f"{name} has no docstring"
+        elif named is None and len(own) > FEW and not any(f"`{one}`" in text for one in own):
+            yield f"{name} has {len(own)} parameters and says nothing of them"
+        elif strangers := sorted(set(named or ()) - set(own)):
+            yield f"{name} has no parameter {', '.join(strangers)}"
+        elif named == []:
+            yield f"{name} has an empty Args section"
+
+
+def test_public_functions_say_what_they_take():
+    trees = files()
+    classes = classes_of(list(trees.values()))
+    assert {path.relative_to(PACKAGE).parts[0] for path in trees} >= set(HELD), "take what is gone out of HELD"
+    found = [
+        f"{path.relative_to(PACKAGE)}: {fault}"
+        for path, tree in trees.items()
+        if path.relative_to(PACKAGE).parts[0] in HELD
+        for fault in faults(tree, classes)
+    ]
+    assert found == []
+
+
+SECTIONS = '"""Does.\n\n    Args:\n        {}: more\n            words: yes.\n\n    Returns:\n        c: d.\n    """'
+
+
+@pytest.mark.parametrize("source, expected", [
+    ("def f(a): pass", "f has no docstring"),
+    ('def f(a, b, c):\n    "Adds them."', "f has 3 parameters and says nothing of them"),
+    ('def f(a, b, c):\n    "Adds `b` to them."', None),
+    (f"def f(a):\n    {SECTIONS.format('b')}", "f has no parameter b"),
+    (f"def f(a, *b, c=1):\n    {SECTIONS.format('a, *b, c')}", None),
+    ("class A:\n    def f(self): pass", "A.f has no docstring"),
+    ('class A:\n    def f(self):\n        "Does."\nclass B(A):\n    def f(self): pass', None),
+    ("class A:\n    def __len__(self): pass\n    def _g(self): pass\nclass _C:\n    def f(self): pass", None),
+    ('@click.command()\n@click.option("-a")\ndef f(a): pass', None),
+])  # fmt: skip
+def test_the_gate_sees(source, expected):
+    tree = ast.parse(source)
+    assert list(faults(tree, classes_of([tree]))) == ([expected] if expected else [])
