@@ -1,12 +1,14 @@
 """`deploy --web`: what is refused, what the folder holds, and the page in a real browser: the bytes of `run`, offline.
 
-The browser's tests need playwright, Debian's chromium, and the npm package onnxruntime-web (14 MB, `npm install
+The browser's tests need playwright, Debian's chromium, and the npm package onnxruntime-web (`npm install
 onnxruntime-web` in this repository or above, or $ONNXRUNTIME_WEB); they are skipped, saying so, where one is missing.
+WebGPU is computed in software there (SwiftShader): that shows what is drawn, not how fast.
 """
 
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import io
 import json
@@ -24,7 +26,7 @@ from PIL import Image
 
 from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
-from snpe_srgan.toolchains.ort_web import SCRIPT, WASM, find_ort_web
+from snpe_srgan.toolchains.ort_web import GPU_SCRIPT, GPU_WASM, SCRIPT, WASM, find_ort_web
 
 SITE = os.path.join(os.path.dirname(__file__), "..", "snpe_srgan", "deploy", "site")
 TILE = (24, 32)
@@ -41,7 +43,7 @@ def package(tmp_path):
     """The shape of the npm package: enough to make a site, not to run it."""
     folder = tmp_path / "node_modules" / "onnxruntime-web"
     (folder / "dist").mkdir(parents=True)
-    for name in (SCRIPT, WASM):
+    for name in (SCRIPT, WASM, GPU_SCRIPT, GPU_WASM):
         (folder / "dist" / name).write_bytes(name.encode())
     (folder / "package.json").write_text(json.dumps({"name": "onnxruntime-web", "version": "1.99.0"}))
     return folder
@@ -52,7 +54,11 @@ def test_the_package_is_found_as_node_finds_it(package, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "a" / "b")
     assert find_ort_web(None).version == "1.99.0"
     for folder in (package, package / "dist", tmp_path):
-        assert find_ort_web(folder).script == package / "dist" / SCRIPT
+        found = find_ort_web(folder)
+        assert found.processor.script == package / "dist" / SCRIPT
+        assert found.graphics is not None and found.graphics.wasm == package / "dist" / GPU_WASM
+    (package / "dist" / GPU_WASM).unlink()
+    assert find_ort_web(None).graphics is None
 
 
 def test_what_no_site_can_be_made_of_is_refused_at_once(package, tmp_path, monkeypatch):
@@ -88,10 +94,23 @@ def test_the_folder_is_whole_and_its_text_is_escaped(package, tmp_path):
     assert set(listed) == {"./", *(p.name for p in site.iterdir())} - {"offline.js"}
     page = (site / "index.html").read_text()
     assert "<img" not in page and "&lt;img" in page and "http:" not in page and "https:" not in page
-    used = re.findall(r"""(?:src|href)="([^"#]+)"|(?:fetch|get)\("([^"]+)"\)|from "\./([^"]+)\"""", page + "".join(
-        (site / name).read_text() for name in ("app.js", "worker.js")))  # fmt: skip
-    assert {next(filter(None, names)) for names in used} <= {p.name for p in site.iterdir()}
+    text = page + "".join((site / name).read_text() for name in ("app.js", "worker.js", "engine.js"))
+    names = r"""(?:src|href)="([^"#]+)"|(?:fetch|json|bytes)\("([^"]+)"\)|"\./([^"]+)\"|"([^" ]+\.gz)\""""
+    used = {next(filter(None, found)) for found in re.findall(names, text)}
+    assert {"app.js", "tiles.json", "ort.webgpu.mjs", "ort.webgpu.wasm.gz"} <= used <= {p.name for p in site.iterdir()}
+    assert gzip.decompress((site / "ort.wasm.gz").read_bytes()) == (package / "dist" / WASM).read_bytes()
+    assert outcome.json["webgpu"] is True and json.loads((site / "site.json").read_text())["webgpu"] is True
     assert not list(tmp_path.glob(".snpe*"))
+
+
+def test_without_input_size_the_tiles_are_128x128_or_what_the_model_is_fixed_to(package, tmp_path):
+    file = model(tmp_path / "generator.npz")
+    web = ("--web", "--float", "--onnxruntime-web", package)
+    assert snpe_srgan("deploy", file, *web, "-o", tmp_path / "usual").code == 0
+    assert snpe_srgan("deploy", file, *web, "--input-size", "40x48", "-o", tmp_path / "fixed").code == 0
+    assert snpe_srgan("deploy", tmp_path / "fixed" / "model.onnx", *web, "-o", tmp_path / "own").code == 0
+    tiles = [json.loads((tmp_path / name / "tiles.json").read_text())["tile"] for name in ("usual", "own")]
+    assert tiles == [{"height": 128, "width": 128}, {"height": 40, "width": 48}]
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is missing")
@@ -156,7 +175,7 @@ def served(tmp_path_factory):
     """A site of a quantized network and one of the float network, behind a web server: (folder, address) of each."""
     found, root = ort_web(), tmp_path_factory.mktemp("web")
     file = model(root / "generator.npz")
-    size = ("--input-size", "{}x{}".format(*TILE), "--onnxruntime-web", found.script.parent)
+    size = ("--input-size", "{}x{}".format(*TILE), "--onnxruntime-web", found.processor.script.parent)
     for name, more in (("w8a8", ("--recipe", "w8a8-plain", "--calibration", "synthetic")), ("float", ("--float",))):
         outcome = snpe_srgan("deploy", file, "--web", "-o", root / name, *size, *more)
         assert outcome.code == 0, outcome
@@ -187,7 +206,8 @@ class Visit:
         self.context.close()
         if kind is None:
             assert not self.wrong
-            assert all(r.startswith((f"GET {self.address}", "GET blob:")) for r in self.requests), self.requests
+            site = self.address.split("?")[0]
+            assert all(r.startswith((f"GET {site}", "GET blob:")) for r in self.requests), self.requests
 
     def enlarge(self, path) -> np.ndarray:
         self.page.set_input_files("#file", path)
@@ -233,6 +253,72 @@ def test_a_float_network_is_within_a_level(browser, served, tmp_path):
     with Visit(browser, address) as visit:
         error = visit.enlarge(picture).astype(int) - np.asarray(Image.open(tmp_path / "ours.png"))
     assert np.abs(error).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def graphics(browser):
+    """A Chromium that offers WebGPU, computed in software."""
+    started = browser.browser_type.launch(
+        executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+        args=["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+    )
+    yield started
+    started.close()
+
+
+@pytest.mark.slow
+def test_on_webgpu_a_float_network_is_within_a_level_and_software_is_not_taken_unasked(graphics, served, tmp_path):
+    folder, address = served["float"]
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 16e6
+    picture = photo(tmp_path / "photo.png", 61, 83)
+    snpe_srgan("run", folder / "model.onnx", picture, "-o", tmp_path / "ours.png", "--engine", "onnxruntime")
+    with Visit(graphics, address + "?engine=webgpu") as visit:
+        error = visit.enlarge(picture).astype(int) - np.asarray(Image.open(tmp_path / "ours.png"))
+        assert "WebGPU" in visit.status() and visit.page.inner_text("#remarks") == ""
+    assert np.abs(error).max() <= 1
+    for more in ("", "?engine=wasm"):
+        with Visit(graphics, address + more) as visit:
+            visit.enlarge(picture)
+            assert "thread" in visit.status() and visit.page.inner_text("#remarks") == ""
+
+
+BROKEN = {  # what stands in place of the WebGPU build's script: (its code, what the page says)
+    "it cannot be loaded": ("throw new Error('no such luck.');", "no such luck"),
+    "it draws something else": ("const run = (n) => new Float32Array(n * SCALE * SCALE);", "levels from"),
+    "it draws another size": ("const run = (n) => new Float32Array(n);", "another size"),
+}
+STAND_IN = """
+export const env = { wasm: {} };
+export class Tensor { constructor(type, data, shape) { this.data = data; } }
+const open = async () => ({ inputNames: ["lr"], outputNames: ["sr"],
+  run: async ({ lr }) => ({ sr: { data: run(lr.data.length) } }) });
+export const InferenceSession = { create: open };
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_graphics_processor_that_fails_is_left_and_the_page_says_so(graphics, served, tmp_path, what):
+    folder, address = served["float"]
+    site = folder.parent / what.replace(" ", "-")
+    shutil.copytree(folder, site)
+    code, said = BROKEN[what]
+    scale = json.loads((site / "site.json").read_text())["scale"]
+    (site / "ort.webgpu.mjs").write_text(code.replace("SCALE", str(scale)) + STAND_IN)
+    with Visit(graphics, address.replace("/float/", f"/{site.name}/") + "?engine=webgpu") as visit:
+        visit.enlarge(photo(tmp_path / "photo.png", 20, 30))
+        assert "thread" in visit.status() and said in visit.page.inner_text("#remarks")
+
+
+@pytest.mark.slow
+def test_where_there_is_no_webgpu_the_page_says_so_when_asked(browser, graphics, served, tmp_path):
+    picture = photo(tmp_path / "photo.png", 20, 30)
+    with Visit(browser, served["float"][1] + "?engine=webgpu") as visit:
+        visit.enlarge(picture)
+        assert "offers none" in visit.page.inner_text("#remarks")
+    with Visit(graphics, served["w8a8"][1] + "?engine=webgpu") as visit:
+        visit.enlarge(picture)
+        assert "the processor alone" in visit.page.inner_text("#remarks") and "thread" in visit.status()
 
 
 @pytest.mark.slow

@@ -4,11 +4,14 @@ result = make_site(resolve("mobile"), "site", recipe="w8a8")
 result.bytes, result.exact_tiles
 
 The page runs ONNX Runtime Web on the processor (WebAssembly). Its 8-bit kernels give the host's bits, so that a w8a8
-network draws the same bytes in every browser; the page's own example is compared with the host's.
+network draws the same bytes in every browser; the page's own example is compared with the host's. A float network's
+page also holds the build for WebGPU, and tests it before use (`site/engine.js`). WebAssembly is kept gzipped and
+unpacked by the page: both builds are 41 MB, packed 10 MB.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,21 +37,23 @@ from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.opener import read_regular
 from snpe_srgan.quantization.recipe import AUTO, parse_recipe
 from snpe_srgan.runtimes.source import Source, load_source
-from snpe_srgan.toolchains.ort_web import MAX_BYTES, OrtWeb, find_ort_web
+from snpe_srgan.stages.checked_dlc import dlc_size
+from snpe_srgan.toolchains.ort_web import MAX_BYTES, Build, OrtWeb, find_ort_web
 from snpe_srgan.zoo.resolve import RUNNABLE, ModelFile, resolve
 
 if TYPE_CHECKING:
     import numpy as np
 
 FACTS, MODEL = "site.json", "model.onnx"
-STATIC = ("app.js", "start.js", "style.css", "tiles.js", "worker.js")
+STATIC = ("app.js", "engine.js", "start.js", "style.css", "tiles.js", "worker.js")
 ENGINE = "onnxruntime"  # what the bytes of the page are those of: run --engine onnxruntime
 LARGE = 16 << 20  # bytes; a site of more is said to be large
 
 
 @dataclass(frozen=True)
 class SiteResult:
-    """`recipe` is None for a float network; `integer`: every convolution is between 8-bit integers."""
+    """`recipe` is None for a float network; `integer`: every convolution is between 8-bit integers; `webgpu`: the page
+    may run the network on a graphics processor."""
 
     folder: Path
     network: str
@@ -56,6 +61,7 @@ class SiteResult:
     bytes: int
     exact_tiles: bool
     integer: bool
+    webgpu: bool
     onnxruntime_web: str | None
     example_sha256: str
 
@@ -65,6 +71,7 @@ class _Network:
     source: Source
     name: str
     recipe: str | None
+    size: tuple[int, int]
 
 
 def make_site(
@@ -73,7 +80,7 @@ def make_site(
     *,
     recipe: str | None = "w8a8",
     calibration: Sequence[Pictures] = ("sample",),
-    input_size: tuple[int, int] = (128, 128),
+    input_size: tuple[int, int] | None = None,
     ort_web: str | Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -84,7 +91,7 @@ def make_site(
         file: a float model, or a quantized .onnx or .dlc, which is taken as it is.
         recipe: how a float model is quantized; None leaves it as it is.
         calibration: HR pictures, as of `QuantizeOptions`.
-        input_size: LR (height, width) of the tiles; a model of fixed size must have this one.
+        input_size: LR (height, width) of the tiles; None for what the model is fixed to, else 128x128.
         ort_web: where the npm package is, see `find_ort_web`.
 
     Raises:
@@ -104,20 +111,20 @@ def make_site(
     require_writable(Path(out).absolute().parent)
     with atomic_folder(out, overwrite=overwrite, mark=FACTS) as folder, Scratch() as scratch:
         network = _network(file, Path(scratch), recipe, calibration, input_size, say)
-        model = fix_size(network.source.graph, input_size, where=file.path)
+        model = fix_size(network.source.graph, network.size, where=file.path)
         write_bytes(folder / MODEL, model.SerializeToString())
-        facts = _write(folder, network, package, input_size, source_of(file.path), say)
+        facts = _write(folder, network, package, source_of(file.path), say)
     total = sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file())
     if total > LARGE:
         say(f"the site is {total / 1e6:.1f} MB: visitors wait for it once; a w8a8 network is smaller")
     return SiteResult(
-        Path(out), network.name, network.recipe, total, bool(facts["exact"]), bool(facts["integer"]), package.version,
-        str(facts["example"]["sha256"]),
+        Path(out), network.name, network.recipe, total, bool(facts["exact"]), bool(facts["integer"]),
+        bool(facts["webgpu"]), package.version, str(facts["example"]["sha256"]),
     )  # fmt: skip
 
 
 def _network(
-    file: ModelFile, scratch: Path, recipe: str | None, calibration: Sequence[Pictures], size: tuple[int, int],
+    file: ModelFile, scratch: Path, recipe: str | None, calibration: Sequence[Pictures], wish: tuple[int, int] | None,
     say: Callable[[str], None],
 ) -> _Network:  # fmt: skip
     """The graph that the page runs, read from a file as `run` reads it."""
@@ -129,8 +136,8 @@ def _network(
     source = load_source(file)
     if source.compiled:
         raise InputError(f"its code is for {source.compiled}: no browser runs it", where=file.path)
-    fixed = source.known.input_size
-    if fixed not in (None, tuple(size)):
+    fixed, size = source.known.input_size, dlc_size(wish, source.known)
+    if fixed is not None and fixed != size:
         raise InputError(
             f"the model's input is fixed to {fixed[0]}x{fixed[1]}", where=file.path,
             hint="--input-size {}x{}".format(*fixed),
@@ -139,23 +146,26 @@ def _network(
     name = file.stem if name == "unknown" else name
     if is_quantized(source.graph):
         told = None if file.card is None else file.card.quantization.get("recipe")
-        return _Network(source, name, str(told or "quantized"))
+        return _Network(source, name, str(told or "quantized"), size)
     if recipe is None:
-        return _Network(source, name, None)
+        return _Network(source, name, None, size)
     options = QuantizeOptions(recipe=recipe, calibration=calibration, input_size=size, onnx_only=True)
     made = quantize_model(file, scratch, options, say=say)
-    return _Network(load_source(resolve(made.onnx, kinds=RUNNABLE)), name, made.recipe)
+    return _Network(load_source(resolve(made.onnx, kinds=RUNNABLE)), name, made.recipe, size)
 
 
 def _write(
-    folder: Path, network: _Network, package: OrtWeb, size: tuple[int, int], source: dict[str, str],
-    say: Callable[[str], None],
+    folder: Path, network: _Network, package: OrtWeb, source: dict[str, str], say: Callable[[str], None]
 ) -> dict:  # fmt: skip
     facts = network.source.known
-    rule = make_rule(network.name, facts, size, {}, say=say)
+    rule = make_rule(network.name, facts, network.size, {}, say=say)
     write_json(folder / PLAN, to_json(rule))
-    for ours, theirs in (("ort.mjs", package.script), ("ort.wasm", package.wasm)):
-        write_bytes(folder / ours, read_regular(theirs, limit=MAX_BYTES, doing="read ONNX Runtime Web"))
+    graphics = package.graphics if network.recipe is None else None
+    if network.recipe is None and graphics is None:
+        say("this onnxruntime-web has no WebGPU build: the page computes on the processor")
+    _runtime(folder, "ort", package.processor)
+    if graphics is not None:
+        _runtime(folder, "ort.webgpu", graphics)
     told = {
         "schema_version": 1,
         "network": network.name,
@@ -164,6 +174,7 @@ def _write(
         "exact": rule.exact,
         "reason": rule.reason,
         "integer": network.source.integer,
+        "webgpu": graphics is not None,
         "source": source,
         "onnxruntime_web": package.version,
         "example": _example(folder, facts.scale),
@@ -172,7 +183,7 @@ def _write(
     for name in STATIC:
         write_text(folder / name, (package_files / name).read_text("utf-8"))
     templates = environment("site")
-    values = {**told, "tile": size, "version": package.version}
+    values = {**told, "tile": network.size, "version": package.version}
     write_text(folder / "index.html", templates.get_template("index.html.j2").render(**values))
     write_json(folder / FACTS, told)
     names = sorted(path.name for path in folder.iterdir())
@@ -180,6 +191,14 @@ def _write(
     worker = templates.get_template("offline.js.j2").render(digest=digest, files=["./", *names])
     write_text(folder / "offline.js", worker)
     return told
+
+
+def _runtime(folder: Path, name: str, build: Build) -> None:
+    script, wasm = (
+        read_regular(path, limit=MAX_BYTES, doing="read ONNX Runtime Web") for path in (build.script, build.wasm)
+    )
+    write_bytes(folder / f"{name}.mjs", script)
+    write_bytes(folder / f"{name}.wasm.gz", gzip.compress(wasm, mtime=0))
 
 
 def _example(folder: Path, scale: int) -> dict[str, str]:

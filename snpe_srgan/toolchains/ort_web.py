@@ -1,9 +1,9 @@
-"""ONNX Runtime Web, which runs networks in a browser: two files of Microsoft's npm package `onnxruntime-web`.
+"""ONNX Runtime Web, which runs networks in a browser: a few files of Microsoft's npm package `onnxruntime-web`.
 
     found = find_ort_web(None)          # ./node_modules, as `npm install onnxruntime-web` makes it
-    found.script, found.wasm, found.version
+    found.processor.script, found.processor.wasm, found.graphics, found.version
 
-Nothing is downloaded here: 14 MB of WebAssembly are the user's to fetch, by `npm`.
+Nothing is downloaded here: the user fetches the package with `npm`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,24 @@ from snpe_srgan.errors import InputError, MissingToolError
 
 PACKAGE = "onnxruntime-web"
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+GPU_SCRIPT, GPU_WASM = "ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"
 MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class OrtWeb:
-    """`script` and `wasm` are files that belong together; `version` None where the folder does not say."""
+class Build:
+    """A script and the WebAssembly that belongs to it."""
 
     script: Path
     wasm: Path
+
+
+@dataclass(frozen=True)
+class OrtWeb:
+    """`graphics` (WebGPU) is None where the package has none in this form; `version` where the folder does not say."""
+
+    processor: Build
+    graphics: Build | None
     version: str | None
 
 
@@ -60,11 +69,16 @@ def find_ort_web(folder: str | Path | None) -> OrtWeb:
 
 def _within(folder: Path) -> OrtWeb | None:
     for package in (folder, folder.parent, folder / "node_modules" / PACKAGE):
-        script, wasm = package / "dist" / SCRIPT, package / "dist" / WASM
-        if script.is_file() and wasm.is_file():
-            return OrtWeb(script, wasm, _version(package / "package.json"))
-    script, wasm = folder / SCRIPT, folder / WASM
-    return OrtWeb(script, wasm, None) if script.is_file() and wasm.is_file() else None
+        processor = _build(package / "dist", SCRIPT, WASM)
+        if processor is not None:
+            return OrtWeb(processor, _build(package / "dist", GPU_SCRIPT, GPU_WASM), _version(package / "package.json"))
+    processor = _build(folder, SCRIPT, WASM)
+    return None if processor is None else OrtWeb(processor, _build(folder, GPU_SCRIPT, GPU_WASM), None)
+
+
+def _build(folder: Path, script: str, wasm: str) -> Build | None:
+    found = Build(folder / script, folder / wasm)
+    return found if found.script.is_file() and found.wasm.is_file() else None
 
 
 def _version(path: Path) -> str | None:

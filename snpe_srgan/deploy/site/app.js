@@ -44,7 +44,7 @@ async function decode(file) {
 function compute(picture, tell) {
   return new Promise((resolve, reject) => {
     const id = ++current;
-    worker ??= new Worker("worker.js", { type: "module" });
+    worker ??= new Worker("worker.js" + location.search, { type: "module" });
     worker.onmessage = ({ data }) => {
       if (data.id !== id) return;
       if (data.error) reject(new Error(data.error));
@@ -79,7 +79,7 @@ async function enlarge(file, expected = null) {
     const picture = await decode(file);
     const { width, height } = picture;
     let first = null;
-    const { result, threads } = await compute(picture, (done, all) => {
+    const { result, on, remark: told } = await compute(picture, (done, all) => {
       first ??= performance.now();
       $("progress").max = all;
       $("progress").value = done;
@@ -87,7 +87,8 @@ async function enlarge(file, expected = null) {
       status(`Tile ${done} of ${all}${rest === null ? "" : `, about ${rest} s left`}`);
     });
     const seconds = (performance.now() - start) / 1000;
-    await show(result, file.name, `${width} x ${height} to ${result.width} x ${result.height} in ${seconds.toFixed(1)} s, ${threads} thread${threads === 1 ? "" : "s"}.`);
+    await show(result, file.name, `${width} x ${height} to ${result.width} x ${result.height} in ${seconds.toFixed(1)} s, ${on}.`);
+    if (told) remark(told);
     if (!site.exact) remark(`Tiles give what is near the whole picture's result, not equal to it: ${site.reason}.`);
     if (expected) remark(await compare(result, expected));
   } catch (error) {
