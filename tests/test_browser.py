@@ -200,6 +200,28 @@ def test_report_fits_the_screen_and_its_text_has_contrast(browser, tmp_path, sch
             assert contrast(ink, paper) >= 4.5, (selector, ink, paper)
 
 
+SHIFTS = """
+window.moved = [];
+new PerformanceObserver((list) => list.getEntries().forEach((entry) => window.moved.push(entry.value)))
+  .observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.mark.parametrize(("wide", "tall"), [(375, 700), (1200, 700), (1200, 300)])
+def test_nothing_moves_while_the_page_opens(browser, compared, wide, tall):
+    context = browser.new_context(viewport={"width": wide, "height": tall})
+    page = context.new_page()
+    page.add_init_script(SHIFTS)
+    page.goto(compared.as_uri())
+    page.wait_for_timeout(500)
+    height = "document.querySelector('.view').getBoundingClientRect().height"
+    by_script = page.evaluate(height)
+    page.evaluate("document.querySelector('.view').style.height = ''")
+    assert page.evaluate(height) == pytest.approx(by_script, abs=1)  # by the style sheet alone
+    assert page.evaluate("window.moved") == []
+    context.close()
+
+
 def test_report_prints_every_picture_and_no_controls(browser, compared):
     with Visit(browser, compared, offline=True) as visit:
         visit.page.emulate_media(media="print")

@@ -93,8 +93,9 @@ def compare(
     judge = judge[top : top + height, left : left + width, :3]
     said = list(remarks)
     if (height, width) != next(iter(sizes)):
-        said.append(f"Cut to {height}x{width} of {'{}x{}'.format(*next(iter(sizes)))} pixels, from row {top}, column "
-                    f"{left}; scores are of the whole picture.")  # fmt: skip
+        whole = "{}x{}".format(*next(iter(sizes)))
+        scored = "; scores are of the whole picture" if any(item.note for item in items) else ""
+        said.append(f"Cut to {height}x{width} of {whole} pixels, from row {top}, column {left}{scored}.")
     y, x, rows, columns = busiest_box(judge, DETAIL)
     maps = () if reference is None else tuple(
         difference(item, judge) for index, item in enumerate(cut) if index != reference
