@@ -17,6 +17,12 @@ HELD = (
     "opener.py", "pipeline", "products.py", "progress.py", "quantization", "report", "stages", "training", "zoo",
 )  # fmt: skip
 
+# What other libraries document of their layers, option types, groups of commands, plugins and folders.
+FOREIGN = {
+    "build", "forward", "convert", "list_commands", "get_command", "resolve_command", "format_commands", "setup",
+    "teardown", "cleanup",
+}  # fmt: skip
+
 Classes = dict[str, list[ast.ClassDef]]
 
 
@@ -31,13 +37,16 @@ def classes_of(trees: list[ast.Module]) -> Classes:
     return found
 
 
-def bases(node: ast.ClassDef, classes: Classes) -> Iterator[ast.ClassDef]:
+def lineage(node: ast.ClassDef, classes: Classes) -> Iterator[ast.ClassDef | None]:
+    """All classes above a class; None for one of another library (of a name with a dot, or that we do not have)."""
     for base in node.bases:
-        name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
-        for one in classes.get(name, []):
-            if one is not node:
-                yield one
-                yield from bases(one, classes)
+        name = ast.unparse(base).partition("[")[0]
+        found = [one for one in classes.get(name, []) if one is not node]
+        for one in found:
+            yield one
+            yield from lineage(one, classes)
+        if not found:
+            yield None
 
 
 def methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
@@ -52,7 +61,9 @@ def public_functions(tree: ast.Module, classes: Classes) -> Iterator[tuple[str, 
             if not any("click." in text or ".command" in text for text in map(ast.unparse, node.decorator_list)):
                 yield node.name, node
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            told = {m.name for base in bases(node, classes) for m in methods(base) if ast.get_docstring(m)}
+            above = set(lineage(node, classes))
+            told = {m.name for base in above if base for m in methods(base) if ast.get_docstring(m)}
+            told |= FOREIGN if None in above else set()
             for method in methods(node):
                 if not method.name.startswith("_") and method.name not in told:
                     yield f"{node.name}.{method.name}", method
@@ -112,6 +123,8 @@ SECTIONS = '"""Does.\n\n    Args:\n        {}: more\n            words: yes.\n\n
     (f"def f(a, *b, c=1):\n    {SECTIONS.format('a, *b, c')}", None),
     ("class A:\n    def f(self): pass", "A.f has no docstring"),
     ('class A:\n    def f(self):\n        "Does."\nclass B(A):\n    def f(self): pass', None),
+    ("class A(tl.Module):\n    def build(self): pass", None),
+    ("class A(tl.Module):\n    def train(self): pass", "A.train has no docstring"),
     ("class A:\n    def __len__(self): pass\n    def _g(self): pass\nclass _C:\n    def f(self): pass", None),
     ('@click.command()\n@click.option("-a")\ndef f(a): pass', None),
 ])  # fmt: skip

@@ -35,7 +35,15 @@ def cluster_options(function):
 
 
 def refuse_cluster_options(cluster: str | None, results: str | None, pictures, out) -> None:
-    """What goes with --cluster only is an error without it."""
+    """What goes with --cluster only is an error without it.
+
+    Args:
+        cluster, results, out: as typed; None where the option was left out.
+        pictures: the words that name pictures.
+
+    Raises:
+        UsageError: --results, a manifest or an address, and no --cluster.
+    """
     from snpe_srgan.errors import UsageError
 
     if cluster is not None:
@@ -53,7 +61,22 @@ def run_on_cluster(
     file, pictures, network, *, cluster: str, results: str | None, out: str | None, tile, where,
     skip_existing: bool, overwrite: bool, output: Output,
 ) -> None:  # fmt: skip
-    """The folder run of `run`, on a cluster; prints the result and exits with 1 where a picture failed."""
+    """The folder run of `run`, on a cluster; prints the result and exits with 1 where a picture failed.
+
+    Args:
+        file: the model, resolved.
+        pictures: folders, globs, manifests or addresses, as typed.
+        network: the model's name in the result.
+        cluster, results, out: the options as typed; without --results the list lies in the output folder.
+        tile: LR (height, width) of the tiles; None: chosen by the engine.
+        where: the options of `cli.sessions` that say what computes.
+        skip_existing, overwrite: as typed, of results that are there.
+
+    Raises:
+        UsageError: options that do not go together, or a manifest that has no place of its own.
+        MissingToolError: Dask is not installed.
+        SystemExit: 1, after the result, where a picture failed.
+    """
     from snpe_srgan.cluster import folder_run
     from snpe_srgan.cluster.addresses import is_remote, normal
     from snpe_srgan.cluster.clusters import connect, parse_cluster, require

@@ -61,6 +61,10 @@ def _said(values, takes, gives, layout, channels) -> Said:
 def keep_said(file: ModelFile, said: Said, output: Output) -> None:
     """Keeps what the user said beside a foreign file, so that no later command needs it again.
 
+    Args:
+        said: nothing is kept where it is empty or what our own networks have.
+        output: takes a remark on where it is kept, or why not.
+
     Raises:
         UsageError: the file is one of ours, whose ends are known.
         InputError: what was said does not fit the network.

@@ -31,6 +31,7 @@ def _row(chip: Chip) -> list[str]:
 
 
 def fit_text(fit: Fit) -> list[str]:
+    """Where a file runs on a chip and why it does not elsewhere, line by line."""
     lines = [f"{fit.chip}: runs on {', '.join(r.upper() for r in fit.runs) or 'nothing'}"]
     lacking = [runtime.upper() for runtime in fit.refused if runtime not in fit.chip.runtimes]
     if lacking:

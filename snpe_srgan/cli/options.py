@@ -56,6 +56,7 @@ def common(function):
 
 
 def output_option(help_text: str, **kwargs):
+    """The option -o / --output of a command, as the parameter `out`; `kwargs` are click's."""
     return click.option("-o", "--output", "out", type=click.Path(), help=help_text, **kwargs)
 
 

@@ -272,6 +272,7 @@ class Watch:
             self.pictures = track(output.say, "enlarging", total=len(jobs), unit="picture")
 
     def started(self, job) -> None:
+        """A picture begins: the bar over pictures moves on and shows its name."""
         self._end_tiles()
         self.name = str(job.source)
         if self.pictures is not None:
@@ -279,6 +280,7 @@ class Watch:
         self.count += 1
 
     def tiles_done(self, done: int, total: int) -> None:
+        """So many of the picture's tiles are done; a picture of one tile has no bar of its own."""
         if total < 2:
             return
         if self.tiles is None:
@@ -291,6 +293,7 @@ class Watch:
         self.tiles = None
 
     def close(self) -> None:
+        """Ends the bars."""
         self._end_tiles()
         if self.pictures is not None:
             self.pictures.close()

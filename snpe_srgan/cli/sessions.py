@@ -10,6 +10,7 @@ import click
 
 
 def sdk_option(function):
+    """The option --sdk of a command, as the parameter `sdk_folder`."""
     return click.option(
         "--sdk",
         "sdk_folder",

@@ -39,4 +39,5 @@ class Targets:
         return [check(summary, chip) for chip in self.chips]
 
     def text(self, fits: Sequence) -> list[str]:
+        """What to print of the chips, indented by two spaces."""
         return [f"  {line}" for fit in fits for line in fit_text(fit)]

@@ -67,7 +67,16 @@ def refuse_video_options(video: dict) -> None:
 
 
 def plan_targets(sources, out, scale: int) -> list[Path]:
-    """Where each video goes: a file, or `<stem>_x4` in a folder, with its own suffix (.mkv for one not written)."""
+    """Where each video goes: a file, or `<stem>_x4` in a folder, with its own suffix (.mkv for one not written).
+
+    Args:
+        sources: paths of the videos.
+        out: -o as typed, a folder or a file; None: the current folder.
+        scale: for the names.
+
+    Raises:
+        UsageError: several videos and no folder, or two that would get one name.
+    """
     from snpe_srgan.errors import UsageError
     from snpe_srgan.video.kinds import OUTPUTS, output_format, output_suffix
 
@@ -90,7 +99,25 @@ def plan_targets(sources, out, scale: int) -> list[Path]:
 def run_videos(
     session, sources, *, out, tile, video: dict, skip_existing: bool, overwrite: bool, identity, network, output
 ) -> None:
-    """Enlarges the videos one after the other, prints the result, and exits with 1 when one was not done whole."""
+    """Enlarges the videos one after the other, prints the result, and exits with 1 when one was not done whole.
+
+    Args:
+        session: enlarges their frames.
+        sources: paths of the videos.
+        out: -o as typed, a folder or a file; None: the current folder.
+        tile: LR (height, width) of the tiles; None: chosen by the session.
+        video: the options for videos by their parameters' names, as typed.
+        skip_existing: whether videos whose result is there and whole are left out.
+        overwrite: whether results may be written over.
+        identity: what tells this network, engine and precision from others; an unfinished run of another is refused.
+        network: the model's name in the result.
+
+    Raises:
+        UsageError: options that do not go together.
+        MissingToolError: a package for videos is not installed.
+        SnpeSrganError: the only video failed; of several the others go on.
+        SystemExit: 1, after the result, where a video was not done whole.
+    """
     from snpe_srgan.artifacts.staging import discard
     from snpe_srgan.errors import MissingToolError, SnpeSrganError, UsageError
     from snpe_srgan.video.enlarge import VideoOptions, enlarge_video, is_whole
@@ -150,6 +177,7 @@ def run_videos(
 
 
 def selection_of(video: dict):
+    """Which frames the options --from, --to and --every choose; `UsageError` for a place that is none."""
     from snpe_srgan.video.selection import Selection, parse_point
 
     start, end = (
@@ -209,6 +237,7 @@ def run_to_stdout(session, sources, *, name: str, open_named, parameters, out, t
 
 
 def line_of(item) -> str:
+    """What to print of a video that was enlarged."""
     (lh, lw), (sh, sw) = item.lr_size, item.sr_size
     resumed = f" ({item.resumed} of them earlier)" if item.resumed else ""
     copied = f", {item.streams_copied} streams copied" if item.streams_copied else ""
