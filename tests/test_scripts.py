@@ -60,6 +60,9 @@ SMALLEST = {
     "bench_input": Smallest(
         ("{data}/photos", "--crop", "32", "--batch-size", "2", "--steps", "2"), "steps waited", slow=True
     ),
+    "bench_mix": Smallest(
+        ("{data}/photos", "--mix", "mobile,mobile-photo", "--above", "5", "--rounds", "1"), "mixed above 5"
+    ),
     "bench_peers": Smallest(("--data", "{data}", "--runs", "1"), "measured now", codes=(0, 1), slow=True),
     "bench_perceptual": Smallest(
         ("{data}/Set5/HR", "same={data}/Set5/HR"), "ST-LPIPS", needs=("torch", "stlpips_pytorch"), slow=True

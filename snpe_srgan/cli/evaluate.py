@@ -15,14 +15,14 @@ import click
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, jobs_option, overwrite_option
-from snpe_srgan.cli.sessions import open_model, session_options
+from snpe_srgan.cli.sessions import model_of, open_model, session_options
 from snpe_srgan.parallel import Processes
 from snpe_srgan.progress import track
 
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.argument("datasets", metavar="DATASET...", nargs=-1)
 @click.option("--protocol", type=click.Choice(["y", "rgb"]), default="y", help="Compare luma, or all three channels.")
 @click.option("--border", type=click.IntRange(0, 256), help="Pixels cut from each side; the scale if left out.")
 @detail_option
@@ -50,7 +50,7 @@ from snpe_srgan.progress import track
 @common
 def command(
     model, datasets, detail, said, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
-    save_images, unpaired, jobs, plot, min_psnr, overwrite, output, **where,
+    save_images, unpaired, jobs, plot, min_psnr, mix, mix_above, overwrite, output, **where,
 ):  # fmt: skip
     """Measure PSNR and SSIM of a model against bicubic.
 
@@ -66,6 +66,10 @@ def command(
     from snpe_srgan.metrics.protocol import Protocol
     from snpe_srgan.video.kinds import is_video
 
+    datasets = datasets if mix is None else (model, *datasets)
+    model, where["mix"] = model_of(model if mix is None else None, mix, mix_above, detail)
+    if not datasets:
+        raise UsageError("Missing argument 'DATASET...'.", hint=f"snpe-srgan evaluate {model} path/to/Set5")
     if unpaired:
         if min_psnr is not None or perceptual or save_images or protocol != "y" or border is not None:
             raise UsageError("--niqe has no original to compare with: it goes without --min-psnr, --perceptual, "
@@ -118,7 +122,7 @@ def command(
             output.warn(f"{r.dataset}: {r.remark}")
     missed = [r for r in results if min_psnr is not None and r.mean.psnr < min_psnr]
     output.result(
-        {"model": model, "passed": not missed, "min_psnr": min_psnr, "datasets": results}, text=_text(results)
+        {"model": mix or model, "passed": not missed, "min_psnr": min_psnr, "datasets": results}, text=_text(results)
     )
     if missed:
         for r in missed:

@@ -17,7 +17,7 @@ from snpe_srgan.cli.cluster import cluster_options
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
-from snpe_srgan.cli.sessions import open_model, session_options
+from snpe_srgan.cli.sessions import model_of, open_model, session_options
 from snpe_srgan.cli.video import video_options
 from snpe_srgan.progress import track
 
@@ -41,7 +41,8 @@ LONG = 20.0  # seconds of computing, after which what is faster is worth a line
 @overwrite_option
 @common
 def command(
-    typed, out, detail, tile, said, dry_run, skip_existing, cluster, results, video, overwrite, output, **where
+    typed, out, detail, tile, said, dry_run, skip_existing, mix, mix_above, cluster, results, video, overwrite, output,
+    **where,
 ):
     """Enlarge pictures and videos.
 
@@ -67,27 +68,30 @@ def command(
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
     start = time.perf_counter()
     model, pictures = split(typed)
+    model, where["mix"] = model_of(model, mix, mix_above, detail)
     if not pictures:
         if not is_name(model):
             resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
         raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
     file = find_model(model or DEFAULT, detail, runs=True, said=said, output=output)
     if any(map(is_video, pictures)) and cluster is None:
-        network = _network(file, default=model is None)
+        network = _network(file, where["mix"], default=model is None)
         _run_videos(file, pictures, network, out, tile, video, skip_existing, overwrite, output, where)
         return
     refuse_video_options(video)
     refuse_cluster_options(cluster, results, pictures, out)
+    if cluster is not None and mix is not None:
+        raise UsageError("--mix does not go with --cluster")
     if cluster is not None:
         run_on_cluster(
-            file, pictures, _network(file, default=model is None), cluster=cluster, results=results, out=out, tile=tile,
-            where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
+            file, pictures, _network(file, None, default=model is None), cluster=cluster, results=results, out=out,
+            tile=tile, where=where, skip_existing=skip_existing, overwrite=overwrite, output=output,
         )  # fmt: skip
         return
     found, passed_over = find_pictures(pictures)
     if passed_over:
         output.note(passed_over)
-    network = _network(file, default=model is None)
+    network = _network(file, where["mix"], default=model is None)
     with open_model(file, **where, say=output.say, by_picture=True) as session:
         if dry_run:
             plan = session.commands()
@@ -176,6 +180,10 @@ def _run_videos(file, sources, network, out, tile, video, skip_existing, overwri
             "model": sha256(file.path), "engine": session.description.computed_by, "ends": session.description.ends,
             **{name: where[name] for name in ("on", "precision", "chip", "runtime", "overlap")},
         }  # fmt: skip
+        if (mix := where["mix"]) is not None:
+            identity["mix"] = [sha256(mix.small.path), mix.above]
+            if video["fps"] is not None:
+                raise UsageError("--fps goes on with smaller networks: it does not go with --mix")
         if video["to_stdout"]:
 
             def open_named(name: str):
@@ -240,9 +248,11 @@ def _damaged(done, file) -> str | None:
     )
 
 
-def _network(file, *, default: bool) -> dict[str, object]:
-    """Which network it is, for people and for --json; parameters are None for a file without a card."""
+def _network(file, mix, *, default: bool) -> dict[str, object]:
+    """Which network it is, for people and for --json; parameters are None for a file without a card, and `mix` is what
+    makes the tiles that are not hard."""
     return {
+        "mix": None if mix is None else {"small": mix.small.stem, "above": mix.above},
         "name": file.stem if file.origin else file.path.name,
         "parameters": None if file.card is None else file.card.parameters,
         "origin": file.origin or str(file.path.parent),
@@ -253,6 +263,8 @@ def _network(file, *, default: bool) -> dict[str, object]:
 def _sentence(network) -> str:
     parameters = f"{network['parameters']:,} parameters, " if network["parameters"] else ""
     default = " (the default: no MODEL was named)" if network["default"] else ""
+    if mix := network["mix"]:
+        default = f", for tiles of more than {mix['above']:g} levels; {mix['small']} for the others"
     return f"network: {network['name']}, {parameters}{network['origin']}{default}"
 
 

@@ -6,7 +6,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import click
+
+from snpe_srgan.cli.options import Finite
+
+if TYPE_CHECKING:
+    from snpe_srgan.zoo.resolve import ModelFile
 
 
 def sdk_option(function):
@@ -32,6 +40,52 @@ def phone_options(profile: str):
         return click.option("--serial", help=text)(function)
 
     return add
+
+
+@dataclass(frozen=True)
+class Mix:
+    """`--mix`: the small network beside MODEL, and from which difficulty on a tile is MODEL's."""
+
+    small: ModelFile
+    above: float
+
+
+def mix_options(function):
+    function = click.option(
+        "--mix-above", type=Finite(0, 1000), metavar="LEVELS", default=None,
+        help="With --mix: a tile is hard whose total variation is more than so many of 255 levels a pixel; 0 sends all "
+        "but flat tiles to LARGE.  [default: 20]",
+    )(function)  # fmt: skip
+    return click.option(
+        "--mix", metavar="SMALL,LARGE",
+        help="Two networks in place of MODEL: SMALL makes the picture, LARGE the tiles that are hard (MobiSR).",
+    )(function)  # fmt: skip
+
+
+def model_of(model: str | None, mix: str | None, above: float | None, detail: float | None):
+    """The name of MODEL, and the `Mix` that goes with it, for `open_model`.
+
+    Args:
+        model: what was typed as MODEL; with `mix` nothing may be.
+        mix: what was typed after --mix.
+        above: what was typed after --mix-above.
+    """
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.runtimes.mixing import ABOVE
+    from snpe_srgan.zoo.resolve import RUNNABLE, resolve
+
+    if mix is None:
+        if above is not None:
+            raise UsageError("--mix-above goes with --mix SMALL,LARGE")
+        return model, None
+    names = mix.split(",")
+    if len(names) != 2 or not all(names):
+        raise UsageError(f"--mix takes two networks, not '{mix}'", hint="--mix mobile,mobile-l")
+    if model is not None:
+        raise UsageError(f"--mix names both networks: leave out {model}")
+    if detail is not None:
+        raise UsageError("--detail is of one network: it does not go with --mix")
+    return names[1], Mix(resolve(names[0], kinds=RUNNABLE), ABOVE if above is None else above)
 
 
 def session_options(*, by_picture: bool = False):
@@ -70,6 +124,7 @@ def _session_options(function, by_picture: bool):
         help="The chip's unit, for --on sdk and device.  [default: dsp on a device, else cpu]",
     )(function)
     function = sdk_option(function)
+    function = mix_options(function)
     for option in reversed(
         [
             click.option(
@@ -114,11 +169,12 @@ def refuse_auto_precision() -> None:
 def open_model(
     file, *, on: str, engine: str, threads: int | None, precision: str, chip: str | None, sdk_folder: str | None,
     runtime: str | None, serial: str | None, perf_profile: str | None, raw: str, overlap: int | None, say=None,
-    by_picture: bool = False,
+    by_picture: bool = False, mix: Mix | None = None,
 ):  # fmt: skip
     """The session for these options; contradictions are usage errors.
 
     Args:
+        mix: a small network that makes what is not hard.
         say: told what takes long.
         by_picture: whether each picture may have a precision of its own.
     """
@@ -127,6 +183,22 @@ def open_model(
 
     if precision == AUTO_PRECISION and not by_picture:
         refuse_auto_precision()
+    if mix is not None:
+        from snpe_srgan.runtimes.mixing import MixedSession
+
+        if on in ("sdk", "device"):
+            raise UsageError(f"--mix does not go with --on {on}, which runs one network")
+        same = {
+            "on": on, "engine": engine, "threads": threads, "precision": precision, "chip": chip,
+            "sdk_folder": sdk_folder, "runtime": runtime, "serial": serial, "perf_profile": perf_profile, "raw": raw,
+            "overlap": overlap, "say": say, "by_picture": by_picture,
+        }  # fmt: skip
+        small = open_model(mix.small, **same)
+        try:
+            return MixedSession(small, open_model(file, **same), above=mix.above)
+        except BaseException:
+            small.close()
+            raise
 
     given = {"--sdk": sdk_folder, "--runtime": runtime, "--serial": serial, "--perf-profile": perf_profile}
     if on in ("sdk", "device"):

@@ -45,9 +45,29 @@ class Tile:
         """Of the input."""
         return slice(self.x, self.x + self.width)
 
+    def kept(self, size: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> tuple[slice, slice]:
+        """Rows and columns of what is kept, in a picture of `size` that lies at `offset` in the tiled one."""
+        spans = zip((self.keep_y, self.keep_x), (self.keep_y_end, self.keep_x_end), size, offset, strict=True)
+        rows, columns = (slice(min(max(a - o, 0), n), min(max(b - o, 0), n)) for a, b, n, o in spans)
+        return rows, columns
+
     def describe(self) -> str:
         """Where the tile lies in the LR picture, both ends included, for people."""
         return f"rows {self.y}..{self.y + self.height - 1}, columns {self.x}..{self.x + self.width - 1} of the input"
+
+
+def _times(span: slice, scale: int, shift: int = 0) -> slice:
+    """SR pixels of LR pixels, moved by `shift` LR pixels."""
+    return slice((span.start + shift) * scale, (span.stop + shift) * scale)
+
+
+def paste(
+    source: np.ndarray, target: np.ndarray, part: Tile, *, size: tuple[int, int], scale: int,
+    offset: tuple[int, int] = (0, 0),
+) -> None:  # fmt: skip
+    """Puts what is kept of one tile from one result `(h * scale, w * scale, channels)` into another like it."""
+    rows, columns = (_times(span, scale) for span in part.kept(size, offset))
+    target[rows, columns] = source[rows, columns]
 
 
 def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int, int]]:
@@ -111,25 +131,22 @@ def assemble(
     Args:
         results: the tiles in the order of `parts`; each is asked for when its turn comes.
         size: LR (height, width) of what is kept of the tiled picture, from row and column `offset` on.
-        onto: a result of the same size: a copy of it is what the tiles are put onto, so that some are enough.
+        onto: a result of the same size that the tiles are put into, so that some are enough; None for a new one.
         progress: called with (tiles done, tiles in all) after each tile.
 
     Raises:
         SnpeSrganError: a tile failed, or has a wrong shape or a number that is not finite; the error names its place.
         InputError: there are no tiles and nothing to put them onto, or too little memory.
     """
-    top, left = offset
-    out = None if onto is None else onto.copy()
+    out = onto
     for index, part in enumerate(parts):
         sr = _take(results, part, scale=scale, place=f"tile {index + 1} of {len(parts)}: {part.describe()}")
         if out is None:
             out = np.empty((size[0] * scale, size[1] * scale, sr.shape[-1]), sr.dtype)
-        y, x = max(part.keep_y, top), max(part.keep_x, left)
-        bottom, right = min(part.keep_y_end, top + size[0]), min(part.keep_x_end, left + size[1])
-        if y < bottom and x < right:
-            out[(y - top) * scale : (bottom - top) * scale, (x - left) * scale : (right - left) * scale] = sr[
-                (y - part.y) * scale : (bottom - part.y) * scale, (x - part.x) * scale : (right - part.x) * scale
-            ]
+        rows, columns = part.kept(size, offset)
+        out[_times(rows, scale), _times(columns, scale)] = sr[
+            _times(rows, scale, offset[0] - part.y), _times(columns, scale, offset[1] - part.x)
+        ]
         if progress is not None:
             progress(index + 1, len(parts))
     if out is None:

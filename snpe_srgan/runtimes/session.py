@@ -129,6 +129,22 @@ class Session:
     def prepare(self, pixels: np.ndarray) -> None:
         """Told of a whole picture, uint8 or uint16 (h, w, 3), before its tiles."""
 
+    def underlay(
+        self, pixels: np.ndarray, plan: TilePlan, parts: Sequence[Tile], onto: np.ndarray | None, *, grey: bool
+    ) -> tuple[Sequence[Tile], np.ndarray | None]:
+        """What the tiles lie on: where another network makes some of the picture (`runtimes/mixing.py`).
+
+        Args:
+            pixels: the whole picture, uint8 or uint16 (h, w, 3).
+            parts: the plan's tiles that are asked for.
+            onto: what the others are in, may be written into; None where all are asked for.
+            grey: the result has one channel.
+
+        Returns:
+            The tiles that are left to run, and the result so far, None where there is none.
+        """
+        return parts, onto
+
     def run(self, lr: np.ndarray) -> np.ndarray:
         """(1, h, w, 3) float32 in [0, 1] -> (1, h*scale, w*scale, 3) float32 in [-1, 1]."""
         (sr,) = self.run_all([lr])

@@ -49,7 +49,8 @@ def upscale_pixels(
 
     Args:
         plan: the session's plan for pictures of this size, where there are many of them; else one is made for `tile`.
-        parts: which of the plan's tiles to run, the others being those of `onto`, an earlier result by this plan.
+        parts: which of the plan's tiles to run, the others being those of `onto`, an earlier result by this plan,
+            which stays as it is.
 
     Raises:
         ValueError: the plan is for another size.
@@ -62,6 +63,8 @@ def upscale_pixels(
         raise ValueError(f"a plan for {plan.size} pixels, and a picture of {(height, width)}")
 
     session.prepare(pixels)
+    onto = None if onto is None else onto.copy()
+    parts, onto = session.underlay(pixels, plan, plan.parts if parts is None else parts, onto, grey=grey)
 
     def done(sr: np.ndarray) -> np.ndarray:
         if not np.isfinite(sr).all():
@@ -92,7 +95,7 @@ def _enlarge(
     session: Session, picture: np.ndarray, plan: TilePlan, *, before=None, after=None, parts=None, onto=None,
     progress=None,
 ):  # fmt: skip
-    """The picture, cut by `plan`; each tile passes `before` on its way in and `after` on its way out."""
+    """The picture, cut by `plan`; each tile passes `before` on its way in and `after` on its way out, into `onto`."""
     parts = plan.parts if parts is None else parts
     taken = boxes(padded(picture, plan), parts)
     results = session.run_parts(taken if before is None else map(before, taken), plan, parts)
