@@ -33,8 +33,12 @@ class Backward(Protocol):
         """Adds a gradient to those that a tensor is sent back; both are names in the graph that is being written."""
 
     def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        """Adds an ONNX operator of one output and gives that one's name; attributes as `onnx.helper.make_node` takes
-        them.
+        """Adds an ONNX operator of one output, and gives that one's name.
+
+        Args:
+            kind: of the operator, ONNX's name.
+            inputs: names in the graph that is being written.
+            attributes: as `onnx.helper.make_node` takes them.
         """
 
     def split(self, gradient: str, tensors: Sequence[str]) -> list[str]:
