@@ -51,6 +51,7 @@ class Mix:
 
 
 def mix_options(function):
+    """The options --mix and --mix-above of a command, as `mix` and `mix_above`."""
     function = click.option(
         "--mix-above", type=Finite(0, 1000), metavar="LEVELS", default=None,
         help="With --mix: a tile is hard whose total variation is more than so many of 255 levels a pixel; 0 sends all "

@@ -65,7 +65,14 @@ def paste(
     source: np.ndarray, target: np.ndarray, part: Tile, *, size: tuple[int, int], scale: int,
     offset: tuple[int, int] = (0, 0),
 ) -> None:  # fmt: skip
-    """Puts what is kept of one tile from one result `(h * scale, w * scale, channels)` into another like it."""
+    """Puts what is kept of one tile from one result into another like it, in place.
+
+    Args:
+        source, target: (h * scale, w * scale, channels) of the whole picture.
+        part: the tile, in LR pixels.
+        size, offset: as of `Tile.kept`.
+        scale: of the two results.
+    """
     rows, columns = (_times(span, scale) for span in part.kept(size, offset))
     target[rows, columns] = source[rows, columns]
 
