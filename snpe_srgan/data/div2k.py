@@ -53,8 +53,8 @@ def fetch(
         One entry for each archive, in order.
 
     Raises:
-        InputError: an archive is not the published one, or a picture folder is incomplete and may not be replaced.
-        SnpeSrganError: the download fails, or the disk has no room.
+        InputError: an archive is not the published one, a picture folder is incomplete and may not be replaced, the
+            download fails, or the disk has no room.
     """
     root = make_folder(root)
     todo = [(archive, _is_complete(archive, root, overwrite)) for archive in archives]

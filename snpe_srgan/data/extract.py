@@ -37,8 +37,8 @@ def extract(archive: Path, target: Path, names: Sequence[str], *, overwrite: boo
         say: called with progress.
 
     Raises:
-        InputError: the archive is damaged, lacks a name or tries to escape, or the folder exists and may not.
-        SnpeSrganError: the disk has no room.
+        InputError: the archive is damaged, lacks a name or tries to escape, the folder exists and may not, or the disk
+            has no room.
     """
     try:
         with open_regular(archive, doing="read the archive") as file, zipfile.ZipFile(file) as zipped:

@@ -70,7 +70,7 @@ def build_plane(cache: Cache, key: str, enlarge: Enlarge, *, say: Say = SILENT) 
         say: called with progress.
 
     Raises:
-        SnpeSrganError: the disk has no room, or cannot be written.
+        InputError: the disk has no room, or cannot be written.
     """
     folder = _folder(cache, key)
     part = work_folder(folder.with_name(folder.name + ".part"))

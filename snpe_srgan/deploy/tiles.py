@@ -51,7 +51,7 @@ def make_rule(
         name: of the network.
         facts: of the network: scale, how far it sees.
         size: (height, width) of a tile.
-        files: path below the bundle -> what an app must know of it.
+        files: path below the bundle (a pattern) -> what an app must know of the files there.
         say: called with the reason where tiles give what is only near the whole picture's.
     """
     reason, overlap, quarter = None, facts.overlap, min(size) // 4

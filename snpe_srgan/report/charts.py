@@ -70,7 +70,7 @@ def draw(title: str, lines: Sequence[Line], *, y_label: str, level: Level | None
     """Places the lines.
 
     Args:
-        lines: in the order of their colours; points that are not finite are left out.
+        lines: points that are not finite are left out.
         y_label: the unit.
         level: a line to compare with.
 

@@ -66,7 +66,6 @@ def compare_pictures(pictures: Sequence[Named], *, hr: Picture | None, title: st
     """Compares ready-made pictures; smaller ones that fit a whole number of times are enlarged by bicubic.
 
     Args:
-        pictures: at least one.
         hr: the true picture, which all are scored against; None: nothing is scored.
         title: of the comparison on the page.
 

@@ -91,7 +91,7 @@ def save_checkpoint(folder: str | os.PathLike, progress: Progress, arrays: Mappi
         The file's path.
 
     Raises:
-        SnpeSrganError: the file cannot be written.
+        InputError: the file cannot be written.
     """
     path = Path(folder) / f"{progress.stage:02d}-{progress.step:09d}{SUFFIX}"
     buffer = io.BytesIO()

@@ -83,7 +83,7 @@ class RunLog:
             values: name -> number; one that is not finite is null in the file and left out of TensorBoard.
 
         Raises:
-            SnpeSrganError: the file cannot be written.
+            InputError: the file cannot be written.
         """
         if self._metrics is None:
             return

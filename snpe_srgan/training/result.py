@@ -94,7 +94,7 @@ def save_generator(
         `path`.
 
     Raises:
-        SnpeSrganError: the file cannot be written.
+        InputError: the file cannot be written.
     """
     last = stages[-1]
     metrics: tuple[Metric, ...] = ()

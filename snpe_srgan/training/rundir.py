@@ -104,7 +104,7 @@ def describe_run(folder: Path, config: Config, *, precision: str) -> None:
         precision: that a step multiplies in.
 
     Raises:
-        SnpeSrganError: the files cannot be written.
+        InputError: the files cannot be written.
     """
     if not is_input(folder / CONFIG):  # the user's own file, and what stands in it is this config
         write_text(folder / CONFIG, dump_config(config), overwrite=True)

@@ -57,7 +57,7 @@ class Validator:
             name: of this moment, in front of the pictures'.
 
         Raises:
-            SnpeSrganError: a strip cannot be written.
+            InputError: a strip cannot be written.
         """
         start = time.perf_counter()
         make_folder(strips)
