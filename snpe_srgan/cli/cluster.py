@@ -7,6 +7,7 @@ snpe-srgan run mobile photos.jsonl -o s3://bucket/enlarged --results results.jso
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from snpe_srgan.cluster.clusters import Wanted
     from snpe_srgan.cluster.folder_run import Progress
     from snpe_srgan.console import Output
+    from snpe_srgan.parallel import Jobs
 
 RESULTS = "results.jsonl"
 
@@ -55,6 +57,30 @@ def refuse_cluster_options(cluster: str | None, results: str | None, pictures, o
             raise UsageError(
                 "manifests and addresses go with --cluster", where=word, hint="--cluster local:1 for one process"
             )
+
+
+@contextlib.contextmanager
+def workers_for(jobs: int | None, cluster: str | None, output: Output) -> Iterator[Jobs | None]:
+    """What --jobs or --cluster says, for `parallel.ordered`; None where neither is given.
+
+    Raises:
+        UsageError: both are given, or CLUSTER is none.
+        MissingToolError: Dask is missing.
+    """
+    from snpe_srgan.cluster.clusters import require
+    from snpe_srgan.errors import UsageError
+
+    if cluster is None:
+        yield jobs
+        return
+    if jobs is not None:
+        raise UsageError("--jobs is for processes of this command: leave it out with --cluster")
+    require()
+    from snpe_srgan.cluster.crew import crew_of
+
+    with crew_of(cluster) as crew:
+        output.note(f"cluster: {cluster}, {crew.size} at once{_dashboard(crew.client)}")
+        yield crew
 
 
 def run_on_cluster(

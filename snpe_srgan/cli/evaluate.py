@@ -9,14 +9,17 @@ snpe-srgan evaluate mobile-photo photos --niqe                # photos without a
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
+from snpe_srgan.cli.cluster import workers_for
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import Size, common, jobs_option, overwrite_option
 from snpe_srgan.cli.sessions import model_of, open_model, session_options
-from snpe_srgan.parallel import Processes
+from snpe_srgan.parallel import Jobs, Processes, here
 from snpe_srgan.progress import track
 
 
@@ -50,7 +53,7 @@ from snpe_srgan.progress import track
 @common
 def command(
     model, datasets, detail, said, protocol, border, tile, scale, limit, perceptual, perceptual_weights, lpips_heads,
-    save_images, unpaired, jobs, plot, min_psnr, mix, mix_above, overwrite, output, **where,
+    save_images, unpaired, jobs, cluster, plot, min_psnr, mix, mix_above, overwrite, output, **where,
 ):  # fmt: skip
     """Measure PSNR and SSIM of a model against bicubic.
 
@@ -75,12 +78,12 @@ def command(
             raise UsageError("--niqe has no original to compare with: it goes without --min-psnr, --perceptual, "
                              "--protocol, --border and --save-images", hint="`run` writes the pictures")  # fmt: skip
         _unpaired(output, model, datasets, detail=detail, said=said, scale=scale, limit=limit, tile=tile, jobs=jobs,
-                  **where)  # fmt: skip
+                  cluster=cluster, **where)  # fmt: skip
         return
     chosen = Protocol(protocol, border)
     if any(map(is_video, datasets)):
-        if perceptual or save_images or jobs:
-            raise UsageError("--perceptual, --save-images and --jobs are for pictures, not for videos")
+        if perceptual or save_images or jobs or cluster:
+            raise UsageError("--perceptual, --save-images, --jobs and --cluster are for pictures, not for videos")
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         evaluate_videos(
@@ -92,12 +95,13 @@ def command(
         raise UsageError("--plot is for videos")
     distance = _distance(perceptual, perceptual_weights, lpips_heads)
     with contextlib.ExitStack() as stack:
-        session, processes = None, Processes(jobs or 1, _reopened)
+        many = stack.enter_context(workers_for(jobs, cluster, output))
+        session, processes = None, Processes(many or 1, _reopened)
         if detail is not None and model == "bicubic":
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
             file = find_model(model, detail, runs=True, said=said, output=output)
-            processes = _processes(jobs, file, where)
+            processes = _processes(many, file, where)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:
@@ -133,33 +137,52 @@ def command(
         raise SystemExit(CheckFailed.exit_code)
 
 
-def _processes(jobs: int | None, file, where: dict) -> Processes:
+def _processes(jobs: Jobs | None, file, where: dict) -> Processes:
     """Processes that open the model as `open_model` does here."""
+    from snpe_srgan.artifacts.files import sha256
     from snpe_srgan.errors import UsageError
     from snpe_srgan.machine import usable_threads
 
     if jobs is None:
         jobs = usable_threads() if where["on"] == "emulator" else 1
-    if jobs > 1 and where["on"] in ("sdk", "device"):
-        raise UsageError(f"--jobs does not go with --on {where['on']}: there is one of it")
-    return Processes(jobs, _reopened, (file, where))
+    if not here(jobs) and where["on"] in ("sdk", "device"):
+        raise UsageError(f"--jobs and --cluster do not go with --on {where['on']}: there is one of it")
+    if isinstance(jobs, int):
+        return Processes(jobs, _reopened, (file, where))
+    file = replace(file, path=file.path.absolute())
+    mix = where["mix"]
+    if mix is not None:
+        mix = replace(mix, small=replace(mix.small, path=mix.small.path.absolute()))
+    digests = {one.path: sha256(one.path) for one in (file, *([mix.small] if mix else []))}
+    return Processes(jobs, _reopened, (file, {**where, "mix": mix}, digests))
 
 
-def _reopened(file, where: dict):
+def _reopened(file, where: dict, digests: dict[Path, str] | None = None):
+    """The session in another process; on another machine if that finds files of these SHA-256 there."""
+    from snpe_srgan.artifacts.files import sha256
+    from snpe_srgan.errors import InputError
+
+    for path, digest in (digests or {}).items():
+        if not path.is_file() or sha256(path) != digest:
+            raise InputError(
+                "this worker has not the same model under this path", where=path,
+                hint="a folder that all workers share",
+            )  # fmt: skip
     return open_model(file, **where)
 
 
-def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, jobs, **where) -> None:
+def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, jobs, cluster, **where) -> None:
     """`--niqe`: one table a folder."""
     from snpe_srgan.console import table
     from snpe_srgan.metrics.no_reference import evaluate_without_reference
 
     results = []
     with contextlib.ExitStack() as stack:
-        session, processes = None, Processes(jobs or 1, _reopened)
+        many = stack.enter_context(workers_for(jobs, cluster, output))
+        session, processes = None, Processes(many or 1, _reopened)
         if model != "bicubic":
             file = find_model(model, detail, runs=True, said=said, output=output)
-            processes = _processes(jobs, file, where)
+            processes = _processes(many, file, where)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
             for remark in session.description.remarks:

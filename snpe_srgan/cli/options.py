@@ -61,12 +61,21 @@ def output_option(help_text: str, **kwargs):
 
 
 def jobs_option(default: str = "1"):
-    """--jobs; None where it is left out and `default` says what that means."""
-    return click.option(
-        "--jobs", type=click.IntRange(1, 1024), default=int(default) if default.isdecimal() else None,
-        help="Work in so many processes, each with its part of the cores and of the memory; the numbers are the same."
-        + ("" if default.isdecimal() else f"  [default: {default}]"),
-    )  # fmt: skip
+    """--jobs and --cluster, both None where they are left out; `default` says what that means."""
+
+    def add(function):
+        function = click.option(
+            "--cluster", metavar="CLUSTER",
+            help="In place of --jobs, by Dask: local:N (N processes here), a scheduler's address, or a .yaml file for "
+            "SLURM and the like. All workers read the same files by the same paths.",
+        )(function)  # fmt: skip
+        return click.option(
+            "--jobs", type=click.IntRange(1, 1024),
+            help="Work in so many processes, each with its part of the cores and of the memory; the numbers are the "
+            f"same.  [default: {default}]",
+        )(function)  # fmt: skip
+
+    return add
 
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist already.")

@@ -12,8 +12,11 @@ snpe-srgan quantize out/generator_w8a8.encodings.onnx --toolchain snpe --overrid
 
 from __future__ import annotations
 
+import os
+
 import click
 
+from snpe_srgan.cli.cluster import workers_for
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
 from snpe_srgan.cli.options import common, input_size_option, jobs_option, output_option, overwrite_option
@@ -75,7 +78,7 @@ WORST = 8  # layers shown
 @common
 def command(
     model, detail, said, list_recipes, out, output, evaluate, toolchain, sdk_folder, dry_run, no_operator_check,
-    overrides, htp_socs, hta, **options,
+    overrides, htp_socs, hta, jobs, cluster, **options,
 ):  # fmt: skip
     """Quantize a model to .onnx and .dlc, with a report of where every tenth of a dB is lost.
 
@@ -93,7 +96,7 @@ def command(
 
     file = find_model(model, detail, said=said, output=output)
     if toolchain == "snpe":
-        ours = ("max_drop", "minutes", "judge", "diagnose", "evaluate", "onnx_only", "soc", "chips", "jobs")
+        ours = ("max_drop", "minutes", "judge", "diagnose", "evaluate", "onnx_only", "soc", "chips", "jobs", "cluster")
         refuse(f"--toolchain {toolchain}", *ours)
         result = _with_sdk(
             file, out or file.folder, sdk_folder, overrides, htp_socs, dry_run, not no_operator_check, output,
@@ -102,8 +105,11 @@ def command(
         output.result(result, text=quantized_text(result))
         return
     refuse(f"--toolchain {toolchain}", *SDK_OPTIONS)
-    wanted = QuantizeOptions(evaluate=evaluate, **options)
-    result = quantize_model(file, out or file.folder, wanted, say=output.say)
+    if cluster is not None:
+        evaluate = tuple(os.path.abspath(path) for path in evaluate)  # workers stand in other folders
+    with workers_for(jobs, cluster, output) as many:
+        wanted = QuantizeOptions(evaluate=evaluate, jobs=many or 1, **options)
+        result = quantize_model(file, out or file.folder, wanted, say=output.say)
     output.result(result, text=_text(result))
 
 

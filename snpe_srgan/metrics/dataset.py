@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class PairFiles:
     hr_path: Path
     lr_path: Path | None
     scale: int
+
+    def absolute(self) -> PairFiles:
+        """The same files, for a process that stands in another folder."""
+        lr_path = None if self.lr_path is None else self.lr_path.absolute()
+        return replace(self, hr_path=self.hr_path.absolute(), lr_path=lr_path)
 
     def load(self) -> Pair:
         """Decodes the pair; LR is made by MATLAB's bicubic where it has no file.

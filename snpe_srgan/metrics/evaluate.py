@@ -177,6 +177,8 @@ def _scored(
         return
     opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
     arguments = (*opener, dataset.scale, protocol, tile)
+    if not isinstance(processes.jobs, int):
+        chosen = tuple(files.absolute() for files in chosen)  # workers stand in other folders
     with contextlib.closing(
         ordered(_score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=arguments, weight=_bytes)
     ) as results:

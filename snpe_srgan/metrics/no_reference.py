@@ -79,6 +79,8 @@ def evaluate_without_reference(
         results = ordered(_score, _told(chosen, progress), jobs=1, prepare=lambda: _Scorer(session, scale, tile))
     else:
         opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
+        if not isinstance(processes.jobs, int):
+            chosen = tuple(path.absolute() for path in chosen)  # workers stand in other folders
         results = ordered(
             _score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=(*opener, scale, tile),
             weight=lambda path: path.stat().st_size,

@@ -18,7 +18,7 @@ from snpe_srgan.calibration.crops import SIZE, Crops, calibration_crops, hr_pict
 from snpe_srgan.errors import InputError, UsageError
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import runner
-from snpe_srgan.parallel import ordered
+from snpe_srgan.parallel import Jobs, ordered
 from snpe_srgan.progress import SILENT, track
 from snpe_srgan.quantization.judge.report import Report, dataset_loss
 from snpe_srgan.quantization.recipe import Recipe, parse_recipe
@@ -100,7 +100,7 @@ class Source:
         losses = [dataset_loss(*runs, path, scale=scale, overlap=overlap, facts=self.facts) for path in evaluate]
         return (recipe, made), {loss.dataset: loss.lost for loss in losses}
 
-    def judge(self, recipe: Recipe, made: Made, evaluate, *, jobs: int = 1):
+    def judge(self, recipe: Recipe, made: Made, evaluate, *, jobs: Jobs = 1):
         """What a finished plan loses on the calibration crops and on data sets, by simulation.
 
         Args:
@@ -189,7 +189,7 @@ class FloatModel(NamedTuple):
 Attempt = tuple[tuple[Recipe, Made], dict[str, float]]
 
 
-def attempts(source: Source, names: Sequence[str], evaluate, *, jobs: int = 1) -> Generator[Attempt, None, None]:
+def attempts(source: Source, names: Sequence[str], evaluate, *, jobs: Jobs = 1) -> Generator[Attempt, None, None]:
     """`source.attempt` for each recipe, in order; in several processes those that come next are tried meanwhile.
 
     Args:

@@ -26,10 +26,11 @@ CHECKING = 3e9  # ... while a strip shows that the narrowed graph has the bits o
 
 def part_kept(part: Tile, plan: TilePlan) -> Spans | None:
     """Rows and columns of a tile that the picture keeps; None for one that lies in its mirror image."""
-    (top, left), (height, width) = plan.offset, plan.size
-    rows = max(part.keep_y, top) - part.y, min(part.keep_y_end, top + height) - part.y
-    columns = max(part.keep_x, left) - part.x, min(part.keep_x_end, left + width) - part.x
-    return (rows, columns) if rows[0] < rows[1] and columns[0] < columns[1] else None
+    (top, left), (rows, columns) = plan.offset, part.kept(plan.size, plan.offset)
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return None
+    down, right = top - part.y, left - part.x
+    return (rows.start + down, rows.stop + down), (columns.start + right, columns.stop + right)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.calibration.crops import SAMPLE, Pictures, check_sources
 from snpe_srgan.divergence.find import Divergence
 from snpe_srgan.errors import UsageError
+from snpe_srgan.parallel import Jobs
 from snpe_srgan.quantization.auto import Try, cheapest
 from snpe_srgan.quantization.judge.report import Report
 from snpe_srgan.quantization.recipe import AUTO, DEFAULT, LADDER, Recipe, parse_recipe
@@ -86,7 +87,8 @@ class QuantizeOptions:
         judge: 'host', or 'emulator' to run the .dlc's graph on the Hexagon emulator as well.
         evaluate: data sets on which to measure the dB lost against ground truth.
         diagnose: whether to compare the .dlc's graph with its simulation layer by layer on the emulator.
-        jobs: processes for what is measured: each recipe of the ladder, each layer's sensitivity.
+        jobs: processes, here or of a cluster, for what is measured: each recipe of the ladder, each layer's
+            sensitivity.
     """
 
     recipe: str = DEFAULT
@@ -103,7 +105,7 @@ class QuantizeOptions:
     onnx_only: bool = False
     diagnose: bool = False
     overwrite: bool = False
-    jobs: int = 1
+    jobs: Jobs = 1
 
     @property
     def auto(self) -> bool:

@@ -20,6 +20,7 @@ from snpe_srgan.artifacts.files import write_text
 from snpe_srgan.artifacts.plain import to_plain
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import session
+from snpe_srgan.parallel import Jobs
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.judge.layer_losses import (
     Flow,
@@ -116,7 +117,7 @@ def analyse(
     exact=None,
     measure: bool = True,
     progress: Callable[[int, int], None] | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
 ) -> Analysis:
     """Everything about a plan's layers.
 

@@ -20,7 +20,7 @@ from snpe_srgan.onnx_graphs.model import input_size
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.operators import MOVES, Node, other_bias
 from snpe_srgan.onnx_graphs.run import session, with_outputs
-from snpe_srgan.parallel import ordered
+from snpe_srgan.parallel import Jobs, ordered
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import bits_of, compute_bits
 from snpe_srgan.quantization.kernels.affine import fake_quantize, quantize
@@ -87,7 +87,7 @@ def sensitivities(
     *,
     exact=None,
     progress: Callable[[int, int], None] | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
 ) -> tuple[Sensitivity, ...]:
     """Every tensor that is computed, every kernel and every PReLU's slopes, in execution order.
 
