@@ -193,6 +193,21 @@ def test_two_networks_are_no_two_forms_of_one():
         diverge(nets.mobile(SIZE), QUANTIZED, picture(), where=Host())
 
 
+def test_a_network_of_another_width_is_refused_with_the_layer():
+    narrow, wide = nets.srgan(SIZE, blocks=1, width=4), nets.srgan(SIZE, blocks=1, width=8)
+    with pytest.raises(InputError, match=r"layer .* gives \[1, 4, .*\] in one and \[1, 8, .*not two forms"):
+        diverge(narrow, wide, picture(), where=Host())
+
+
+def test_a_float_file_beside_its_quantized_form_parts_by_rounding_alone():
+    model = nets.mobile(SIZE)
+    report = diverge(model, nets.quantize(model), picture(), where=Host()).report
+    assert report.picture.psnr is not None
+    assert {layer.cause.name for layer in report.layers if layer.cause} <= {"quantization"}
+    with pytest.raises(InputError, match="float"):
+        diverge(nets.quantize(model), model, picture(), where=Host())
+
+
 # ---- the command ----
 
 

@@ -215,6 +215,14 @@ def test_estimate_lies_within_its_bounds_and_grows_with_the_picture(model_path, 
     assert large_cost.source == "estimate of Qualcomm's cost model for SA8255P (Hexagon v73)"
 
 
+@needs_wheel
+@pytest.mark.parametrize(("bits", "said"), [(8, False), (16, True)])
+def test_an_estimate_of_16_bits_says_what_contradicts_it(tmp_path, bits, said):
+    path = tmp_path / "model.onnx"
+    onnx.save(nets.quantize(nets.srgan(SIZE, blocks=1, width=4), bits=bits), path)
+    assert ("contradict" in (qnn.estimate_cost(path).remark or "")) is said
+
+
 def test_phone_chips_have_no_cost_model(model_path):
     if qnn.available() is None:
         with pytest.raises(SnpeSrganError, match="SA8255P"):

@@ -24,8 +24,7 @@ def divergence_text(report: Divergence, *, everything: bool = False) -> list[str
         lines.append(f"only in one of the two: {', '.join(report.unpaired[:FEW])}")
     first, worst = report.first, report.worst
     if first is None:
-        all_of = ", of those that both have" if report.unpaired else ""
-        lines.append(f"no layer departs by more than rounding{all_of}")
+        lines.append("no layer departs by more than rounding" + _all_of(report))
     else:
         lines += ["", f"first layer that departs: {_layer(first)}", *_cause(first)]
         lines += [f"  the files differ in it: {line}" for line in first.differs[:FEW]]
@@ -39,6 +38,15 @@ def divergence_text(report: Divergence, *, everything: bool = False) -> list[str
         if not everything and len(shown) > FEW:
             lines.append(f"... and {len(shown) - FEW} more: --layers shows all")
     return lines
+
+
+def _all_of(report: Divergence) -> str:
+    """Of which layers that is known, where not of all."""
+    compared = sum(layer.local is not None for layer in report.layers)
+    if compared == len(report.layers) and not report.unpaired:
+        return ""
+    named = ", ".join([layer.name for layer in report.layers if layer.local is None][:FEW])
+    return f", of the {compared} of {len(report.layers)} that can be compared" + (f": not {named}" if named else "")
 
 
 HEADER = ("layer", "kind", "bits", "SQNR alone", "with input", "mean", "largest", "picture", "likely cause")

@@ -74,6 +74,8 @@ def before_after(measured: Measured) -> tuple[tuple[str, ...], list[tuple[str, .
         notes.append(f".dlc: {size} LR input; 8 bits: plain rounding, `quantize` corrects it at the same size")
     if measured.estimate_label:
         notes.append(f"DSP: {measured.estimate_label} at {size}; accelerator time only, not a measured latency")
+    figures = (before.estimate_8bit, after.estimate_8bit, before.estimate, after.estimate)
+    notes += dict.fromkeys(f"DSP: {figure.remark}" for figure in figures if figure and figure.remark)
     return header, rows, [*notes, *measured.missing]
 
 

@@ -103,6 +103,19 @@ def cause_of(e: Evidence) -> Cause:
     )  # fmt: skip
 
 
+def quantized(e: Evidence) -> Cause | None:
+    """A float file beside its quantized form: weights are rounded, ranges clip, and nothing else need be wrong."""
+    grid = e.layer.grid or e.other.grid
+    if grid is None or (e.layer.grid is None) == (e.other.grid is None):
+        return None
+    return Cause(
+        "quantization",
+        f"one file keeps it in {grid.bits}-bit integers, {grid.low:.4g} .. {grid.high:.4g}: rounded weights or "
+        f"clipped values make up to {np.abs(e.error).max() / grid.scale:.1f} steps",
+        "what each layer loses: snpe-srgan quantize's report; what a chip does: the quantized file --on emulator",
+    )
+
+
 def overflow(e: Evidence) -> Cause | None:
     """Values beyond float16's range, in a float layer: not finite, or cut off at its end."""
     broken = np.isfinite(e.expected) & ~np.isfinite(e.got)
@@ -313,6 +326,6 @@ def rounding(e: Evidence) -> Cause | None:
 
 
 RULES: tuple[Callable[[Evidence], Cause | None], ...] = (
-    overflow, other_range, other_numbers, fused, low_bits, unequal_padding, rounding, swapped_channels, affine,
-    constant_channels, saturation, few_channels,
+    quantized, overflow, other_range, other_numbers, fused, low_bits, unequal_padding, rounding, swapped_channels,
+    affine, constant_channels, saturation, few_channels,
 )  # fmt: skip

@@ -39,6 +39,7 @@ from snpe_srgan.onnx_graphs.layers import (
     shifted_model,
     unrounded,
 )
+from snpe_srgan.onnx_graphs.quantized import is_quantized
 
 if TYPE_CHECKING:
     import onnx
@@ -134,8 +135,12 @@ def diverge(
         say: told what is being done.
 
     Raises:
-        InputError: the two are not forms of one network: they enlarge to other sizes, or share too few layers.
+        InputError: the two are not forms of one network: they enlarge to other sizes, share too few layers, or have
+            layers of other sizes; or the second alone is float.
     """
+    if is_quantized(first) and not is_quantized(second):
+        raise InputError("the first file is quantized and the second is float: a layer is looked at with the second's "
+                         "values", where=names[1], hint="name the float file first")  # fmt: skip
     say(f"{names[1]} on the {where.name}")
     seen = look(second, lr, where=where, fuses=where.name != "host", say=say)
     others = layers_of(second, hidden=seen.hidden)
@@ -148,6 +153,7 @@ def diverge(
     if a.shape != b.shape:
         raise InputError(f"the pictures are {list(a.shape)} and {list(b.shape)}: not two forms of one network",
                          where=names[1])  # fmt: skip
+    pairs = _of_one_size(layers, pairs, expected, got, where=names[1])
     local = _local(first, layers, pairs, expected, got, lr)
     free = _local(unrounded(first, hidden), layers, pairs, expected, got, lr) if hidden else {}
     if len(local) < len(layers) / 2:
@@ -171,6 +177,26 @@ def diverge(
     )
     shown = {layer.output: layer.name for layer in layers}
     return Found(report, a, b, {shown[t]: (local[t], got[pairs[t].output]) for t in local})
+
+
+def _of_one_size(
+    layers: Sequence[Layer], pairs: Mapping[str, Layer], expected: Mapping[str, np.ndarray],
+    got: Mapping[str, np.ndarray], *, where: str,
+) -> dict[str, Layer]:  # fmt: skip
+    """The pairs whose results have one size, axes in any order. Others were paired by their operator alone, or an error
+    says that the two are different networks: nothing behind such a layer could be compared."""
+    kept = {}
+    for layer in layers:
+        other = pairs.get(layer.output)
+        if other is None:
+            continue
+        a, b = expected[layer.output].shape, got[other.output].shape
+        if sorted(a) == sorted(b):
+            kept[layer.output] = other
+        elif layer.name == other.name:
+            raise InputError(f"layer {layer.name} gives {list(a)} in one and {list(b)} in the other: not two forms of "
+                             "one network", where=where)  # fmt: skip
+    return kept
 
 
 def picture_gap(first: np.ndarray, second: np.ndarray) -> PictureGap:
@@ -242,13 +268,18 @@ def _rows(
     for layer in layers:
         other = pairs.get(layer.output)
         said = differences(layer, other) if other is not None else ()
-        grid, own, own_gap = layer.grid, local.get(layer.output), None
+        kept_as = other.grid if other is not None else None
+        grid, own, own_gap = layer.grid or kept_as, local.get(layer.output), None
         step = grid.scale if grid else None
         away, spot, cause = False, None, None
         seen = None if other is None else got[other.output]
+        rounded = other is not None and (layer.grid is None) != (kept_as is None)  # a float file beside its integers
+        if own is not None and seen is not None and rounded and grid is not None and grid.zero == 0:
+            own, seen = np.maximum(own, 0), np.maximum(seen, 0)  # a grid that starts at 0 is the ReLU behind it
         if own is not None and seen is not None:
             own_gap = gap(own, seen, step=step)
-            exact = strict or (_moved_exactly(layer, grids) and not (layer is layers[-1] and _wide(grid)))
+            moved = _moved_exactly(layer, grids) and not (layer is layers[-1] and _wide(grid))
+            exact = (strict and not rounded) or moved
             inner = sum(g.scale for g in layer.inner)
             away = departs(own_gap, step=step, bits=grid.bits if grid else 0, exact=exact, inner=inner)
             spot = place(own, seen, size)

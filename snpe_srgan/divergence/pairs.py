@@ -28,6 +28,9 @@ def paired(first: Sequence[Layer], second: Sequence[Layer]) -> dict[str, Layer]:
 
 def differences(first: Layer, second: Layer) -> tuple[str, ...]:
     """What two files say differently of one layer, a line each; empty where they say the same."""
+    if (first.grid is None) != (second.grid is None):
+        kept = [f"{layer.grid.bits}-bit integers" if layer.grid else "float" for layer in (first, second)]
+        return (f"{kept[0]} in the first file, {kept[1]} in the second",)
     lines = []
     if first.kind != second.kind:
         lines.append(f"operators {first.kind} -> {second.kind}")

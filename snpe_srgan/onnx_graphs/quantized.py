@@ -1,21 +1,16 @@
-"""What a QDQ graph computes in: the widths of its integers, read from the types of its zero points.
+"""What a QDQ graph computes in: the widths of its integers (`toolchains/widths.py`), and what is summed in them.
 
-sixteen_bits(model), integer_sums(model), share_of_sixteen_bits(model)
+integer_sums(model), share_of_sixteen_bits(model)
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snpe_srgan.toolchains.widths import wide_zero_points
+
 if TYPE_CHECKING:
     import onnx
-
-
-def _wide_zero_points(graph: onnx.GraphProto) -> set[str]:
-    """Names of the constants that are 16-bit integers."""
-    from onnx import TensorProto
-
-    return {tensor.name for tensor in graph.initializer if tensor.data_type in (TensorProto.UINT16, TensorProto.INT16)}
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
@@ -23,15 +18,9 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
-def sixteen_bits(model: onnx.ModelProto) -> bool:
-    """Whether an activation is quantized to 16 bits."""
-    wide = _wide_zero_points(model.graph)
-    return any(n.op_type == "QuantizeLinear" and len(n.input) > 2 and n.input[2] in wide for n in model.graph.node)
-
-
 def share_of_sixteen_bits(model: onnx.ModelProto) -> float:
     """The share of the convolutions that read 16-bit activations, 0 to 1."""
-    wide = _wide_zero_points(model.graph)
+    wide = wide_zero_points(model.graph)
     read = {
         n.output[0]
         for n in model.graph.node
@@ -43,7 +32,7 @@ def share_of_sixteen_bits(model: onnx.ModelProto) -> float:
 
 def integer_sums(model: onnx.ModelProto) -> bool:
     """Whether every convolution and matrix product is between 8-bit integers."""
-    return quantized_sums(model, wide=_wide_zero_points(model.graph))
+    return quantized_sums(model, wide=wide_zero_points(model.graph))
 
 
 def quantized_sums(model: onnx.ModelProto, *, wide: set[str] | frozenset[str] = frozenset()) -> bool:

@@ -102,7 +102,8 @@ def _psnr(card: Card | None) -> float | None:
 
 def _precisions(model: onnx.ModelProto) -> tuple[str, ...]:
     """All for a float graph; for a quantized one that of its activations."""
-    from snpe_srgan.onnx_graphs.quantized import is_quantized, sixteen_bits
+    from snpe_srgan.onnx_graphs.quantized import is_quantized
+    from snpe_srgan.toolchains.widths import sixteen_bits
 
     if not is_quantized(model):
         return PRECISIONS

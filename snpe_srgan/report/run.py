@@ -137,6 +137,11 @@ def table3(timed: Benchmark, files: Files) -> Table:
         f"Input {height}x{width}. Host: {timed.cpu}, {timed.threads} threads, {timed.runs} runs in turns; the "
         f"speed-up is over {timed.baseline} in the same turns. A .dlc is timed as the .onnx of the same graph.",
         *dict.fromkeys(f"Last column: {m.estimate.label}; no measured latency." for m in timed.models if m.estimate),
+        *dict.fromkeys(
+            f"{artifact.get(m.path.name, m.path).name}: {m.estimate.remark}."
+            for m in timed.models
+            if m.estimate and m.estimate.remark
+        ),
         *dict.fromkeys(missing),
     )
     header = ["artifact", "bytes", "engine", "median", "p90", "peak memory", "speed-up", "cost model's estimate"]

@@ -175,7 +175,7 @@ def benchmark(
 
 def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estimate | None, str | None]:
     """The cost model's answer for a file at `size`, or why there is none."""
-    from snpe_srgan.toolchains import published, qnn
+    from snpe_srgan.toolchains import qnn
 
     if chip is None:
         return None, NOT_ASKED
@@ -186,7 +186,6 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
     if file.kind == "pb":
         return None, "the cost model takes no .pb: see the row of the .onnx or .dlc"
     from snpe_srgan.onnx_graphs.model import fix_size
-    from snpe_srgan.onnx_graphs.quantized import sixteen_bits
 
     source = load_source(file)
     size = source.known.input_size or size
@@ -200,9 +199,4 @@ def _estimate(file: ModelFile, size: tuple[int, int], chip, say) -> tuple[Estima
             raise
         except errors.SnpeSrganError as error:
             return None, error.what
-    remark = None
-    if sixteen_bits(source.graph):
-        remark = published.sixteen_bit_remark()
-    if cost.uncosted_operators:
-        remark = "; ".join(filter(None, [remark, f"{cost.uncosted_operators} operators have no price in it"]))
-    return Estimate(cost.source, size, cost.microseconds, cost.lower, cost.upper, remark), None
+    return Estimate(cost.source, size, cost.microseconds, cost.lower, cost.upper, cost.remark), None

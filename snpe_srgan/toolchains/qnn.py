@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ import numpy as np
 from snpe_srgan.artifacts.files import atomic_write, refuse_overwrite
 from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.toolchains import socs
+from snpe_srgan.toolchains.published import sixteen_bit_remark
 from snpe_srgan.toolchains.qnn_process import Worker
 from snpe_srgan.toolchains.qnn_wheel import PACKAGE, available, check_static, require, version
+from snpe_srgan.toolchains.widths import sixteen_bits
 
 __all__ = [
     "CostEstimate",
@@ -61,7 +63,10 @@ class DlcInfo:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What Qualcomm's cost model says about one inference: accelerator time only, never a measurement."""
+    """What Qualcomm's cost model says about one inference: accelerator time only, never a measurement.
+
+    `remark` is to be said wherever the figure is shown: what is known to be wrong with it, or left out of it.
+    """
 
     chip: str
     microseconds: int
@@ -74,6 +79,7 @@ class CostEstimate:
     fill_bytes: int
     uncosted_operators: int
     source: str
+    remark: str | None = None
 
 
 def _tensors(rows) -> tuple[TensorInfo, ...]:
@@ -236,8 +242,8 @@ def estimate_cost(
     """Asks Qualcomm's cost model what one inference takes on a chip: prepares the graph, executes nothing.
 
     Only some chips have a cost model (`Soc.estimates`). SA8255P is Hexagon v73 with 8 MB VTCM: what the
-    Snapdragon 8 Gen 2 has. The model prices w8a16 below w8a8, and published times
-    say the opposite: where an estimate of 16-bit activations is shown, say `published.sixteen_bit_remark()`.
+    Snapdragon 8 Gen 2 has. The model prices w8a16 below w8a8, and published times say the opposite: the `remark`
+    of such an estimate says so.
 
     Args:
         onnx_path: a float or QDQ model of fixed shape.
@@ -255,14 +261,18 @@ def estimate_cost(
     if not soc.estimates:
         known = ", ".join(s.name for s in socs.SOCS if s.estimates)
         raise SnpeSrganError(f"Qualcomm gives no cost model for {soc}", hint=f"chips that have one: {known}")
-    check_static(onnx_path)
+    model = check_static(onnx_path)
     with Worker(subject=onnx_path, timeout=timeout) as worker:
         profile = worker.folder / "profile.csv"
         options = {"soc_model": str(soc.id), "profiling_level": "detailed", "profiling_file_path": str(profile)}
         worker.open(onnx_path, options)
         worker.ask({"do": "close"})
         text = profile.read_text("utf-8", "replace") if profile.exists() else ""
-    return parse_estimate(text, soc, where=onnx_path)
+    found = parse_estimate(text, soc, where=onnx_path)
+    said = [sixteen_bit_remark()] if sixteen_bits(model) else []
+    if found.uncosted_operators:
+        said.append(f"{found.uncosted_operators} operators have no price in it")
+    return replace(found, remark="; ".join(said) or None)
 
 
 def parse_estimate(text: str, soc: socs.Soc, *, where: object = None) -> CostEstimate:

@@ -7,9 +7,13 @@ import importlib.util
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snpe_srgan.errors import InputError, MissingToolError
 from snpe_srgan.opener import read_regular
+
+if TYPE_CHECKING:
+    import onnx
 
 PACKAGE = "onnxruntime-qnn"
 MAX_MODEL_BYTES = 1 << 31  # the protobuf format's own limit
@@ -47,17 +51,18 @@ def version() -> str | None:
         return None
 
 
-def check_static(model_path: str | Path) -> None:
-    """Raises InputError unless the file is an ONNX model whose inputs all have a fixed shape."""
+def check_static(model_path: str | Path) -> onnx.ModelProto:
+    """The model; raises InputError unless the file is an ONNX model whose inputs all have a fixed shape."""
     import onnx
 
     path = Path(model_path)
     try:
-        graph = onnx.load_model_from_string(read_regular(path, limit=MAX_MODEL_BYTES, doing="read the model")).graph
+        model = onnx.load_model_from_string(read_regular(path, limit=MAX_MODEL_BYTES, doing="read the model"))
     except InputError:
         raise
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise InputError(f"not an ONNX model: {str(error)[:200]}", where=path) from error
+    graph = model.graph
     if not graph.node or not graph.input:
         raise InputError("not an ONNX model: it has no operators or no inputs", where=path)
     constants = {tensor.name for tensor in graph.initializer}
@@ -69,3 +74,4 @@ def check_static(model_path: str | Path) -> None:
                 where=path,
                 hint="give the size that the chip shall work at: convert --input-size HxW",
             )
+    return model
