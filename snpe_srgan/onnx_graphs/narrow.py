@@ -250,7 +250,14 @@ class _Cut:
 
 
 def products(layers: Sequence[Layer], size: tuple[int, int], kept: Spans | None, *, align: int = ALIGN) -> float:
-    """Multiply-accumulates of a tile of `size` LR pixels: of all of it, or of what the kept part needs (`cut`)."""
+    """Multiply-accumulates of a tile of `size` LR pixels: of all of it, or of what the kept part needs (`cut`).
+
+    Args:
+        layers: what each costs, and how far beyond the kept part it is needed.
+        size: (height, width).
+        kept: rows and columns of the tile that the picture keeps, (first, end) each in LR pixels; None for all.
+        align: what is computed begins and ends at multiples of so many LR pixels.
+    """
     total = 0.0
     for layer in layers:
         area = 1
