@@ -63,6 +63,11 @@ def refuse_cluster_options(cluster: str | None, results: str | None, pictures, o
 def workers_for(jobs: int | None, cluster: str | None, output: Output) -> Iterator[Jobs | None]:
     """What --jobs or --cluster says, for `parallel.ordered`; None where neither is given.
 
+    Args:
+        jobs: processes on this machine; None where --jobs is left out.
+        cluster: as it was typed; None where --cluster is left out.
+        output: told which cluster it is.
+
     Raises:
         UsageError: both are given, or CLUSTER is none.
         MissingToolError: Dask is missing.
