@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from helpers_report import check_report
 
 from snpe_srgan.tflite import schema
 from snpe_srgan.toolchains import qnn
@@ -55,6 +56,13 @@ def test_the_whole_way(tmp_path):
     assert "Table 2" in table and "Table 3" in table and "generator_w8a8.dlc" in table
     assert not schema.available() or "generator_w8a8_SM8650.tflite" in table
     assert (run / "pictures" / "sample_0801.png").is_file() and (run / "report.html").stat().st_size > 10_000
+    check_report(run, "w8a8")
+    for file, key in (("evaluation_float.json", "psnr"), ("benchmark.json", "speedup"), ("metrics.jsonl", "loss")):
+        text = (run / file).read_text()
+        (run / file).write_text(text.replace(f'"{key}": ', f'"{key}": 1'))  # 27.3 becomes 127.3
+        with pytest.raises(AssertionError):
+            check_report(run, "w8a8")
+        (run / file).write_text(text)
     made = {path: path.stat().st_mtime_ns for path in run.glob("generator*")}
 
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)

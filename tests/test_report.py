@@ -119,6 +119,12 @@ def test_ticks_enclose_the_range(low, high):
     assert ticks[0] <= low + slack and ticks[-1] >= high - slack and 3 <= len(ticks) <= 8
 
 
+def test_ticks_of_a_narrow_range_read_differently():
+    chart = draw("c", [Line("a", [(0, 0.51107925), (300_000, 0.51113522)])], y_label="")
+    labels = [tick.text for tick in chart.y_ticks]
+    assert len(set(labels)) == len(labels) and chart.x_ticks[-1].text == "300000"
+
+
 def test_thinned_keeps_mean_and_end():
     line = [(i, float(i % 7)) for i in range(10_000)]
     short = thinned(line, 100)

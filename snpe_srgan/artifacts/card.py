@@ -29,7 +29,9 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Check:
-    """A stage's measured agreement with the artifact it was made from, e.g. max |difference| 3e-7, or 62.1 dB."""
+    """A stage's measured agreement with the artifact it was made from, e.g. max |difference| 3e-7, or 62.1 dB.
+
+    `value` is None where the two are equal and the measure is a PSNR."""
 
     against: str
     measure: str

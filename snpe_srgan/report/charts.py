@@ -105,8 +105,8 @@ def draw(title: str, lines: Sequence[Line], *, y_label: str, level: Level | None
         y_label=y_label,
         lines=tuple(drawn(line.name, line.points) for line in kept),
         level=drawn(level.name, [(x0, level.value), (x1, level.value)]) if level else None,
-        x_ticks=tuple(Tick(px(x), f"{x:g}") for x in nice_ticks(x0, x1, 6) if x0 <= x <= x1),
-        y_ticks=tuple(Tick(py(y), f"{y:.4g}") for y in y_values),
+        x_ticks=_ticks([x for x in nice_ticks(x0, x1, 6) if x0 <= x <= x1], px, digits=6),
+        y_ticks=_ticks(y_values, py, digits=4),
         summary="; ".join(f"{n.name} from {n.points[0][1]:.4g} to {n.points[-1][1]:.4g}" for n in kept),
         logarithmic=logarithmic,
     )
@@ -120,6 +120,12 @@ def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> l
     groups = [points[i : min(i + size, len(points) - 1)] for i in range(0, len(points) - 1, size)]
     means = [(g[len(g) // 2][0], math.fsum(y for _, y in g) / len(g)) for g in groups]
     return [*means, points[-1]]
+
+
+def _ticks(values: Sequence[float], place: Callable[[float], float], *, digits: int) -> tuple[Tick, ...]:
+    """Each value at its place, with so many digits, or more where two values would read the same."""
+    digits = next((n for n in range(digits, 12) if len({f"{v:.{n}g}" for v in values}) == len(values)), 12)
+    return tuple(Tick(place(v), f"{v:.{digits}g}") for v in values)
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:

@@ -115,6 +115,8 @@ def table2(floats: Scores, quantized: Scores, *, recipe: str) -> Table:
     notes = [f"{d.protocol}; {d.origin}; x{d.scale}." for d in floats.datasets[:1]]
     notes += [f"Float: {d.engine}." for d in floats.datasets[:1]]
     notes += [f"Quantized: the .dlc itself on {d.engine}." for d in quantized.datasets[:1]]
+    for name, judged_sets in (("Float", floats.datasets), ("Quantized", quantized.datasets)):
+        notes += [f"{name}, {d.dataset}: {d.remark}." for d in judged_sets if d.remark]
     header = ["data set", "bicubic", "float network", f"{recipe} .dlc", "cost of quantization"]
     return Table("Table 2: PSNR (dB) and SSIM against bicubic", header, rows, tuple(notes))
 
