@@ -103,6 +103,20 @@ def test_the_folder_is_whole_and_its_text_is_escaped(package, tmp_path):
     assert not list(tmp_path.glob(".snpe*"))
 
 
+def test_a_quantized_file_is_taken_as_it_is_and_keeps_the_name_of_its_recipe(package, tmp_path):
+    file = model(tmp_path / "generator.npz")
+    made = snpe_srgan(
+        "quantize", file, "-o", tmp_path / "out", "--recipe", "w8a8-plain", "--calibration", "synthetic", "--onnx-only",
+        "--json",
+    )  # fmt: skip
+    assert made.code == 0, made
+    web = ("--web", "--input-size", "24x32", "--onnxruntime-web", package, "--json")
+    outcome = snpe_srgan("deploy", made.json["onnx"], *web, "-o", tmp_path / "site")
+    assert outcome.code == 0, outcome
+    assert outcome.json["recipe"] == made.json["recipe"] == "w8a8-plain" and outcome.json["webgpu"] is False
+    assert not (tmp_path / "site" / "ort.webgpu.mjs").exists()
+
+
 def test_without_input_size_the_tiles_are_128x128_or_what_the_model_is_fixed_to(package, tmp_path):
     file = model(tmp_path / "generator.npz")
     web = ("--web", "--float", "--onnxruntime-web", package)

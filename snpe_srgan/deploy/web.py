@@ -145,7 +145,7 @@ def _network(
     name = file.stem if file.card is None or file.origin else file.card.network
     name = file.stem if name == "unknown" else name
     if is_quantized(source.graph):
-        told = None if file.card is None else file.card.quantization.get("recipe")
+        told = None if file.card is None else file.card.quantization.get("name")
         return _Network(source, name, str(told or "quantized"), size)
     if recipe is None:
         return _Network(source, name, None, size)
