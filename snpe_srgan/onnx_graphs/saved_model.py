@@ -94,11 +94,12 @@ def check_saved_model(folder: str | os.PathLike) -> SavedModel:
         if not graphs:
             raise ValueError("it holds no graph")
         model = _read(graphs[0])
+        reachable = list(_reachable(model))  # calls are read from attributes: these may be damaged too
     except InputError as error:
         raise InputError(error.what, where=folder, hint=error.hint) from error
     except (ValueError, IndexError) as error:
         raise InputError(f"not a SavedModel: {str(error)[:100]}", where=folder) from error
-    for node in _reachable(model):
+    for node in reachable:
         if node.operator not in TAKEN:
             raise InputError(
                 f"operator {node.operator[:60]} ('{node.name[:60]}') is not one that networks are taken with",
@@ -196,11 +197,12 @@ def _reachable(model: SavedModel) -> Iterable[Node]:
         for node in nodes[at:]:
             wanted += _calls(node)
         at = len(nodes)
-        missing = next((function for function in wanted if function not in done), None)
-        if missing is None:
+        while wanted and wanted[-1] in done:
+            wanted.pop()
+        if not wanted:
             return nodes
-        done.add(missing)
-        nodes += model.functions.get(missing, ())
+        done.add(wanted[-1])
+        nodes += model.functions.get(wanted.pop(), ())
 
 
 def _calls(node: Node) -> list[str]:

