@@ -102,6 +102,9 @@ def require(package: str, *, what: str, pip: str | None = None) -> None:
 ROOM = {"openvino": 100, "onnxruntime": 60, "tensorflow": 1500}
 
 
+THREAD = 160 << 20  # bytes of address space: a stack, and the arena that the C library reserves for each thread
+
+
 def require_room(package: str) -> None:
     """Raises when this process's own limit (`ulimit -v`) leaves too little for a library; before it is imported."""
     left = _below_own_limit()
@@ -110,6 +113,14 @@ def require_room(package: str) -> None:
             f"not enough memory to load {package}: the limit leaves {max(0, left[0]) >> 20} MB, it takes "
             f"{ROOM[package]} MB", hint="raise the limit (ulimit -v)",
         )  # fmt: skip
+
+
+def threads_that_fit(wanted: int) -> int:
+    """How many of the threads that are wanted this process's own limit of address space has room for; 0 is none.
+
+    A thread that finds no memory when it begins is waited for without end (Python's `Thread.start`).
+    """
+    return min([wanted, *(max(0, left) // THREAD for left in _below_own_limit())])
 
 
 def nearly_full() -> bool:

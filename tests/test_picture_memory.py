@@ -221,3 +221,40 @@ def test_what_a_decoder_says_of_damage_is_a_remark_with_the_name(tmp_path):
     done = snpe_srgan("run", "mobile", tmp_path / "a.png", "-o", tmp_path / "b.png")
     lines = [line for line in done.err.splitlines() if "IDAT" in line]
     assert done.code == 0 and len(lines) == 1 and "a.png" in lines[0] and "damaged" in lines[0], done.err
+
+
+ENCODE = """
+import resource
+from pathlib import Path
+import numpy as np
+from snpe_srgan.errors import InputError
+from snpe_srgan.imaging.pictures import Picture, write_picture
+
+def space():
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8).repeat(40, 0).repeat(40, 1)
+for kind in ("png", "tif", "bmp", "jpg", "webp"):
+    write_picture(f"small.{kind}", Picture(pixels[:16, :16]))  # loads the encoder
+for kind in ("png", "tif", "bmp", "jpg", "webp"):
+    for more in (0, 2, 32, 100):
+        resource.setrlimit(resource.RLIMIT_AS, (space() + (more << 20), resource.RLIM_INFINITY))
+        try:
+            write_picture(f"{more}.{kind}", Picture(pixels))
+            print(kind, "written", flush=True)
+        except InputError as error:
+            assert not Path(f"{more}.{kind}").exists()
+            print(kind, error.what, flush=True)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set by what Linux says of a process")
+def test_an_encoder_without_memory_says_so_and_never_waits(tmp_path):
+    """Threads are not begun where there is no room for one: Python would wait for them without end."""
+    done = subprocess.run([sys.executable, "-c", ENCODE], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 20 and "webp not enough memory to encode the picture" in said
+    assert {line.partition(" ")[2] for line in said} <= {"written", "not enough memory to encode the picture"}, said
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []

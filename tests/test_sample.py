@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,3 +91,17 @@ def test_failure_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         make_sample(tmp_path / "sample")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_three_at_once_in_one_folder(tmp_path, root):
+    """All end well, or say plainly that the folder is there; what is there is whole."""
+    command = [sys.executable, "-m", "snpe_srgan", "data", "sample", "-o", tmp_path / "set"]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in running:
+        words = process.communicate(timeout=100)[1]
+        assert process.returncode == 0 or (process.returncode == 1 and "exists already" in words), words
+    assert any(process.returncode == 0 for process in running)
+    assert {name: data for name, (_, data) in snapshot(tmp_path / "set").items()} == {
+        name: data for name, (_, data) in snapshot(root).items()
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]

@@ -6,6 +6,7 @@ Here bands of rows are filtered and deflated each by itself, flushed to whole by
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from snpe_srgan.imaging.metadata import Metadata
+from snpe_srgan.machine import threads_that_fit
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> grey, grey + alpha, RGB, RGBA
 _BAND = 1 << 20  # bytes of a band: each starts without a history, which at this length costs nothing
@@ -52,10 +54,11 @@ def encode(
 
     yield _chunk(b"IDAT", b"\x78\x5e")
     checksum = 1
-    threads = min(_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:  # zlib and numpy let other threads run
-        for first in range(0, height, 4 * threads * step):  # a few bands ahead of what is written, not all
-            for packed, adler, size in pool.map(pack, range(first, min(height, first + 4 * threads * step), step)):
+    threads = threads_that_fit(min(_THREADS, os.cpu_count() or 1))
+    with ThreadPoolExecutor(threads) if threads else contextlib.nullcontext() as pool:  # zlib and numpy let others run
+        for first in range(0, height, 4 * max(1, threads) * step):  # a few bands ahead of what is written, not all
+            starts = range(first, min(height, first + 4 * max(1, threads) * step), step)
+            for packed, adler, size in pool.map(pack, starts) if pool else map(pack, starts):
                 checksum = _join_adler(checksum, adler, size)
                 yield _chunk(b"IDAT", packed)
     yield _chunk(b"IDAT", b"\x03\x00" + struct.pack(">I", checksum))  # an empty last block ends the stream

@@ -175,13 +175,15 @@ def write_picture(
             if error.errno is not None:
                 raise os_error(error, path, "write the picture") from error
             raise InputError(f"cannot encode the picture: {_reason(error)}", where=path) from error
-        except MemoryError as error:
-            raise InputError(
-                "not enough memory to encode the picture", where=path, hint="write a .png: it needs least"
-            ) from error
-        except (ValueError, RuntimeError, SystemError) as error:
+        except (MemoryError, ValueError, RuntimeError, SystemError) as error:
+            if isinstance(error, MemoryError) or str(error) in _WEBP_MEMORY:
+                hint = None if kind == "PNG" else "write a .png: it needs least"
+                raise InputError("not enough memory to encode the picture", where=path, hint=hint) from error
             raise InputError(f"cannot encode the picture: {_reason(error)}", where=path) from error
     return notes
+
+
+_WEBP_MEMORY = ("encoding error 1", "encoding error 2")  # OUT_OF_MEMORY, BITSTREAM_OUT_OF_MEMORY (webp/encode.h)
 
 
 def _reason(error: Exception) -> str:
