@@ -63,14 +63,14 @@ def command(
     """
     from snpe_srgan.artifacts.staging import unfinished
     from snpe_srgan.cli.video_evaluate import evaluate_videos
-    from snpe_srgan.errors import CheckFailed, UsageError
+    from snpe_srgan.errors import UsageError
     from snpe_srgan.metrics.dataset import find_evaluation_set
     from snpe_srgan.metrics.evaluate import evaluate
     from snpe_srgan.metrics.protocol import Protocol
     from snpe_srgan.video.kinds import is_video
 
     datasets = datasets if mix is None else (model, *datasets)
-    model, where["mix"] = model_of(model if mix is None else None, mix, mix_above, detail)
+    model, where["mix"] = model_of(model if mix is None else None, mix, mix_above, detail, cluster)
     if not datasets:
         raise UsageError("Missing argument 'DATASET...'.", hint=f"snpe-srgan evaluate {model} path/to/Set5")
     if unpaired:
@@ -121,12 +121,19 @@ def command(
                         progress=progress.to, processes=processes,
                     )
                 )  # fmt: skip
+    _finish(output, mix or model, results, min_psnr)
+
+
+def _finish(output, model: str, results, min_psnr: float | None) -> None:
+    """Prints the tables; exit code 1 where a set's mean is less than was asked for."""
+    from snpe_srgan.errors import CheckFailed
+
     for r in results:
         if r.remark:
             output.warn(f"{r.dataset}: {r.remark}")
     missed = [r for r in results if min_psnr is not None and r.mean.psnr < min_psnr]
     output.result(
-        {"model": mix or model, "passed": not missed, "min_psnr": min_psnr, "datasets": results}, text=_text(results)
+        {"model": model, "passed": not missed, "min_psnr": min_psnr, "datasets": results}, text=_text(results)
     )
     if missed:
         for r in missed:

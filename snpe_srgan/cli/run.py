@@ -62,17 +62,14 @@ def command(
     from snpe_srgan.runtimes.enlarge import enlarge, find_pictures, plan_jobs
     from snpe_srgan.video.kinds import is_video
     from snpe_srgan.zoo.named import DEFAULT
-    from snpe_srgan.zoo.resolve import RUNNABLE, is_name, resolve
 
     if dry_run and where["on"] not in ("sdk", "device"):
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
     start = time.perf_counter()
     model, pictures = split(typed)
-    model, where["mix"] = model_of(model, mix, mix_above, detail)
+    model, where["mix"] = model_of(model, mix, mix_above, detail, cluster)
     if not pictures:
-        if not is_name(model):
-            resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
-        raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
+        _refuse_no_picture(model)
     file = find_model(model or DEFAULT, detail, runs=True, said=said, output=output)
     if any(map(is_video, pictures)) and cluster is None:
         network = _network(file, where["mix"], default=model is None)
@@ -80,8 +77,6 @@ def command(
         return
     refuse_video_options(video)
     refuse_cluster_options(cluster, results, pictures, out)
-    if cluster is not None and mix is not None:
-        raise UsageError("--mix does not go with --cluster")
     if cluster is not None:
         run_on_cluster(
             file, pictures, _network(file, None, default=model is None), cluster=cluster, results=results, out=out,
@@ -124,6 +119,15 @@ def command(
     _offer_speed(output, file, engine_name, where["precision"], sum(item.inference_seconds for item in done))
     _finish(output, head, jobs, done, [*jobs.failed, *failed], remarks=(_damaged(done, file), no_times), times=times,
             passed_over=passed_over)  # fmt: skip
+
+
+def _refuse_no_picture(model: str) -> None:
+    from snpe_srgan.errors import UsageError
+    from snpe_srgan.zoo.resolve import RUNNABLE, is_name, resolve
+
+    if not is_name(model):
+        resolve(model, kinds=RUNNABLE)  # a model that is not there is the first thing to say
+    raise UsageError(f"PICTURE is missing: {model} is a model", hint=f"snpe-srgan run {model} photo.jpg")
 
 
 def _offer_speed(output, file, engine: str, precision: str, seconds: float) -> None:
