@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import click
 from mkdocs.structure.files import File
+from PIL import Image
 
 REPO = Path(__file__).resolve().parents[1]
 FUNCTIONS = (  # what a program of yours calls, in the order of the work
@@ -31,6 +33,20 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, **_kwargs):
     return markdown.replace("](../CONTRIBUTING.md", "](contributing.md").replace("](../README.md", "](index.md")
+
+
+def on_page_content(html, page, config, **_kwargs):
+    """Pictures get their sizes, so that a page does not move while they load."""
+    folder = (Path(config.docs_dir) / page.file.src_uri).parent
+
+    def sized(match: re.Match[str]) -> str:
+        path = folder / match[1]
+        if not path.is_file():
+            return match[0]
+        with Image.open(path) as picture:
+            return f'{match[0]} width="{picture.width}" height="{picture.height}"'
+
+    return re.sub(r'<img [^>]*?src="([^":]+\.png)"', sized, html)
 
 
 def commands_page() -> str:

@@ -31,7 +31,8 @@ pytestmark = [
 ]
 PAGES = ("README.md", "docs/index.md", "docs/commands.md", "docs/compression.md", "docs/deploy.md", "docs/plan.md",
          "docs/quantization.md", "docs/scale.md", "docs/video.md", "docs/tutorials/deploy.md",
-         "docs/tutorials/network.md", "docs/tutorials/quantize.md", "docs/tutorials/train.md")  # fmt: skip
+         "docs/tutorials/network.md", "docs/tutorials/quantize.md", "docs/tutorials/train.md",
+         "docs/tutorials/video.md")  # fmt: skip
 
 # What a user would wait for; a command that matches is run with these words added, or exchanged.
 SMALL = "--set training.minutes=0 --set training.stages.0.steps=2 --set training.validate_every=2"
@@ -52,7 +53,7 @@ EXCHANGED = (
     (r"\bsrgan\.npz|\bsrgan\b(?![_./])", "mobile"),  # the 16 x 64 network takes ten times as long everywhere
     (r"srgan_macs50", "mobile_macs50"),
     (r"srgan_w8a8\.dlc", "quantized.dlc"),
-    (r"--from 1:00 --to 1:05.5", "--from 0.04 --to 0.2"),
+    (r"--from 1:00 --to 1:05.5|--from 0:10 --to 0:12", "--from 0.04 --to 0.2"),
     (r"--input-size 128x128", "--input-size 32x32"),
     (r"^deploy mobile -o bundle$", "deploy mobile --target SM8650 --input-size 32x32 -o bundle"),
     (r"--target \"?8 Gen 3\"? --target SM8750", "--target SM8650 --input-size 32x32"),

@@ -13,11 +13,16 @@ import sys
 from collections.abc import Iterator
 
 import click
+import numpy as np
 import pytest
 from helpers_cli import snpe_srgan
+from helpers_networks import TINY, random_weights
+from PIL import Image
 from test_streams import NASTY, assert_clean
 
 from snpe_srgan.cli.root import cli
+from snpe_srgan.models.npz import save_npz
+from snpe_srgan.models.registry import describe
 
 ENDS = (0, 1, 2, 3)
 
@@ -76,12 +81,85 @@ def judge(typed: list[str], *, ends: tuple[int, ...] = ENDS) -> None:
     assert "Traceback" not in done.err and "again with -v" not in done.err, (typed, done.err)
     assert_clean(done.err)
     assert_clean(done.out)
+    if "--json" in typed:
+        one_object(done)
     if done.code:
         lines = done.err.splitlines()
         begin = [number for number, line in enumerate(lines) if line.startswith("error: ")]
         assert len(begin) == 1, (typed, done.err)
         lines = lines[begin[0] :]
         assert len(lines) <= 3 and max(map(len, lines)) <= 1200, (typed, lines)
+
+
+def one_object(done) -> dict:
+    """What `--json` printed: one object and nothing else, with the exit code in it where that is not 0."""
+    said = json.loads(done.out)
+    assert isinstance(said, dict) and said["schema_version"] == 1, done
+    assert not done.code or said.get("exit_code", done.code) == done.code, done
+    return said
+
+
+@every_verb
+def test_every_verb_has_json_quiet_and_verbose(words):
+    flags = {flag for option in VERBS[words].params for flag in option.opts}
+    assert {"--json", "-q", "--quiet", "-v", "--verbose"} <= flags
+
+
+@every_verb
+def test_a_failure_is_one_object_and_quiet_says_the_error_alone(words):
+    unknown = snpe_srgan(*words, "--no-such-option", "--json")
+    assert unknown.code == 2 and one_object(unknown)["error"]
+    for more in (["-q"], ["-q", "--json"]):
+        done = snpe_srgan(*given(words, "missing"), *more)
+        if "--json" in more:
+            one_object(done)
+        if done.code:
+            beside = ("warning: ", "Usage: ", "Try ") if done.code == 2 else ("warning: ",)
+            lines = [line for line in done.err.splitlines() if line and not line.startswith(beside)]
+            assert lines[0].startswith("error: ") and len(lines) <= 3, done
+        else:
+            assert not done.err, done
+
+
+# What each verb is given to succeed, in a folder with a network, four pictures, and what earlier verbs wrote.
+DONE = {
+    ("run",): ["a.png", "-o", "run.png"],
+    ("compare",): ["mobile", "net.npz", "--picture", "a.png"],
+    ("inspect",): ["net.npz"],
+    ("config", "schema"): [],
+    ("config", "show"): [],
+    ("data", "info"): ["photos"],
+    ("data", "prepare"): ["photos", "--root", "data"],
+    ("data", "preview"): ["photos", "-o", "preview.png"],
+    ("data", "sample"): ["-o", "sample"],
+    ("evaluate",): ["net.npz", "photos"],
+    ("convert",): ["net.npz", "-o", "out", "--onnx-only"],
+    ("quantize",): ["net.npz", "-o", "quantized", "--onnx-only", "--calibration", "photos", "--recipe", "w8a8-plain"],
+    ("benchmark",): ["net.npz", "--input-size", "16x16", "--runs", "1"],
+    ("doctor",): [],
+    ("completion",): ["bash"],
+    ("plan",): ["mobile", "--chip", "8 Gen 2", "--output", "720x1280", "--fps", "1"],
+    ("devices",): [],
+}
+ELSEWHERE = {
+    ("pipeline",): "test_pipeline.py", ("train",): "test_training.py", ("compress",): "test_compress_cli.py",
+    ("deploy",): "test_web.py, test_deploy.py", ("freeze",): "test_freeze.py", ("import",): "test_import.py",
+    ("watch",): "test_watch.py", ("data", "download"): "test_download.py",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [words for words in VERBS if words not in ELSEWHERE], ids=" ".join)
+def test_a_result_is_one_object_and_quiet_says_nothing_else(words, tmp_path):
+    graph = describe("mobile", TINY["mobile"])
+    save_npz(tmp_path / "net.npz", graph, random_weights(graph, np.random.default_rng(0)))
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", *(f"photos/{i}.png" for i in range(8))):
+        pixels = np.random.default_rng(len(name)).integers(0, 256, (100, 104, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    done = snpe_srgan(*words, *DONE[words], "-q", "--json")
+    assert done.code == 0, done
+    one_object(done)
+    assert all(line.startswith("warning: ") for line in done.err.splitlines()), done.err
 
 
 @every_verb

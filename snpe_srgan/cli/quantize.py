@@ -159,7 +159,8 @@ def _text(result) -> list[str]:
 
     report = result.report
     lines = [f"tried {t.recipe}: {t.drop:.3f} dB lost" for t in result.tries]
-    lines.append(f"{result.recipe}: {_db(report.psnr_to_float)} dB to the float network's pictures ({report.engine})")
+    fidelity = f"PSNR {_db(report.psnr_to_float)} dB against the float network's pictures"
+    lines.append(f"{result.recipe}: {fidelity}, by {report.engine}")
     for d in report.datasets:
         lines.append(f"{d.dataset}: {d.quantized_psnr:.2f} dB, float {d.float_psnr:.2f}, lost {d.lost:.2f}")
         if d.emulator_psnr is not None:

@@ -184,7 +184,7 @@ def _mix(work: Work, plan: Plan) -> Plan:
 def _mend(work: Work, plan: Plan) -> Plan:
     """Bias correction, learned rounding, or both: one walk through the network does either."""
     rounding, correction = work.recipe.has("adaround"), work.recipe.has("bc")
-    work.say("layer by layer: " + " and ".join(s for s in work.recipe.steps if s in ("bc", "adaround")))
+    work.say("correcting layer by layer: " + " and ".join(s for s in work.recipe.steps if s in ("bc", "adaround")))
     crops = work.pictures
     few = crops.arrays[:: -(-len(crops.arrays) // MENDED_CROPS)]
     plan, work.shifts = mend(plan, (*few, *crops.calm), rounding=rounding, correction=correction)
@@ -219,7 +219,7 @@ def _check(recipe: Recipe, crops: Crops | None, moments) -> None:
 
 
 def _observe(model, scale: int, crops: Crops, say) -> Mapping[str, Statistics]:
-    say(f"watching {len(crops.watched)} crops flow through the network")
+    say(f"measuring the ranges of the layers on {len(crops.watched)} crops")
     with track(say, "calibrating", unit="crop") as progress:
         return collect(model, crops.watched, scale=scale, progress=progress.to)
 
