@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]  # from, to
 Spans = tuple[Span, Span]  # rows, columns
-ALIGN = 8  # LR pixels: the emulator lays pictures out in blocks of 8 x 8
+ALIGN = 4  # LR pixels: widths that are multiples of 4 are compiled rightly (`runtimes/strip.py`)
 POINTWISE = frozenset((
     "Clip", "DequantizeLinear", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "PRelu",
     "QuantizeLinear", "Relu", "Sigmoid", "Tanh",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from snpe_srgan.toolchains.qnn import EmulatorSession
 
+SIDE = 8  # LR pixels of a strip that is compared
 MOST_PIXELS = 1 << 16  # LR pixels that are emulated at once: 0.3 GB
 LANE_BYTES = 400 << 20  # of one graph and its process
 NOTHING: Spans = ((0, 0), (0, 0))  # what is kept of a tile that lies in the picture's mirror image
@@ -139,10 +140,10 @@ class EmulatorEngineSession(Session):
     @functools.cached_property
     def _narrows_well(self) -> bool:
         """Whether the compiler gives the narrowed graph the whole one's bits: of a strip of noise, in two seconds."""
-        strip = (1, ALIGN, max(layer.margin for layer in self._work.layers) // ALIGN * ALIGN + 2 * ALIGN, 3)
-        noise = np.random.default_rng(0).random(strip, dtype=np.float32)
-        whole, cut = self._lanes.run_all([noise, noise], [None, ((0, ALIGN), (0, ALIGN))])
-        columns = ALIGN * self.scale
+        far = max(layer.margin for layer in self._work.layers) // ALIGN * ALIGN
+        noise = np.random.default_rng(0).random((1, SIDE, far + 2 * SIDE, 3), dtype=np.float32)
+        whole, cut = self._lanes.run_all([noise, noise], [None, ((0, SIDE), (0, SIDE))])
+        columns = SIDE * self.scale
         if np.array_equal(whole[:, :, :columns], cut[:, :, :columns]):
             return True
         warnings.warn(
