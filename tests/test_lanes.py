@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers_onnx import mobile, quantize, srgan
 
-from snpe_srgan.errors import Remark
+from snpe_srgan.errors import Remark, SnpeSrganError
 from snpe_srgan.onnx_graphs.boundary import Said
 from snpe_srgan.runtimes import emulator, least_work
 from snpe_srgan.runtimes.lanes import Lanes
@@ -149,14 +149,22 @@ def test_the_bits_are_those_of_tiles_of_the_fixed_size(tmp_path, rng, monkeypatc
             np.testing.assert_array_equal(best.pixels, fixed.pixels)
 
 
+def refuses(self, array):
+    raise SnpeSrganError("the QNN worker failed")
+
+
 @needs_qnn
-def test_narrowed_graphs_of_other_bits_are_told_and_not_used(tmp_path, rng, monkeypatch):
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [(lambda self, array: np.zeros(self._shape, np.float32), "other bits"), (refuses, "takes no graph.*failed")],
+)
+def test_narrowed_graphs_that_do_not_work_are_told_and_not_used(tmp_path, rng, monkeypatch, run, said):
     path = tmp_path / "fixed.onnx"
-    path.write_bytes(quantize(srgan((48, 48), blocks=1), bits=8).SerializeToString())
+    path.write_bytes(quantize(srgan((32, 32), blocks=1), bits=8).SerializeToString())
     file = resolve(path, said=Said("NHWC", "0..1", "-1..1", "RGB"))
     monkeypatch.setattr(least_work, "CHECKING", -1e30)
-    monkeypatch.setattr(emulator._PartOf, "run", lambda self, array: np.zeros(self._shape, np.float32))
-    pixels = rng.integers(0, 256, (44, 20, 3), np.uint8)
-    with open_session(file, on="emulator") as session, pytest.warns(Remark, match="other bits"):
+    monkeypatch.setattr(emulator._PartOf, "run", run)
+    pixels = rng.integers(0, 256, (28, 8, 3), np.uint8)
+    with open_session(file, on="emulator") as session, pytest.warns(Remark, match=said):
         found = upscale_pixels(session, pixels).pixels
     assert len(np.unique(found)) > 10

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snpe_srgan.errors import CheckFailed, InputError, MissingToolError, Remark
+from snpe_srgan.errors import CheckFailed, InputError, MissingToolError, Remark, SnpeSrganError
 from snpe_srgan.imaging.tiles import Tile
 from snpe_srgan.machine import available_memory, usable_threads
 from snpe_srgan.onnx_graphs.narrow import ALIGN, CannotNarrow, Narrowing, Span, Spans
@@ -142,17 +142,17 @@ class EmulatorEngineSession(Session):
         """Whether the compiler gives the narrowed graph the whole one's bits: of a strip of noise, in two seconds."""
         far = max(layer.margin for layer in self._work.layers) // ALIGN * ALIGN
         noise = np.random.default_rng(0).random((1, SIDE, far + 2 * SIDE, 3), dtype=np.float32)
-        whole, cut = self._lanes.run_all([noise, noise], [None, ((0, SIDE), (0, SIDE))])
         columns = SIDE * self.scale
-        if np.array_equal(whole[:, :, :columns], cut[:, :, :columns]):
-            return True
-        warnings.warn(
-            Remark(
-                f"{self.description.path}: the emulator gives other bits for a graph that leaves out what no tile "
-                "keeps; whole tiles are computed, which takes longer"
-            ),
-            stacklevel=2,
-        )
+        try:
+            whole, cut = self._lanes.run_all([noise, noise], [None, ((0, SIDE), (0, SIDE))])
+        except SnpeSrganError as error:
+            found = f"takes no graph that leaves out what no tile keeps ({error.what})"
+        else:
+            if np.array_equal(whole[:, :, :columns], cut[:, :, :columns]):
+                return True
+            found = "gives other bits for a graph that leaves out what no tile keeps"
+        said = f"{self.description.path}: the emulator {found}; whole tiles are computed, which takes longer"
+        warnings.warn(Remark(said), stacklevel=2)
         return False
 
     def _sized(self, size: tuple[int, int]) -> onnx.ModelProto:
