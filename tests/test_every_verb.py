@@ -20,6 +20,7 @@ from helpers_networks import TINY, random_weights
 from PIL import Image
 from test_streams import NASTY, assert_clean
 
+from snpe_srgan.cli.options import Finite, Size, Whole
 from snpe_srgan.cli.root import cli
 from snpe_srgan.models.npz import save_npz
 from snpe_srgan.models.registry import describe
@@ -172,6 +173,69 @@ def test_names_that_forge_lines(words):
 def test_every_option_with_a_value_that_forges_lines(words):
     for option in filter(takes_text, VERBS[words].params):
         judge([*given(words, "missing"), option.opts[-1], NASTY])
+
+
+# --- values of options
+
+NEVER_A_NUMBER = (
+    "", "nan", "inf", "-inf", "1" + "0" * 30, "1" + "0" * 400, "١٢", "²", "010", "1_0", " 5", "5 ", "5\n", "0x10",
+    "1,5", "1e400", "--", "5px", "1/2",
+)  # fmt: skip
+NEVER = {
+    Whole: (*NEVER_A_NUMBER, "1e9", "1.5", "-1", "+5"),
+    Finite: NEVER_A_NUMBER,
+    Size: ("", "0", "-1", "0x0", "1x", "x1", "128×128", "128 x 128", "128x128 ", "١٢x١٢", "012x012", "1e9", "nan",
+           "100000x1", "1x" + "9" * 400, "1x1x1"),
+}  # fmt: skip
+
+
+def numbers() -> list[tuple[tuple[str, ...], click.Option]]:
+    """Every option of every verb whose value is a number or a size."""
+    text = (click.Choice, click.Path, click.types.StringParamType)
+    options = ((words, p) for words, verb in VERBS.items() for p in verb.params if takes_text(p))
+    return [(words, p) for words, p in options if not isinstance(p.type, text)]
+
+
+def test_numbers_are_read_in_one_way():
+    """Plain digits within two bounds: click's own types take other scripts' digits, nan, and numbers without end."""
+    assert len(numbers()) > 40
+    for words, option in numbers():
+        assert type(option.type) in NEVER, (words, option.opts)
+        assert isinstance(option.type, Size) or None not in (option.type.min, option.type.max), (words, option.opts)
+
+
+def test_values_that_are_no_numbers_are_usage_errors():
+    for words, option in numbers():
+        bounds = () if isinstance(option.type, Size) else (option.type.min - 1, option.type.max + 1)
+        for value in (*NEVER[type(option.type)], *map(str, bounds)):
+            others = list(words) if option.required else given(words, "16")
+            done = snpe_srgan(*others, f"{option.opts[-1]}={value}")
+            named = "Invalid value" in done.err and option.opts[-1] in done.err
+            assert done.code == 2 and named, (words, option.opts, value, done)
+            assert done.err.count("error: ") == 1 and len(done.err) < 1000 and "Traceback" not in done.err, done
+
+
+def test_an_option_given_twice_is_a_usage_error():
+    for words, verb in VERBS.items():
+        for option in filter(takes_text, verb.params):
+            value = option.type.choices[0] if isinstance(option.type, click.Choice) else "5"
+            if option.multiple or option.nargs != 1:
+                continue
+            once = [option.opts[-1], value]
+            done = snpe_srgan(*words, *once, *given(words, "missing")[len(words) :], *once)
+            assert done.code == 2 and f"{option.opts[-1]} is given twice" in done.err, (words, option.opts, done)
+
+
+@pytest.mark.parametrize("kind", ["empty", "blank", "long", "folder", "pipe", "device"])
+def test_every_option_with_an_odd_path(tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    value = {"empty": "", "blank": " ", "long": "n" * 5000, "device": "/dev/zero"}.get(kind, kind)
+    for words, verb in VERBS.items():
+        for option in filter(takes_text, verb.params):
+            if not isinstance(option.type, click.Choice) and (words, option) not in numbers():
+                judge([*given(words, "missing"), f"{option.opts[-1]}={value}"])
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "folder").is_dir()
 
 
 # --- streams

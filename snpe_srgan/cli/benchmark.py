@@ -9,21 +9,21 @@ import click
 
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Size, common
+from snpe_srgan.cli.options import Size, Verb, Whole, common
 from snpe_srgan.cli.sessions import phone_options, sdk_option
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--input-size", type=Size(), default="169x255", help="Height x width of the LR picture (the paper's).")
-@click.option("--runs", type=click.IntRange(1, 10000), default=10, help="Timed runs of each.")
-@click.option("--warmup", type=click.IntRange(0, 1000), default=1, help="Warm-up runs, not counted.")
+@click.option("--runs", type=Whole(1, 10000), default=10, help="Timed runs of each.")
+@click.option("--warmup", type=Whole(0, 1000), default=1, help="Warm-up runs, not counted.")
 @click.option(
     "--engines",
     metavar="A,B",
     help="Of tensorflow, openvino, openvino-bf16, onnxruntime, litert; all installed but bf16 if left out.",
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="Of each engine; all processors if left out.")
+@click.option("--threads", type=Whole(1, 1024), help="Of each engine; all processors if left out.")
 @click.option("--chip", default="SA8255P", help="The chip of Qualcomm's cost estimate; 'none' for no estimate.")
 @click.option(
     "--on", type=click.Choice(["host", "device"]), default="host",

@@ -16,14 +16,14 @@ import click
 
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, output_option, overwrite_option
+from snpe_srgan.cli.options import Verb, common, output_option, overwrite_option
 
 if TYPE_CHECKING:
     from snpe_srgan.console import Output
     from snpe_srgan.report.compare import Compared
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("typed", metavar="A B...", nargs=-1, required=True)
 @click.option(
     "--picture", "lr", metavar="LR", multiple=True, type=click.Path(),

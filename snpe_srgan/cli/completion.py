@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import common
+from snpe_srgan.cli.options import Verb, common
 
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM, VARIABLE = "snpe-srgan", "_SNPE_SRGAN_COMPLETE"  # click's name for the program, which asks it for answers
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("shell", type=click.Choice(SHELLS))
 @common
 def command(shell, output):

@@ -11,15 +11,28 @@ import click
 
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option, set_option
+from snpe_srgan.cli.options import (
+    Finite,
+    Verb,
+    Whole,
+    common,
+    input_size_option,
+    output_option,
+    overwrite_option,
+    set_option,
+)
+
+SHARE = Finite(0, 1, min_open=True)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", metavar="MODEL", required=False)
 @click.option("--target", metavar="KIND=SHARE", help="How much to keep of macs, size or latency, e.g. macs=0.5.")
-@click.option("--ssvd", type=float, metavar="R", help="Share of the MACs left after spatial SVD, instead of --target.")
 @click.option(
-    "--prune", type=float, metavar="R", help="Share of the MACs left by pruning channels, of what --ssvd left."
+    "--ssvd", type=SHARE, metavar="R", help="Share of the MACs left after spatial SVD, instead of --target."
+)
+@click.option(
+    "--prune", type=SHARE, metavar="R", help="Share of the MACs left by pruning channels, of what --ssvd left."
 )
 @click.option("--strategy", default="best", help="One of --list; best: compared on the validation pictures.")
 @click.option(
@@ -31,19 +44,19 @@ from snpe_srgan.cli.options import common, input_size_option, output_option, ove
     "--validation", metavar="IMAGES", multiple=True,
     help="HR pictures to choose the best by; repeatable.  [default: every second calibration picture]",
 )  # fmt: skip
-@click.option("--count", type=click.IntRange(2, 4096), default=24, help="Calibration crops of 48x48 LR pixels.")
+@click.option("--count", type=Whole(2, 4096), default=24, help="Calibration crops of 48x48 LR pixels.")
 @click.option(
     "--multiple", type=click.Choice(["1", "2", "4", "8", "16", "32"]), default="8",
     help="Channels and ranks are multiples of this.",
 )  # fmt: skip
 @click.option("--finetune", metavar="CONFIG", type=click.Path(), help="Train config for fine-tuning the result.")
 @set_option
-@click.option("--minutes", type=click.FloatRange(0.01), help="How long to fine-tune, instead of training.minutes.")
+@click.option("--minutes", type=Finite(0.01, 1e6), help="How long to fine-tune, instead of training.minutes.")
 @click.option("--run-dir", type=click.Path(), help="Folder of the fine-tuning.  [default: <output>_finetune]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted fine-tuning.")
 @input_size_option("128x128")
 @click.option("--chip", default="SA8255P", help="The chip of Qualcomm's cost estimate.")
-@click.option("--runs", type=click.IntRange(1, 1000), default=5, help="Timed runs of each network on each host engine.")
+@click.option("--runs", type=Whole(1, 1000), default=5, help="Timed runs of each network on each host engine.")
 @click.option("--list", "list_strategies", is_flag=True, help="List the strategies, and stop.")
 @output_option("Folder for the files; beside the model by default.")
 @ends_options

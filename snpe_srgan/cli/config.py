@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import common, set_option
+from snpe_srgan.cli.options import Verb, common, set_option
 from snpe_srgan.console import Output
 from snpe_srgan.streams import Lines
 
@@ -21,7 +21,7 @@ def command() -> None:
     pass
 
 
-@command.command("show")
+@command.command("show", cls=Verb)
 @click.option("-c", "--config", "config_path", type=click.Path(), help="YAML file; without it, the defaults.")
 @set_option
 @common
@@ -33,7 +33,7 @@ def show(output: Output, config_path: str | None, overrides: tuple[str, ...]) ->
     output.result(config, text=Lines(dump_config(config).rstrip()))
 
 
-@command.command("schema")
+@command.command("schema", cls=Verb)
 @common
 def schema(output: Output) -> None:
     """Print the JSON Schema of config files, for editors."""

@@ -13,11 +13,11 @@ import click
 
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, input_size_option, model_argument, output_option, overwrite_option
+from snpe_srgan.cli.options import Verb, common, input_size_option, model_argument, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, converted_text, quantized_text, refuse, toolchain_options
 
 
-@click.command()
+@click.command(cls=Verb)
 @model_argument
 @detail_option
 @ends_options

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from snpe_srgan.cli.options import common, output_option, overwrite_option
+from snpe_srgan.cli.options import Finite, Verb, Whole, common, output_option, overwrite_option
 
 SPLITS = ("train", "valid")
 PRESETS = ("bicubic", "jpeg", "photo")  # data.degradation.recipe's, which --help need not load
@@ -29,7 +29,7 @@ def command():
     """
 
 
-@command.command("sample")
+@command.command("sample", cls=Verb)
 @output_option("Folder to write.", default="data/sample")
 @overwrite_option
 @common
@@ -41,7 +41,7 @@ def sample(output, out, overwrite):
     output.result(made, text=f"{made.root}: {made.train} training and {made.valid} validation pictures")
 
 
-@command.command("download")
+@command.command("download", cls=Verb)
 @click.option("--split", type=click.Choice([*SPLITS, "all"]), default="all", help="Half of the data set to download.")
 @click.option(
     "--scale",
@@ -81,13 +81,13 @@ def download(output, split, scales, mirror, keep_archives, out, overwrite):
     output.result({"root": Path(out), "archives": fetched}, text=lines)
 
 
-@command.command("prepare")
+@command.command("prepare", cls=Verb)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels per LR pixel.")
 @click.option(
     "--crop",
-    type=click.IntRange(min=1),
+    type=Whole(1, 10**9),
     default=96,
     help="Side of the training crop that each picture must hold, in HR pixels.",
 )
@@ -110,16 +110,16 @@ def prepare(output, sources, split, scale, crop, root, out):
     output.result(result, text=text)
 
 
-@command.command("preview")
+@command.command("preview", cls=Verb)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels per LR pixel.")
 @click.option("--preset", type=click.Choice(PRESETS), default="photo", help="As data.degradation.preset of a config.")
 @click.option(
-    "--strength", type=click.FloatRange(0, 1), default=1.0, help="How far the published ranges are used, 0 to 1."
+    "--strength", type=Finite(0, 1), default=1.0, help="How far the published ranges are used, 0 to 1."
 )
-@click.option("--count", type=click.IntRange(1, 64), default=12, help="Pairs to show.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Another seed shows other windows.")
+@click.option("--count", type=Whole(1, 64), default=12, help="Pairs to show.")
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, help="Another seed shows other windows.")
 @click.option("--root", type=click.Path(), default="data", help="Folder that holds 'sample' and 'div2k'.")
 @output_option("PNG file to write.", default="preview.png")
 @overwrite_option
@@ -137,7 +137,7 @@ def preview(output, sources, split, scale, preset, strength, count, seed, root, 
     output.result(result, text=f"{out}: {len(pairs)} pairs, LR (enlarged by repeating pixels) left of HR")
 
 
-@command.command("info")
+@command.command("info", cls=Verb)
 @click.argument("source", metavar="SOURCE")
 @click.option("--split", type=click.Choice(SPLITS), default="train", help="Half of a data set that has halves.")
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), default="4", help="HR pixels per LR pixel.")

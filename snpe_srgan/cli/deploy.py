@@ -11,11 +11,11 @@ import click
 
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, input_size_option, output_option, overwrite_option
+from snpe_srgan.cli.options import Verb, common, input_size_option, output_option, overwrite_option
 from snpe_srgan.cli.toolchain import refuse
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", metavar="MODEL", required=False)
 @click.option(
     "--target", "names", metavar="CHIP", multiple=True,

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snpe_srgan.cli.options import Finite
+
 if TYPE_CHECKING:
     from snpe_srgan.console import Output
     from snpe_srgan.onnx_graphs.boundary import Said
     from snpe_srgan.zoo.resolve import ModelFile
 
 detail_option = click.option(
-    "--detail", type=click.FloatRange(0, 1), metavar="0..1",
+    "--detail", type=Finite(0, 1), metavar="0..1",
     help="Between fidelity (0, the pixel network) and drawn detail (1, its adversarial twin): interpolates the weights "
     "of mobile and mobile-gan, of srresnet and srgan, or of a run folder's two stages.",
 )  # fmt: skip

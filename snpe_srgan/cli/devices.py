@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import common
+from snpe_srgan.cli.options import Verb, common
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("chip", required=False)
 @click.argument("dlc", metavar="[FILE.dlc]", required=False)
 @common

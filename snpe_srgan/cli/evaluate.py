@@ -17,23 +17,23 @@ import click
 from snpe_srgan.cli.cluster import workers_for
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Size, common, jobs_option, overwrite_option
+from snpe_srgan.cli.options import Finite, Size, Verb, Whole, common, jobs_option, overwrite_option
 from snpe_srgan.cli.sessions import model_of, open_model, session_options
 from snpe_srgan.parallel import Jobs, Processes, here
 from snpe_srgan.progress import track
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", metavar="MODEL")
 @click.argument("datasets", metavar="DATASET...", nargs=-1)
 @click.option("--protocol", type=click.Choice(["y", "rgb"]), default="y", help="Compare luma, or all three channels.")
-@click.option("--border", type=click.IntRange(0, 256), help="Pixels cut from each side; the scale if left out.")
+@click.option("--border", type=Whole(0, 256), help="Pixels cut from each side; the scale if left out.")
 @detail_option
 @ends_options
 @session_options()
 @click.option("--tile", type=Size(), help="Cut pictures into tiles of this LR size; by default chosen by free memory.")
-@click.option("--scale", type=click.IntRange(1, 16), default=4, help="For MODEL 'bicubic' only.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures of each set, or frames of a video.")
+@click.option("--scale", type=Whole(1, 16), default=4, help="For MODEL 'bicubic' only.")
+@click.option("--limit", type=Whole(1, 10**9), help="Only the first pictures of each set, or frames of a video.")
 @click.option(
     "--perceptual",
     type=click.Choice(["squeezenet", "hed_vgg16", "vgg16", "vgg19", "lpips"]),
@@ -48,7 +48,7 @@ from snpe_srgan.progress import track
 )  # fmt: skip
 @jobs_option("a process for each core on the emulator, else 1")
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Videos: the scores over time as a .png.")
-@click.option("--min-psnr", type=float, help="Exit with 1 if the mean PSNR of any set is lower.")
+@click.option("--min-psnr", type=Finite(-1000, 1000), help="Exit with 1 if the mean PSNR of any set is lower.")
 @overwrite_option
 @common
 def command(

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import Size, common, model_argument, output_option, overwrite_option
+from snpe_srgan.cli.options import Size, Verb, common, model_argument, output_option, overwrite_option
 
 
-@click.command()
+@click.command(cls=Verb)
 @model_argument
 @output_option("The .pb to write; beside the model by default.")
 @click.option("--input-size", type=Size(), help="Fix the LR height x width; any size by default.")

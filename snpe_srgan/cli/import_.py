@@ -12,10 +12,10 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Finite, common, output_option, overwrite_option
+from snpe_srgan.cli.options import Finite, Verb, common, output_option, overwrite_option
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("source", metavar="FILE")
 @output_option("The .npz to write; an .onnx for a graph.", required=True)
 @ends_options

@@ -13,11 +13,11 @@ import click
 
 from snpe_srgan.cli.detail import find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
+from snpe_srgan.cli.options import Size, Verb, common, output_option, overwrite_option
 from snpe_srgan.console import table
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", metavar="MODEL", required=False)
 @click.argument("other", metavar="[OTHER]", required=False)
 @click.option("--models", is_flag=True, help="List the networks that MODEL may name, here and everywhere.")

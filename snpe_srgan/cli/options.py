@@ -1,6 +1,6 @@
 """Options that mean the same on every command, and the decorator that gives a verb its `Output`.
 
-@click.command()
+@click.command(cls=Verb)      # an option that is given twice is an error
 @common                      # --json, -q, -v; the function receives `output`
 @overwrite_option
 def command(output, overwrite, ...): ...
@@ -9,6 +9,7 @@ def command(output, overwrite, ...): ...
 from __future__ import annotations
 
 import functools
+import re
 
 import click
 
@@ -32,14 +33,47 @@ class Size(click.ParamType):
             self.fail(error.what, param, ctx)
 
 
-class Finite(click.FloatRange):
-    """A number in a range; 'nan' lies in none, though click lets it through."""
+NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+
+
+class Whole(click.IntRange):
+    """A whole number between two bounds, in plain digits: Python's `int` would take ' 1_0 ' and other scripts' too."""
 
     def convert(self, value, param, ctx):
-        number = super().convert(value, param, ctx)
-        if number != number:
-            self.fail("nan is not a number", param, ctx)
-        return number
+        if isinstance(value, str) and not re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", value):
+            self.fail(f"{value[:40]!r} is not a whole number{self._between()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+    def _between(self) -> str:
+        return f" between {self.min} and {self.max}" if self.max is not None else f" of at least {self.min}"
+
+
+class Finite(click.FloatRange):
+    """A number in a range, in plain digits; 'nan' lies in no range, though click lets it through."""
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, str) and not NUMBER.fullmatch(value):
+            self.fail(f"{value[:40]!r} is not a number", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Verb(click.Command):
+    """A command that refuses an option given twice: which of the two was meant cannot be known."""
+
+    def make_parser(self, ctx):
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_strictly(args):
+            values, rest, order = parse(args)
+            for option in order:
+                takes_one = isinstance(option, click.Option) and not (option.multiple or option.count or option.is_flag)
+                if takes_one and order.count(option) > 1:
+                    raise click.UsageError(f"{option.opts[-1]} is given twice", ctx)
+            return values, rest, order
+
+        parser.parse_args = parse_strictly
+        return parser
 
 
 def common(function):
@@ -70,7 +104,7 @@ def jobs_option(default: str = "1"):
             "SLURM and the like. All workers read the same files by the same paths.",
         )(function)  # fmt: skip
         return click.option(
-            "--jobs", type=click.IntRange(1, 1024),
+            "--jobs", type=Whole(1, 1024),
             help="Work in so many processes, each with its part of the cores and of the memory; the numbers are the "
             f"same.  [default: {default}]",
         )(function)  # fmt: skip

@@ -8,19 +8,19 @@ from __future__ import annotations
 import click
 
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Finite, Size, common
+from snpe_srgan.cli.options import Finite, Size, Verb, Whole, common
 
 COMPRESSIBLE = 0.2  # less of a network's time is another network's
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--chip", required=True, help="The chip: a name, part number, SoC id or phone, as devices lists them.")
 @click.option("--output", "size", type=Size(), required=True, help="Height x width of the enlarged picture.")
 @click.option("--fps", type=Finite(0, 1000, min_open=True), default=30.0, help="Frames a second wanted.")
 @click.option("--min-psnr", type=Finite(0, 100), help="dB on Set5 (Y) that the network must have.")
 @click.option(
-    "--overlap", type=click.IntRange(0, 4096),
+    "--overlap", type=Whole(0, 4096),
     help="LR pixels by which tiles overlap.  [default: as far as the network sees, so that tiles are exact]",
 )  # fmt: skip
 @ends_options

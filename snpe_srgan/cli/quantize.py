@@ -19,13 +19,22 @@ import click
 from snpe_srgan.cli.cluster import workers_for
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import common, input_size_option, jobs_option, output_option, overwrite_option
+from snpe_srgan.cli.options import (
+    Finite,
+    Verb,
+    Whole,
+    common,
+    input_size_option,
+    jobs_option,
+    output_option,
+    overwrite_option,
+)
 from snpe_srgan.cli.toolchain import SDK_OPTIONS, quantized_text, refuse, toolchain_options
 
 WORST = 8  # layers shown
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", metavar="MODEL", required=False)
 @detail_option
 @ends_options
@@ -36,7 +45,7 @@ WORST = 8  # layers shown
 )  # fmt: skip
 @click.option("--lr", is_flag=True, help="The calibration pictures are LR already: do not downscale them.")
 @click.option(
-    "--count", type=click.IntRange(1, 4096),
+    "--count", type=Whole(1, 4096),
     help="Calibration crops of 48x48 LR pixels.  [default: 16, with 4-bit weights 40]",
 )  # fmt: skip
 @click.option(
@@ -44,8 +53,8 @@ WORST = 8  # layers shown
     help="Bits of weights and activations, and steps to replace the recommended ones: w8a8, w8a8-cle-bc, ... (see "
          "--list); auto: the cheapest recipe within --max-drop.",
 )  # fmt: skip
-@click.option("--max-drop", type=click.FloatRange(0), help="dB that --recipe auto may lose on each --evaluate set.")
-@click.option("--minutes", type=click.FloatRange(0.1), default=20.0, help="How long the step qat trains.")
+@click.option("--max-drop", type=Finite(0, 1000), help="dB that --recipe auto may lose on each --evaluate set.")
+@click.option("--minutes", type=Finite(0.1, 1e6), default=20.0, help="How long the step qat trains.")
 @input_size_option()
 @click.option("--soc", default="SM8650", help="The chip the .dlc is checked for, see `devices`.")
 @click.option("--evaluate", metavar="DATASET", multiple=True, help="Measure the dB lost on this data set; repeatable.")

@@ -16,7 +16,7 @@ import click
 from snpe_srgan.cli.cluster import cluster_options
 from snpe_srgan.cli.detail import detail_option, find_model
 from snpe_srgan.cli.ends import ends_options
-from snpe_srgan.cli.options import Size, common, output_option, overwrite_option
+from snpe_srgan.cli.options import Size, Verb, common, output_option, overwrite_option
 from snpe_srgan.cli.sessions import model_of, open_model, session_options
 from snpe_srgan.cli.video import video_options
 from snpe_srgan.progress import track
@@ -24,7 +24,7 @@ from snpe_srgan.progress import track
 LONG = 20.0  # seconds of computing, after which what is faster is worth a line
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("typed", metavar="[MODEL] PICTURE...", nargs=-1, required=True)
 @output_option("A picture file, or a folder for several; by default the current folder, for one picture.")
 @detail_option

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snpe_srgan.cli.options import Finite
+from snpe_srgan.cli.options import Finite, Whole
 
 if TYPE_CHECKING:
     from snpe_srgan.zoo.resolve import ModelFile
@@ -109,7 +109,7 @@ def _session_options(function, by_picture: bool):
         )
     function = click.option(
         "--overlap",
-        type=click.IntRange(0, 4096),
+        type=Whole(0, 4096),
         help="LR pixels by which tiles overlap; by default as far as the network sees, so that no tile shows. Less is "
         "near that, for deep networks of small fixed input.",
     )(function)
@@ -143,7 +143,7 @@ def _session_options(function, by_picture: bool):
                 help="The host's engine; auto takes OpenVINO if it is installed, otherwise ONNX Runtime.",
             ),
             click.option(
-                "--threads", type=click.IntRange(1, 1024), help="Threads of the host; all processors if left out."
+                "--threads", type=Whole(1, 1024), help="Threads of the host; all processors if left out."
             ),
             click.option(
                 "--precision",

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import click
 
-from snpe_srgan.cli.options import common, overwrite_option, set_option
+from snpe_srgan.cli.options import Verb, common, overwrite_option, set_option
 
 
-@click.command("train", help=__doc__.split("\n\n", 1)[0])
+@click.command("train", cls=Verb, help=__doc__.split("\n\n", 1)[0])
 @click.option("-c", "--config", "config_path", required=True, type=click.Path(), help="YAML file of the run.")
 @set_option
 @click.option("--run-dir", type=click.Path(), help="Folder of the run.  [default: runs/<name of the config>]")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from snpe_srgan.cli.options import Finite, Whole
 from snpe_srgan.progress import track
 
 OPTIONS = ("codec", "crf", "pix_fmt", "start", "end", "every", "segment", "restart", "to_stdout", "fps",
@@ -22,22 +23,22 @@ def video_options(function):
     options = [
         click.option("--codec", help="Videos: h264, h265, av1, vp9, ffv1 (lossless) or prores.  [default: h264; h265"
                      " for more than 8 bits, vp9 in .webm, prores or ffv1 for transparency]"),
-        click.option("--crf", type=click.IntRange(0, 63), help="Videos: quality, lower is better and larger."
+        click.option("--crf", type=Whole(0, 63), help="Videos: quality, lower is better and larger."
                      "  [default: 18 for h264, 20 h265, 28 av1, 30 vp9]"),
         click.option("--pix-fmt", help="Videos: FFmpeg's name of a pixel format.  [default: the source's, or"
                      " the nearest that the codec has]"),
         click.option("--from", "start", metavar="TIME", help="Videos: the first frame, as 12.5, 1:02:03.5 or 300f (its"
                      " number).  [default: the first]"),
         click.option("--to", "end", metavar="TIME", help="Videos: the frame to stop before.  [default: none]"),
-        click.option("--every", type=click.IntRange(1, 100000), default=1, help="Videos: only every n-th frame."),
-        click.option("--segment", type=click.IntRange(1, 100000), default=48, help="Videos: frames per saved segment; "
+        click.option("--every", type=Whole(1, 100000), default=1, help="Videos: only every n-th frame."),
+        click.option("--segment", type=Whole(1, 100000), default=48, help="Videos: frames per saved segment; "
                      "a killed run loses at most one segment, and the same command resumes there."),
         click.option("--steady", is_flag=True, help="Videos: average over time where nothing moves, against the flicker"
                      " of detail that a network draws; says how much there was."),
         click.option("--restart", is_flag=True, help="Videos: discard what a killed run finished, and start again."),
         click.option("--to-stdout", is_flag=True, help="Videos: frames as YUV4MPEG2 on standard output, for mpv or"
                      " ffmpeg; the input may be - for standard input."),
-        click.option("--fps", type=click.FloatRange(0, 10000, min_open=True), help="With --to-stdout: frames a second"
+        click.option("--fps", type=Finite(0, 10000, min_open=True), help="With --to-stdout: frames a second"
                      " that the network must reach; else a smaller one takes over, or the run fails."),
     ]  # fmt: skip
 

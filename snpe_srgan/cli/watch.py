@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-from snpe_srgan.cli.options import common, output_option, overwrite_option
+from snpe_srgan.cli.options import Verb, Whole, common, output_option, overwrite_option
 
 HOST = "127.0.0.1"  # nobody else's machine can ask
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("run_dir", metavar="RUN", type=click.Path())
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port to serve at.")
-@click.option("--every", type=click.IntRange(1, 3600), default=5, help="Seconds between updates.")
+@click.option("--port", type=Whole(0, 65535), default=0, show_default="any free one", help="Port to serve at.")
+@click.option("--every", type=Whole(1, 3600), default=5, help="Seconds between updates.")
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @output_option("Write the page once to this file instead, and stop.")
 @overwrite_option
