@@ -60,7 +60,7 @@ MACS = ("--target", "macs=0.5")
         ("srgan.npz", ("--target", "macs=1.5"), 2, ("between 0 and 1",)),
         ("srgan.npz", ("--target", "macs=0.001"), 1, ()),
         ("srgan.npz", (*MACS, "--prune", "0.5"), 2, ("exclude",)),
-        ("srgan.npz", ("--ssvd", "2"), 2, ("--ssvd", "between 0 and 1")),
+        ("srgan.npz", ("--ssvd", "2"), 2, ("--ssvd", "range 0<x<=1")),
         ("srgan.npz", ("--ssvd", "0.5", "--strategy", "prune"), 2, ("leave out --strategy",)),
         ("srgan.npz", (*MACS, "--strategy", "prun"), 2, ("did you mean 'prune'",)),
         ("srgan.npz", (*MACS, "--calibration", "nowhere"), 1, ("no such picture",)),
