@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 
 from snpe_srgan.artifacts.plain import to_plain
-from snpe_srgan.progress import Telling
+from snpe_srgan.progress import Telling, draws
 from snpe_srgan.streams import Lines, printable
 
 SCHEMA_VERSION = 1
@@ -37,7 +37,7 @@ class Output:
     @functools.cached_property
     def say(self) -> Telling:
         """What functions say their remarks by, and show by how far they are (`progress.track`)."""
-        return Telling(say, quiet=self.quiet, terminal=sys.stderr.isatty())
+        return Telling(say, quiet=self.quiet, terminal=draws(sys.stderr))
 
     def note(self, text: str) -> None:
         """A remark, on stderr."""

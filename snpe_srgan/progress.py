@@ -15,10 +15,11 @@ function of one line gets the plain lines.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from snpe_srgan.streams import printable
 
@@ -27,6 +28,18 @@ Say = Callable[[str], None]
 
 def SILENT(text: str) -> None:
     """Says nothing."""
+
+
+def draws(stream: TextIO) -> bool:
+    """Whether a bar can be drawn on a stream: a terminal that knows its size. A serial line or a job's pseudo-terminal
+    may say 0 x 0; there are plain lines then, as in a file."""
+    if not stream.isatty():
+        return False
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return True
+    return size.columns > 0 and size.lines > 0
 
 
 FIRST, LATER = 10.0, 30.0  # seconds to the first plain line, and between later ones

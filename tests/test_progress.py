@@ -9,7 +9,7 @@ import pytest
 
 from snpe_srgan import progress as module
 from snpe_srgan.console import Output
-from snpe_srgan.progress import Telling, clock, track
+from snpe_srgan.progress import Telling, clock, draws, track
 
 
 class Time:
@@ -82,6 +82,20 @@ def test_a_bar_at_a_terminal_and_remarks_above_it(monkeypatch):
     assert "enlarging:" in text and "a.png:" in text
     assert "\ra remark\n" in text.replace("\x1b[A", "") or "a remark\n" in text
     assert "warning: a warning\n" in text and output.say.bar is None
+
+
+@pytest.mark.parametrize(("rows", "columns", "bar"), [(24, 80, True), (0, 0, False), (0, 80, False), (24, 0, False)])
+def test_a_terminal_without_a_size_gets_plain_lines(rows, columns, bar):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    with open(theirs, "w") as terminal, open(ours, "rb"):
+        assert draws(terminal) is bar
+    assert not draws(io.StringIO()) and draws(Terminal())
 
 
 def test_names_from_outside_are_escaped(monkeypatch):

@@ -228,14 +228,15 @@ def _remarks(facts: Facts, encoding: Encoding, kind):
         yield f"the dynamic metadata of {names} are dropped; the base layer is enlarged"
     if facts.interlaced:
         yield (
-            "it is interlaced: its frames are enlarged as they are woven and written as progressive; take the lines "
-            "apart first (ffmpeg -vf bwdif)"
+            "the source is interlaced: its frames are enlarged as they are woven and written as progressive; separate "
+            "the lines first (ffmpeg -vf bwdif)"
         )
     if facts.colour.guessed:
         matrix = "BT.709" if facts.colour.matrix == 1 else "BT.601"
-        yield f"it does not say its colour matrix: taken as {matrix}, as players do at its size, and written down so"
+        yield f"the source names no colour matrix: {matrix} is taken, as players do at its size, and written down"
     if facts.colour.unknown is not None:
-        yield f"its colour matrix (H.273 number {facts.colour.unknown}) is not known here: BT.709's is used both ways"
+        number = facts.colour.unknown
+        yield f"the source's colour matrix (H.273 number {number}) is not known here: BT.709's is used both ways"
 
 
 def open_encoder(encoding: Encoding, context=None):
