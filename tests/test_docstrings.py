@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "snpe_srgan"
 FEW = 2  # parameters that a text of one line may leave to their names
-# What other libraries document of their layers, option types, groups of commands, plugins and folders.
-FOREIGN = {
-    "build", "forward", "convert", "list_commands", "get_command", "resolve_command", "format_commands", "setup",
-    "teardown", "cleanup",
-}  # fmt: skip
+# What other libraries document: click's commands and option types, layers, plugins, folders.
+FOREIGN = {*dir(click.Group), *dir(click.ParamType), "build", "forward", "setup", "teardown", "cleanup"}
 
 Classes = dict[str, list[ast.ClassDef]]
 

@@ -41,6 +41,11 @@ def compress_network(
         crops, validation: LR, (1, h, w, 3) float32 in [0, 1]; what kernels are fitted on, and what is judged on.
         multiple: ranks and channel counts are multiples of it.
         price: a network's microseconds; latency targets need it, other targets report it where it is given.
+
+    Raises:
+        InputError: no strategy reaches the target.
+        UsageError: what was asked for makes no sense.
+        MissingToolError: the target is a time, and there is no `price`.
     """
     names = strategies_for(target, ssvd, prune, strategy, price=price)
     candidates, shares = Candidates(graph, weights, multiple, price, say), goals(target, ssvd, prune)

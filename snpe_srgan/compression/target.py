@@ -37,7 +37,14 @@ def parse_target(text: str) -> Target:
 
 
 def parse_ratio(text: str | float, *, where: str) -> float:
-    """A number in (0, 1): the share that is left."""
+    """A number in (0, 1): the share that is left.
+
+    Args:
+        where: the option that the error names.
+
+    Raises:
+        UsageError: anything else.
+    """
     try:
         ratio = float(text)
     except ValueError:

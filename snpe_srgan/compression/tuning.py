@@ -75,6 +75,11 @@ def plan_tuning(
         source, graph: the network that is compressed, and its layers.
         initial: where the compressed one will be.
         resume: go on with the run in `run_dir`, if there is one.
+
+    Raises:
+        InputError: the config or the pictures are missing or cannot be read.
+        ConfigError: the config does not fit the network.
+        UsageError: `run_dir` is the folder of the compressed network.
     """
     from snpe_srgan.training.input import check_pictures, training_cache, validation_pairs
     from snpe_srgan.training.networks import read_networks

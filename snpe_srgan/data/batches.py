@@ -84,7 +84,11 @@ class Batches:
         self._rows = slice(None)
 
     def shard(self, index: int, count: int) -> Batches:
-        """Worker `index` of `count`: its rows of the same batches, so the workers together see what one would."""
+        """Worker `index` of `count`: its rows of the same batches, so the workers together see what one would.
+
+        Raises:
+            UsageError: the batch cannot be dealt to so many, or this is a shard already.
+        """
         if not 0 <= index < count or self.batch_size % count or self._rows != slice(None):
             raise UsageError(f"a batch of {self.batch_size} cannot be dealt to worker {index} of {count}")
         part = copy.copy(self)
@@ -118,6 +122,9 @@ class Batches:
 
         Philox is a counter-based generator: keyed by (seed, step) it gives independent streams without any history
         (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+
+        Raises:
+            UsageError: `step` is below 0.
         """
         if step < 0:
             raise UsageError(f"the step must be at least 0, not {step}")

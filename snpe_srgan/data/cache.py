@@ -64,6 +64,10 @@ def prepare(
     Args:
         min_size: the training crop in HR pixels; a picture smaller than it is an error that names the picture.
         workers: decoding threads; one a CPU by default (Pillow and numpy release the interpreter lock).
+
+    Raises:
+        InputError: no pictures, some that cannot be read or are too small, or the disk has no room.
+        UsageError: `scale` is below 1.
     """
     if not pairs:
         raise InputError("no pictures to prepare", where=cache_folder)
@@ -252,7 +256,11 @@ def read_journal(path: Path) -> list[list[int]]:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """`needed` bytes must be free beside what the unfinished files take already (they are sparse: count blocks)."""
+    """`needed` bytes must be free beside what the unfinished files take already (they are sparse: count blocks).
+
+    Raises:
+        InputError: they are not.
+    """
     taken = sum(getattr(f.stat(), "st_blocks", 0) * 512 for f in folder.iterdir())
     free = shutil.disk_usage(folder).free
     if needed - taken > free:

@@ -76,6 +76,10 @@ def download(
         retries: tries without any progress before giving up; the pauses between them double from one second.
         timeout: seconds without a byte after which a connection counts as broken.
         say: is told why and when another try follows.
+
+    Raises:
+        UsageError: another scheme than http or https.
+        InputError: the file exists already, it cannot be had after all tries, or it is not the one that was promised.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise UsageError("only http and https addresses can be downloaded", where=url)

@@ -77,7 +77,12 @@ class Sample:
 
 
 def make_sample(root: str | os.PathLike, *, overwrite: bool = False) -> Sample:
-    """Writes the set to the folder `root`, whole or not at all; an unchanged finished one is left as it is."""
+    """Writes the set to the folder `root`, whole or not at all; an unchanged finished one is left as it is.
+
+    Raises:
+        InputError: there is something else, or a sample set that was changed (without `overwrite`).
+        MissingToolError: scikit-image, whose photos it is cut from, is not installed.
+    """
     root = Path(root)
     recover(root.parent)
     if root.is_dir() and not any(root.iterdir()):
@@ -120,7 +125,11 @@ def _make(root: Path, overwrite: bool) -> None:
 
 
 def photo_folder() -> Path:
-    """Where the installed scikit-image keeps its photos (found without importing it: that takes a second)."""
+    """Where the installed scikit-image keeps its photos (found without importing it: that takes a second).
+
+    Raises:
+        MissingToolError: it is not installed.
+    """
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise MissingToolError("the sample set is cut from scikit-image's photographs", hint="pip install scikit-image")

@@ -82,7 +82,11 @@ def find_sets(
 
 
 def source_folder(spec: str | os.PathLike, root: str | os.PathLike) -> Path:
-    """The folder that a spec means, known to exist: 'sample' and 'div2k' lie below `root`."""
+    """The folder that a spec means, known to exist: 'sample' and 'div2k' lie below `root`.
+
+    Raises:
+        InputError: it is not there, or is a file.
+    """
     if str(spec) in NAMED:
         folder = Path(root) / NAMED[str(spec)]
         if not folder.is_dir():

@@ -94,7 +94,11 @@ def compile_onnx(
 
 
 def read_trace(path: Path) -> OperatorTrace:
-    """Reads `qnn_op_trace.json`, as ONNX Runtime writes it beside a compilation."""
+    """Reads `qnn_op_trace.json`, as ONNX Runtime writes it beside a compilation.
+
+    Raises:
+        SnpeSrganError: there is none.
+    """
     if not path.is_file():
         raise SnpeSrganError("the compiler wrote no operator trace", where=path)
     data = json.loads(path.read_text("utf-8"))

@@ -28,7 +28,11 @@ SAMPLES = {  # template -> file in the bundle
 
 
 def environment(folder: str = "templates") -> jinja2.Environment:
-    """The templates in a folder of this package. Strict: a name that one misspells is an error. HTML is escaped."""
+    """The templates in a folder of this package. Strict: a name that one misspells is an error. HTML is escaped.
+
+    Raises:
+        MissingToolError: Jinja2 is not installed.
+    """
     try:
         import jinja2
     except ImportError as error:

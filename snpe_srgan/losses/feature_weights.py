@@ -107,7 +107,14 @@ def _download(description: FeatureDescription, option: str) -> Path:
 
 
 def read_h5(description: FeatureDescription, path: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kernel and bias of every convolution, from a Keras weight file of Keras 2's layout or Keras 3's."""
+    """Kernel and bias of every convolution, from a Keras weight file of Keras 2's layout or Keras 3's.
+
+    Returns:
+        Layer -> (kernel HWIO, bias), float32.
+
+    Raises:
+        InputError: the file is not that network's, or damaged.
+    """
     channels, wanted = {"input": 3}, {}
     for layer in description.layers:
         channels[layer.name] = layer.channels or sum(channels[x] for x in layer.inputs)

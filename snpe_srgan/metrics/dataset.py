@@ -101,7 +101,15 @@ def find_evaluation_set(
     """The evaluation set in a folder, or the pictures of a glob or file (see `imaging.pairs.find_set`).
 
     Args:
+        scale: how many times larger HR is than LR, a side.
+        name: to show it by; None: the folder's.
         splits: which half is wanted of a set that has halves: the first of these that it has.
+
+    Returns:
+        Pairs that are decoded one at a time while iterating.
+
+    Raises:
+        InputError: there are no pictures, or LR pictures are missing.
     """
     if scale < 1:
         raise InputError(f"the scale must be a whole number from 1 on, not {scale}")

@@ -93,12 +93,21 @@ def evaluate(
     """Scores `session` on the pictures of `dataset`; None scores bicubic itself.
 
     Args:
+        protocol: what is compared; None: Y with a border of the scale cut off.
         limit: only the first so many pictures.
+        tile: LR (height, width) of the tiles; None: as the session chooses.
         perceptual: a distance that is measured beside PSNR and SSIM.
         save: called with (name, the model's picture, whether it is grey).
         progress: called with (pictures done, pictures in all, name) before each picture.
         processes: score in several processes; `prepare` opens a session like `session` in each. The numbers are the
             same, whatever their number.
+
+    Returns:
+        PSNR in dB and SSIM of every picture and on average, beside bicubic's, with protocol and engine.
+
+    Raises:
+        InputError: the model enlarges by another factor, or a picture cannot be read or is too small for the protocol.
+        SnpeSrganError: the engine failed; the error names the picture.
     """
     protocol = protocol or Protocol()
     if session is not None and session.scale != dataset.scale:

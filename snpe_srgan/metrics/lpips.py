@@ -86,7 +86,11 @@ NETWORKS = {
 
 
 def read_heads(path: str | os.PathLike) -> tuple[Network, list[np.ndarray]]:
-    """The heads, each (channels,), and the network they are made for: `lin0`.. or lpips' own `lin0.model.1.weight`.."""
+    """The heads, each (channels,), and the network they are made for: `lin0`.. or lpips' own `lin0.model.1.weight`..
+
+    Raises:
+        InputError: the file holds something else.
+    """
     arrays = _read(path, "read the heads")
     heads: list[np.ndarray] = []
     while (key := f"lin{len(heads)}") in arrays or f"{key}.model.1.weight" in arrays:
@@ -102,7 +106,11 @@ def read_heads(path: str | os.PathLike) -> tuple[Network, list[np.ndarray]]:
 
 
 def read_torchvision(network: Network, path: str | os.PathLike) -> Backbone:
-    """torchvision's weights from a `.npz` of its names: `features.0.weight` (out, in, h, w), `features.0.bias`, ..."""
+    """torchvision's weights from a `.npz` of its names: `features.0.weight` (out, in, h, w), `features.0.bias`, ...
+
+    Raises:
+        InputError: the file holds something else.
+    """
     arrays, description = _read(path, "read the backbone"), network.describe()
     channels, weights = {"input": 3}, {}
     names = network.names(description)

@@ -33,7 +33,11 @@ def pristine() -> tuple[np.ndarray, np.ndarray]:
 
 
 def niqe(rgb: np.ndarray) -> float:
-    """NIQE of a picture, uint8 or uint16 (h, w, 3), at least two patches large."""
+    """NIQE of a picture, uint8 or uint16 (h, w, 3), at least two patches large.
+
+    Raises:
+        InputError: the picture is smaller.
+    """
     grey = rgb_to_grey(to_uint8(rgb)).astype(np.float64)
     if min(grey.shape) < PATCH or (grey.shape[0] // PATCH) * (grey.shape[1] // PATCH) < 2:
         raise InputError(

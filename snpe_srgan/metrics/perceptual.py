@@ -95,7 +95,14 @@ class PerceptualDistance:
         self._heads = [np.asarray(head, np.float32) for head in (ones if heads is None else heads)]
 
     def distances(self, hr: np.ndarray, pictures: Sequence[np.ndarray]) -> list[float]:
-        """Each picture's distance from `hr`, whose features are computed once."""
+        """Each picture's distance from `hr`, whose features are computed once.
+
+        Args:
+            hr, pictures: uint8 (h, w, 3), all of one size, SMALLEST pixels a side at least.
+
+        Raises:
+            InputError: they are not.
+        """
         for picture in pictures:
             check_alike(picture, hr)
         if any(p.dtype != np.uint8 for p in (hr, *pictures)) or hr.ndim != 3 or min(hr.shape[:2]) < SMALLEST:

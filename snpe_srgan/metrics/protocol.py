@@ -59,6 +59,9 @@ def score(sr: np.ndarray, hr: np.ndarray, *, protocol: Protocol | None = None, s
 
     Args:
         grey: HR is a grey picture: RGB is turned into its grey plane first (0..255, not Y's 16..235).
+
+    Raises:
+        InputError: other types than uint8, different sizes, or too few pixels.
     """
     protocol = protocol or Protocol()
     if sr.dtype != np.uint8 or hr.dtype != np.uint8:
@@ -70,7 +73,11 @@ def score(sr: np.ndarray, hr: np.ndarray, *, protocol: Protocol | None = None, s
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """The mean over a data set, as published: of the dB values, not of the errors; infinity if any picture is equal."""
+    """The mean over a data set, as published: of the dB values, not of the errors; infinity if any picture is equal.
+
+    Raises:
+        InputError: there is none.
+    """
     if not scores:
         raise InputError("no picture was scored")
     return Score(math.fsum(s.psnr for s in scores) / len(scores), math.fsum(s.ssim for s in scores) / len(scores))

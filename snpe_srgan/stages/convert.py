@@ -109,10 +109,12 @@ def convert_model(
     """Writes `<stem>.onnx` (any input size) and `<stem>.dlc` (of fixed LR size) of a model file.
 
     Args:
-        input_size: of the .dlc; None for what the model is fixed to, else 128x128.
-        soc: the chip that the .dlc's operators are checked for.
-        caches: chips to compile the .dlc's graph for, beside the graph itself.
+        input_size: LR height and width of the .dlc; None for what the model is fixed to, else 128x128.
+        soc, caches: the chip that the .dlc's operators are checked for; chips to compile its graph for, beside itself.
         input_name, output_name: of a foreign `.pb`, where the graph leaves a choice.
+
+    Raises:
+        InputError, CheckFailed, MissingToolError: a bad model, a file that would differ from it, no Qualcomm libraries.
     """
     from snpe_srgan.onnx_graphs.model import onnx_facts
     from snpe_srgan.toolchains import qnn, socs

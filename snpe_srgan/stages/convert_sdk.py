@@ -82,6 +82,11 @@ def convert_with_sdk(
         overrides: encodings in AIMET's format that the .dlc is to carry, for the quantizer.
         operator_check: False asks the converter even where our own check says that it will not do.
         dry_run: writes and starts nothing.
+
+    Raises:
+        InputError: the model cannot be read, is a .dlc already, or has an operator that this release does not take.
+        CheckFailed: what the converter wrote is another network.
+        SnpeSrganError: the converter failed.
     """
     if file.kind == "dlc":
         raise InputError("a .dlc is converted already", where=file.path, hint=f"snpe-srgan quantize {file.path}")

@@ -164,7 +164,14 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
 
 
 def last_checkpoint(folder: str | os.PathLike, *, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint, or None when there is none at all."""
+    """The newest whole checkpoint, or None when there is none at all.
+
+    Args:
+        warn: called with a line on each damaged one.
+
+    Raises:
+        InputError: there are some, and all are damaged.
+    """
     paths = checkpoint_paths(folder)
     for path in reversed(paths):
         try:

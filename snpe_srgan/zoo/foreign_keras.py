@@ -33,7 +33,11 @@ FIXED_CONVS, CONVS_PER_BLOCK = 5, 2  # head, body, up1, up2, tail
 
 
 def read_krasserm(path: Path):
-    """The file as `Foreign`; number of blocks and width are read from the arrays."""
+    """The file as `Foreign`; number of blocks and width are read from the arrays.
+
+    Raises:
+        InputError: the arrays make no such generator.
+    """
     from snpe_srgan.zoo.foreign import Foreign
 
     told, arrays = call_confined(f"{__name__}:read_here", path, doing="read the weight file")  # HDF5 may never end

@@ -25,7 +25,11 @@ PLAIN = (
 
 
 def read_tensorlayer(path: Path):
-    """The file as `Foreign`; number of blocks and width are read from the arrays."""
+    """The file as `Foreign`; number of blocks and width are read from the arrays.
+
+    Raises:
+        InputError: the arrays make no such generator.
+    """
     from snpe_srgan.zoo.foreign import Foreign
 
     arrays = _read_arrays(path)

@@ -69,7 +69,11 @@ def list_named() -> list[Named]:
 
 
 def cache_folder() -> Path:
-    """Where imported networks are kept; the folder need not exist."""
+    """Where imported networks are kept; the folder need not exist.
+
+    Raises:
+        InputError: there is no home folder, and no other place is named.
+    """
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     try:

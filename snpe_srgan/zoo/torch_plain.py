@@ -42,7 +42,11 @@ QUICK_HALF = "QuickSRNet by 1.5: the picture would not be a whole number of time
 
 
 def aimet_plain(state: State) -> Foreign | None:
-    """QuickSRNet and ABPN as Qualcomm's AIMET model zoo has them: `cnn.0`, `cnn.2`, ..., an anchor or none."""
+    """QuickSRNet and ABPN as Qualcomm's AIMET model zoo has them: `cnn.0`, `cnn.2`, ..., an anchor or none.
+
+    Raises:
+        InputError: a QuickSRNet by 1.5.
+    """
     places = sorted(int(m[1]) for n in state.names if (m := re.fullmatch(r"cnn\.(\d+)\.weight", n)))
     quick = "conv_last.weight" in state
     if not places or places != list(range(0, places[-1] + 1, 2)) or not (quick or "anchor.net.weight" in state):
@@ -65,7 +69,11 @@ def aimet_plain(state: State) -> Foreign | None:
 
 def ecbsr(state: State) -> Foreign | None:
     """ECBSR, trained wide (five branches a convolution) or plain, on brightness alone as its authors' are: Y of BT.601
-    in numbers up to 255. Its colours are enlarged by bicubic, which becomes the anchor's part."""
+    in numbers up to 255. Its colours are enlarged by bicubic, which becomes the anchor's part.
+
+    Raises:
+        InputError: one that is not on brightness alone.
+    """
     places = {int(m[1]) for n in state.names if (m := re.fullmatch(r"backbone\.(\d+)\.conv3x3\.weight", n))}
     if not places or places != set(range(len(places))):
         return None

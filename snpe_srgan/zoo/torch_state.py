@@ -77,6 +77,9 @@ class Weights:
             picture: it gives the picture, in [0, 1] there and in [-1, 1] here.
             inputs: the channels that it reads; with fewer in the kernel it is grouped, and gets zeros between groups.
             unshuffle: it reads a pixel unshuffle by this.
+
+        Raises:
+            InputError: an array is missing or of another shape.
         """
         kernel = self.state.take(f"{theirs}.weight")
         if kernel.ndim != 4:
@@ -147,7 +150,11 @@ def _whole(kernel: np.ndarray, inputs: int, name: str) -> np.ndarray:
 
 
 def scale_of(channels: int) -> int:
-    """Of a last convolution that gives 3 * scale^2 channels."""
+    """The scale of a network whose last convolution gives 3 * scale^2 channels.
+
+    Raises:
+        InputError: there is no such scale.
+    """
     scale = math.isqrt(channels // 3)
     if 3 * scale**2 != channels or scale < 1:
         raise InputError(f"a last convolution of {channels} channels makes no RGB picture")

@@ -30,7 +30,11 @@ VERSION = "0.6.1"
 
 
 def overrides_json(plan: Plan) -> dict:
-    """Everything as plain data; activations by tensor name, weights and slopes by the name of their initializer."""
+    """Everything as plain data; activations by tensor name, weights and slopes by the name of their initializer.
+
+    Raises:
+        InputError: two operators share one weight but not its grid.
+    """
     model = overrides_model(plan)
     network = Network(model)
     nodes = {n.output[0]: n for n in model.graph.node}

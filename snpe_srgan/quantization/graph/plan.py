@@ -42,7 +42,11 @@ class Plan:
 
     @property
     def observed(self) -> Mapping[str, Statistics]:
-        """The statistics, for a step that only runs where there are some."""
+        """The statistics, for a step that only runs where there are some.
+
+        Raises:
+            ValueError: there are none, which is a mistake of the caller's.
+        """
         if self.statistics is None:
             raise ValueError("nothing was observed of this plan")
         return self.statistics

@@ -122,6 +122,9 @@ def collect(
         crops: LR crops, (1, h, w, 3) float32 in [0, 1]; the tensors of one crop must fit into memory.
         scale: the network's enlargement.
         progress: called with (crops done, crops in all), both passes counted.
+
+    Raises:
+        InputError: a tensor is no picture of channels, or holds what is no number.
     """
     network = Network(model)
     assert network.channels  # all tensors are pictures of channels, or an error says which is not

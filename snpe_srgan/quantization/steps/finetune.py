@@ -83,6 +83,9 @@ def finetune(
         ground_truth: how much of the target is the HR picture, 0..1, the rest being the teacher's. Keep 0 for weights
             trained with an adversary.
         steps: train for so many steps instead of `minutes`: the same schedule on a fast machine and on a slow one.
+
+    Raises:
+        InputError: no picture is as large as a crop.
     """
     from snpe_srgan.quiet import import_tensorflow
 
