@@ -68,6 +68,11 @@ def here(jobs: Jobs) -> bool:
     return isinstance(jobs, int) and jobs < 2
 
 
+def no_idle(jobs: Jobs, items: int) -> Jobs:
+    """No more processes of this machine than there are items: each has then more of the cores."""
+    return max(1, min(jobs, items)) if isinstance(jobs, int) else jobs
+
+
 def nothing() -> None:
     """The default of `prepare`."""
 

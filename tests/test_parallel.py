@@ -16,7 +16,7 @@ from helpers_networks import saved_mobile
 from PIL import Image
 
 from snpe_srgan.errors import InputError, Remark, SnpeSrganError
-from snpe_srgan.parallel import ordered
+from snpe_srgan.parallel import no_idle, ordered
 
 
 def start(base: int) -> int:
@@ -56,6 +56,13 @@ def test_the_heaviest_of_the_last_few_begin_first_and_the_order_stays():
     assert [item for item, _ in found] == items
     begun = [begun for _, begun in found]
     assert max(begun[23:27]) < begun[27] and max(begun[:18]) < min(begun[20:])  # the nines before the nought
+
+
+def test_no_process_is_started_that_would_have_no_work(tmp_path, net):
+    """One picture has all the cores; two of them share the cores of `--jobs 5`."""
+    assert [no_idle(jobs, items) for jobs, items in ((5, 2), (2, 5), (5, 1), (1, 0))] == [2, 2, 1, 1]
+    outcome = snpe_srgan("evaluate", net, pictures(tmp_path / "photos", 2), "--jobs", "5", "--limit", "1", "--json")
+    assert outcome.code == 0 and len(outcome.json["datasets"][0]["pictures"]) == 1
 
 
 def alive(process) -> bool:

@@ -21,7 +21,7 @@ from snpe_srgan.metrics.dataset import EvaluationSet, PairFiles
 from snpe_srgan.metrics.loop import Enlarger, Scored, named, score_pairs
 from snpe_srgan.metrics.perceptual import PerceptualDistance, WeightFile
 from snpe_srgan.metrics.protocol import Protocol, Score, mean_score
-from snpe_srgan.parallel import Processes, here, ordered
+from snpe_srgan.parallel import Processes, here, no_idle, ordered
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 
@@ -179,17 +179,17 @@ def _scored(
     processes: Processes | None,
 ) -> Iterator[tuple[Scored, str | None]]:
     """The pairs in order, here or in other processes."""
-    chosen = dataset.files[:total]
-    if processes is None or here(processes.jobs):
+    chosen, jobs = dataset.files[:total], no_idle(1 if processes is None else processes.jobs, total)
+    if processes is None or here(jobs):
         scorer = _Scorer(session, dataset.scale, protocol, tile)
         yield from ordered(_score, _told(chosen, progress), jobs=1, prepare=lambda: scorer)
         return
     opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
     arguments = (*opener, dataset.scale, protocol, tile)
-    if not isinstance(processes.jobs, int):
+    if not isinstance(jobs, int):
         chosen = tuple(files.absolute() for files in chosen)  # workers stand in other folders
     with contextlib.closing(
-        ordered(_score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=arguments, weight=_bytes)
+        ordered(_score, chosen, jobs=jobs, prepare=_open_scorer, arguments=arguments, weight=_bytes)
     ) as results:
         for index, result in enumerate(results):
             if progress is not None:

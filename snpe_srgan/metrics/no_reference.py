@@ -20,7 +20,7 @@ from snpe_srgan.imaging.colour import to_uint8
 from snpe_srgan.imaging.finder import find_pictures
 from snpe_srgan.imaging.pictures import read_picture
 from snpe_srgan.metrics.niqe import PROTOCOL, niqe
-from snpe_srgan.parallel import Processes, here, ordered
+from snpe_srgan.parallel import Processes, here, no_idle, ordered
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.runtimes.upscale import upscale_pixels
 
@@ -74,21 +74,21 @@ def evaluate_without_reference(
     found = find_pictures(folder)
     paths = found.pictures
     total = len(paths) if limit is None else min(limit, len(paths))
-    chosen = paths[:total]
-    if processes is None or here(processes.jobs):
+    chosen, jobs = paths[:total], no_idle(1 if processes is None else processes.jobs, total)
+    if processes is None or here(jobs):
         results = ordered(_score, _told(chosen, progress), jobs=1, prepare=lambda: _Scorer(session, scale, tile))
     else:
         opener = (_nothing, ()) if session is None else (processes.prepare, processes.arguments)
-        if not isinstance(processes.jobs, int):
+        if not isinstance(jobs, int):
             chosen = tuple(path.absolute() for path in chosen)  # workers stand in other folders
         results = ordered(
-            _score, chosen, jobs=processes.jobs, prepare=_open_scorer, arguments=(*opener, scale, tile),
+            _score, chosen, jobs=jobs, prepare=_open_scorer, arguments=(*opener, scale, tile),
             weight=lambda path: path.stat().st_size,
         )  # fmt: skip
     with contextlib.closing(results):
         rows: list[UnpairedScore] = []
         for row in results:
-            if progress is not None and processes is not None and not here(processes.jobs):
+            if progress is not None and not here(jobs):
                 progress(len(rows), total, row.name)
             rows.append(row)
     return UnpairedEvaluation(
