@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import statistics
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from snpe_srgan.errors import CheckFailed, InputError
+from snpe_srgan.progress import clock
 from snpe_srgan.training.checkpoint import Checkpoint, Progress, config_hash, save_checkpoint
 from snpe_srgan.training.input import make_batches, stage_seed
 from snpe_srgan.training.interrupt import Interrupt
@@ -156,14 +156,14 @@ class StageRun:
         if "d_real" in report.losses:
             shown += [f"D(real) {report.losses['d_real']:.2f}", f"D(fake) {report.losses['d_fake']:.2f}"]
         self.log.retarget(self.position.plan.end * self.batches.batch_size, ", ".join(shown))
-        left = str(datetime.timedelta(seconds=round(report.seconds_left)))
         shown += [
             f"lr {report.learning_rate:.2g}",
             f"{report.images_per_second:.0f} images/s",
             f"waiting {report.waiting:.1%}",
-            f"{left} left",
+            f"{clock(report.seconds_left)} left",
         ]
-        self.log.progress(f"{self.stage.name} {report.step}/{self.position.plan.end}  " + "  ".join(shown))
+        far = f"{self.stage.name}: {report.step} of {self.position.plan.end} steps"
+        self.log.progress(", ".join((far, *shown)))
 
     def _validate(self) -> None:
         run, step = self.shared, self.position.step

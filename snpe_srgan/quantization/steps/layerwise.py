@@ -9,7 +9,7 @@ section 4.2.2, through the whole network). Only tensors still to be read are kep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,16 +43,19 @@ class Shift:
 
 
 def mend(
-    plan: Plan, crops: Sequence[np.ndarray], *, rounding: bool, correction: bool = True
-) -> tuple[Plan, tuple[Shift, ...]]:
+    plan: Plan, crops: Sequence[np.ndarray], *, rounding: bool, correction: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Plan, tuple[Shift, ...]]:  # fmt: skip
     """The plan with every weight on its learned integer (`rounding`) and every bias corrected (`correction`).
 
     Args:
         crops: LR crops, (1, h, w, 3) float32 in [0, 1].
+        progress: called with (operators done, operators in all) before each operator.
     """
     walk = Walk(plan, crops)
     arrays, scales, shifts = {}, dict(plan.scales), []
-    for node in walk:
+    for number, node in enumerate(walk):
+        progress(number, len(walk.network.nodes))
         if node.kind != "Conv":
             continue
         kernel, scale = np.asarray(node.constants[1], np.float64), scales[node.name]

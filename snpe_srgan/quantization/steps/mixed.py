@@ -198,6 +198,7 @@ def mix(
     budget: float = BUDGET,
     chip: int | str = CHIP,
     size: tuple[int, int] = (128, 128),
+    tried: Callable[[], None] = lambda: None,
 ) -> tuple[Plan, tuple[Choice, ...]]:
     """The plan with the places wide that gain most on calibration crops, by Qualcomm's cost model for a chip.
 
@@ -207,6 +208,7 @@ def mix(
         crops: LR crops, (1, h, w, 3); CROPS of them are used.
         exact: the float network to be like; `plan.model` by default, right as long as nothing in it was corrected.
         budget: the most it may cost, in times of what `plan` costs.
+        tried: called after each set of encodings that was judged.
     """
     from snpe_srgan.onnx_graphs.run import runner
     from snpe_srgan.quantization.steps.search import mean_psnr
@@ -217,7 +219,9 @@ def mix(
     wanted = [float_runner(crop) for crop in few]
 
     def score(encodings: Encodings) -> float:
-        return mean_psnr(runner(regrid(plan, encodings).quantized()), few, wanted)
+        value = mean_psnr(runner(regrid(plan, encodings).quantized()), few, wanted)
+        tried()
+        return value
 
     def cost(encodings: Encodings) -> float:
         if qnn.available() is not None:

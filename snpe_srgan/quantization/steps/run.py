@@ -20,7 +20,7 @@ from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import runner
 from snpe_srgan.progress import track
 from snpe_srgan.quantization.graph import analytic
-from snpe_srgan.quantization.graph.encodings import activation_encodings
+from snpe_srgan.quantization.graph.encodings import Encoding, activation_encodings
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import bits_of, kernel_bits, kernel_scales, slope_grids
 from snpe_srgan.quantization.graph.wires import Wires, rescaled, with_convolutions
@@ -165,14 +165,22 @@ def _search(work: Work, plan: Plan) -> Plan:
     """Ranges moved where the finished picture gets better for it."""
     work.say("trying the ranges that lose most")
     groups = promising_groups(Network(plan.model), plan.observed, plan.encodings)
-    return regrid(plan, refine(plan.encodings, groups, _judge(plan, work.pictures)))
+    judge = _judge(plan, work.pictures)
+    with track(work.say, "trying", unit="range") as progress:
+
+        def score(encodings: Mapping[str, Encoding]) -> float:
+            progress.advance()
+            return judge(encodings)
+
+        return regrid(plan, refine(plan.encodings, groups, score))
 
 
 def _mix(work: Work, plan: Plan) -> Plan:
     """A few places in 16 bits, and a note on each."""
     modelled = qnn.available() is None
     work.say(f"trying 16 bits where most is lost; cost by {COSTED if modelled else 'multiplications and bytes'}")
-    plan, choices = mix(plan, work.pictures.arrays)
+    with track(work.say, "trying", unit="place") as progress:
+        plan, choices = mix(plan, work.pictures.arrays, tried=progress.advance)
     unit = f" us of {COSTED}" if modelled else ""
     notes = [f"16 bits: {c.name} ({', '.join(c.tensors)}), +{c.gain:.2f} dB for {c.cost:+,.0f}{unit}" for c in choices]
     work.notes += notes or ["16 bits: no place gained enough for what it costs"]
@@ -187,7 +195,10 @@ def _mend(work: Work, plan: Plan) -> Plan:
     work.say("correcting layer by layer: " + " and ".join(s for s in work.recipe.steps if s in ("bc", "adaround")))
     crops = work.pictures
     few = crops.arrays[:: -(-len(crops.arrays) // MENDED_CROPS)]
-    plan, work.shifts = mend(plan, (*few, *crops.calm), rounding=rounding, correction=correction)
+    with track(work.say, "correcting", unit="operator") as progress:
+        plan, work.shifts = mend(
+            plan, (*few, *crops.calm), rounding=rounding, correction=correction, progress=progress.to
+        )
     return plan
 
 
