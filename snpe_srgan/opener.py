@@ -30,6 +30,7 @@ READING_HINTS = {
     errno.EPERM: "ask its owner for the right to read it",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+NO_PLACE = "No usable temporary directory found"
 KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe (FIFO)"),
@@ -48,6 +49,9 @@ def os_error(error: OSError, path: object, doing: str) -> InputError:
         doing: what failed, as in "cannot DOING: no such file".
     """
     reason = error.strerror or str(error) or type(error).__name__
+    if reason.startswith(NO_PLACE):  # of Python's tempfile, which names no file
+        return InputError("no folder for temporary files can be written into", where="TMPDIR",
+                          hint="set TMPDIR to a folder that can be")  # fmt: skip
     hints = READING_HINTS if doing.startswith("read") else HINTS
     return InputError(f"cannot {doing}: {reason}", where=path, hint=hints.get(error.errno or 0))
 

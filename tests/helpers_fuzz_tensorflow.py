@@ -75,6 +75,6 @@ def read_saved_model(path: Path) -> None:
 
 
 TENSORFLOW = (
-    Kind("keras", ".keras", make_keras, injure_keras, read_keras),
+    Kind("keras", ".keras", make_keras, injure_keras, read_keras, seconds=100, native=True),
     Kind("saved_model", ".pb", make_saved_model, injure_protobuf, read_saved_model),
 )

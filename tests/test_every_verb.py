@@ -238,6 +238,18 @@ def test_every_option_with_an_odd_path(tmp_path, kind):
     assert (tmp_path / "pipe").is_fifo() and (tmp_path / "folder").is_dir()
 
 
+# --- a machine without a folder for temporary files
+
+
+def test_no_folder_for_temporary_files_is_said(monkeypatch, tmp_path):
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/self/no"])
+    done = snpe_srgan("quantize", "mobile", "--onnx-only", "-o", tmp_path / "out")
+    assert done.code == 1 and "no folder for temporary files" in done.err and "TMPDIR" in done.err, done
+
+
 # --- streams
 
 ONE_AFTER_ANOTHER = """

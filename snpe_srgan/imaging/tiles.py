@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpe_srgan.errors import InputError, SnpeSrganError
+from snpe_srgan.opener import os_error
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,8 @@ def _take(results: Iterator[np.ndarray], part: Tile, *, scale: int, place: str) 
         raise type(error)(error.what, where="; ".join(filter(None, (error.where, place))), hint=error.hint) from error
     except MemoryError as error:
         raise InputError("not enough memory for this tile", where=place, hint="use smaller tiles") from error
+    except OSError as error:
+        raise os_error(error, place, "run the engine") from error
     except Exception as error:  # whatever an engine throws: the user needs the place, a traceback says nothing to him
         raise SnpeSrganError(f"the engine failed: {type(error).__name__}: {error}", where=place) from error
     wanted = (1, part.height * scale, part.width * scale)
