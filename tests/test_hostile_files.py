@@ -17,6 +17,7 @@ from helpers_fuzz_kinds import KINDS
 from helpers_networks import random_weights, zoo
 
 from snpe_srgan.artifacts.arrays import ArrayFile
+from snpe_srgan.confined.worker import MARK
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import graph_from_json
 from snpe_srgan.models.npz import load_npz, save_npz
@@ -154,13 +155,45 @@ IN_A_CHILD = ("video", "unfinished_video", "tflite", "ctx_onnx")  # a library th
 
 
 @pytest.mark.parametrize(("kind", "count"), COUNTS.items())
-def test_damaged_copies_are_read_or_refused_in_plain_words(tmp_path, kind, count):
+def test_damaged_copies_are_read_or_refused_in_plain_words(tmp_path, monkeypatch, kind, count):
     """A part of what `scripts/fuzz` does."""
     kind = KINDS[kind]
+    if kind.native:
+        monkeypatch.setenv(MARK, "1")  # one process reads all copies
     damaged = copies(kind, kind.make(tmp_path), start=0, count=count, seed=9)
     verdicts = [judge(kind, tmp_path, index, data) for index, data in damaged]
     assert [verdict for verdict in verdicts if verdict.problem] == []
     assert any(verdict.refused for verdict in verdicts)
+
+
+@pytest.mark.parametrize(("seed", "index"), [(5, 137), (5, 237), (6, 185), (6, 406)])
+def test_a_saved_model_whose_calls_are_damaged_is_refused(tmp_path, seed, index):
+    """Copies that `scripts/fuzz` found: a function's name was read where it no longer was one."""
+    kind = KINDS["saved_model"]
+    ((_, data),) = copies(kind, kind.make(tmp_path), start=index, count=1, seed=seed)
+    verdict = judge(kind, tmp_path, index, data)
+    assert verdict.problem is None and verdict.refused
+
+
+def test_hdf5_is_read_in_a_child(tmp_path, monkeypatch):
+    """A damaged file keeps the library in a loop that no signal ends; a child is ended after some seconds of work."""
+    import h5py
+
+    from snpe_srgan.losses.feature_networks import vgg19
+    from snpe_srgan.losses.feature_weights import read_h5
+    from snpe_srgan.onnx_graphs.keras_files import check_keras, is_keras_model
+    from snpe_srgan.zoo.foreign_keras import read_krasserm
+
+    h5py.File(tmp_path / "a.h5", "w").close()
+
+    def refuse(*_, **__):
+        raise AssertionError("in this process")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    assert not is_keras_model(tmp_path / "a.h5")
+    for reader in (check_keras, read_krasserm, lambda path: read_h5(vgg19(), path)):
+        with pytest.raises(InputError):
+            reader(tmp_path / "a.h5")
 
 
 def needed_for(kind: str) -> None:
