@@ -11,11 +11,13 @@ from helpers_onnx import mobile, quantize, srgan
 
 from snpe_srgan.errors import Remark, SnpeSrganError
 from snpe_srgan.onnx_graphs.boundary import Said
+from snpe_srgan.onnx_graphs.run import free_size
 from snpe_srgan.runtimes import emulator, least_work
 from snpe_srgan.runtimes.lanes import Lanes
 from snpe_srgan.runtimes.least_work import Work
 from snpe_srgan.runtimes.open import open_session
 from snpe_srgan.runtimes.session import Description, Tiling
+from snpe_srgan.runtimes.source import load_source
 from snpe_srgan.runtimes.tiling import plan_tiling
 from snpe_srgan.runtimes.upscale import upscale_pixels
 from snpe_srgan.toolchains import qnn
@@ -147,6 +149,22 @@ def test_the_bits_are_those_of_tiles_of_the_fixed_size(tmp_path, rng, monkeypatc
         for best in found:
             assert fixed.plan.run_size == (32, 32) != best.plan.run_size
             np.testing.assert_array_equal(best.pixels, fixed.pixels)
+
+
+@needs_qnn
+def test_one_picture_of_a_network_of_free_size_has_all_lanes(tmp_path, rng, monkeypatch):
+    path = tmp_path / "free.onnx"
+    path.write_bytes(free_size(quantize(srgan((32, 32), blocks=1))).SerializeToString())
+    source = load_source(resolve(path, said=Said("NHWC", "0..1", "-1..1", "RGB")))
+    monkeypatch.setattr(least_work, "OPENING", 0.0)
+    monkeypatch.setattr(least_work, "CHECKING", 0.0)
+    pixels = rng.integers(0, 256, (72, 36, 3), np.uint8)
+    with emulator.EmulatorEngineSession(source, chip="SM8650", lanes=2) as session:
+        split = upscale_pixels(session, pixels)
+    with emulator.EmulatorEngineSession(source, chip="SM8650", lanes=2, pictures=2) as session:
+        whole = upscale_pixels(session, pixels)
+    assert (split.plan.tiles, whole.plan.tiles) == (2, 1)
+    np.testing.assert_array_equal(split.pixels, whole.pixels)
 
 
 def refuses(self, array):

@@ -7,8 +7,9 @@ import pytest
 from helpers_onnx import Net, lr_batch, mobile, quantize, srgan
 
 from snpe_srgan.onnx_graphs.model import fix_size
-from snpe_srgan.onnx_graphs.narrow import CannotNarrow, Narrowing, products
+from snpe_srgan.onnx_graphs.narrow import CannotNarrow, Narrowing
 from snpe_srgan.onnx_graphs.run import open_on_host
+from snpe_srgan.runtimes.least_work import products
 
 KEPT = [((0, 8), (0, 8)), ((0, 24), (10, 30)), ((39, 48), (0, 40)), ((13, 17), (22, 23)), ((0, 48), (0, 40))]
 

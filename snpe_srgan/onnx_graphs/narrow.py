@@ -249,25 +249,6 @@ class _Cut:
         return new
 
 
-def products(layers: Sequence[Layer], size: tuple[int, int], kept: Spans | None, *, align: int = ALIGN) -> float:
-    """Multiply-accumulates of a tile of `size` LR pixels: of all of it, or of what the kept part needs (`cut`).
-
-    Args:
-        layers: what each costs, and how far beyond the kept part it is needed.
-        size: (height, width).
-        kept: rows and columns of the tile that the picture keeps, (first, end) each in LR pixels; None for all.
-        align: what is computed begins and ends at multiples of so many LR pixels.
-    """
-    total = 0.0
-    for layer in layers:
-        area = 1
-        for side, span in zip(size, kept or ((0, size[0]), (0, size[1])), strict=True):
-            start = max(0, span[0] - layer.margin) // align * align
-            area *= min(side, -(-(span[1] + layer.margin) // align) * align) - start
-        total += layer.macs * area
-    return total
-
-
 def _times(spans: Spans, times: int) -> Spans:
     (top, bottom), (left, right) = spans
     return (top * times, bottom * times), (left * times, right * times)

@@ -49,13 +49,16 @@ class EmulatorEngineSession(Session):
     Args:
         chip: None computes float graphs in float32; a chip of Hexagon v73 or later in float16, as it would.
         lanes: tiles that are computed side by side; None for one a core, as far as memory allows.
+        pictures: so many are run at once, and have the lanes between them.
 
     Raises:
         MissingToolError: onnxruntime-qnn is not installed, or the model is a `.pb`.
         InputError: the file is compiled for several chips.
     """
 
-    def __init__(self, source: Source, *, chip: int | str | None = None, lanes: int | None = None):
+    def __init__(
+        self, source: Source, *, chip: int | str | None = None, lanes: int | None = None, pictures: int = 1
+    ):  # fmt: skip
         from snpe_srgan.toolchains import qnn
 
         qnn.require()
@@ -73,8 +76,9 @@ class EmulatorEngineSession(Session):
         self._lanes = Lanes(self._open, most=lanes or lanes_for(available_memory()))
         self._sound: dict[int, bool] = {}
         self._planned: set[tuple[int, int]] = set()
+        self._share = max(1, self._lanes.most // pictures)
         self._any_size = (
-            self.input_size is not None and self.description.tiling in (Tiling.EXACT, Tiling.ROUNDING)
+            self.description.tiling in (Tiling.EXACT, Tiling.ROUNDING)
             and not source.compiled and quantized_sums(source.graph) and takes_any_size(source.graph)
         )  # fmt: skip
 
@@ -135,7 +139,7 @@ class EmulatorEngineSession(Session):
             layers = narrowing.layers() if narrowing.cut(((0, ALIGN), (0, ALIGN))).rows[1] < side else ()
         except CannotNarrow:
             layers = ()
-        return Work(layers, self._lanes.most)
+        return Work(layers, self._share)
 
     @functools.cached_property
     def _narrows_well(self) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from snpe_srgan.imaging.tiles import Tile, plan_tiles
-from snpe_srgan.onnx_graphs.narrow import Layer, Spans, products
+from snpe_srgan.onnx_graphs.narrow import ALIGN, Layer, Spans
 from snpe_srgan.runtimes.tiling import TilePlan
 
 MOST_CUTS = 8  # tiles along a side
@@ -55,13 +55,14 @@ class Work:
             plan: returned as it is where no other is better.
             most_pixels: LR pixels of one tile at most.
         """
-        if plan.offset != (0, 0) or plan.tile is None:
+        if plan.offset != (0, 0):
             return plan
         overlap = plan.overlap
         tall, wide = (min(full, _up4(side + overlap)) for full, side in zip(plan.padded, plan.size, strict=True))
         if tall % 4 or wide % 4:
             return plan
         best, least = plan, self._busiest(plan)
+        enough = least[0] - OPENING if self.layers else least[0]  # for which another process is worth its start
         for rows in range(1, MOST_CUTS + 1):
             for columns in range(1, MOST_CUTS + 1):
                 tile = (_part(tall, rows, overlap), _part(wide, columns, overlap))
@@ -71,7 +72,7 @@ class Work:
                 parts = tuple(plan_tiles(tall, wide, tile=tile, overlap=overlap, multiple=4))
                 tried = replace(plan, padded=(tall, wide), tile=(parts[0].height, parts[0].width), parts=parts)
                 busiest = self._busiest(tried)
-                if busiest < least:
+                if busiest < least and (tried.tiles <= plan.tiles or busiest[0] < enough):
                     best, least = tried, busiest
         return best
 
@@ -93,6 +94,25 @@ class Work:
         each = {spans: opening + products(self.layers, plan.run_size, spans) for spans in set(kept)}
         tiles = [each[spans] for spans in kept]
         return _on_lanes(tiles, self.lanes), sum(tiles)
+
+
+def products(layers: Sequence[Layer], size: tuple[int, int], kept: Spans | None) -> float:
+    """Multiply-accumulates of a tile of `size` LR pixels: of all of it, or of what the kept part needs (`cut`).
+
+    Args:
+        layers: what each costs, and how far beyond the kept part it is needed.
+        size: (height, width).
+        kept: rows and columns of the tile that the picture keeps, (first, end) each in LR pixels; None for all.
+        align: what is computed begins and ends at multiples of so many LR pixels.
+    """
+    total = 0.0
+    for layer in layers:
+        area = 1
+        for side, span in zip(size, kept or ((0, size[0]), (0, size[1])), strict=True):
+            start = max(0, span[0] - layer.margin) // ALIGN * ALIGN
+            area *= min(side, -(-(span[1] + layer.margin) // ALIGN) * ALIGN) - start
+        total += layer.macs * area
+    return total
 
 
 def _on_lanes(tiles: Sequence[float], lanes: int) -> float:

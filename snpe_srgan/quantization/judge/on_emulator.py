@@ -146,15 +146,18 @@ def emulate(
         return sr
 
     order = sorted(range(len(pictures)), key=lambda i: -pictures[i].size)  # the longest first
+    at_once = min(usable_threads(), len(order))
     with (
-        _session(model, scale=scale, overlap=overlap, soc=soc, fixed=fixed) as session,
-        ThreadPoolExecutor(min(usable_threads(), len(order))) as pool,
+        _session(model, scale=scale, overlap=overlap, soc=soc, fixed=fixed, pictures=at_once) as session,
+        ThreadPoolExecutor(at_once) as pool,
     ):
         results = dict(zip(order, pool.map(one, order), strict=True))
     return [results[i] for i in range(len(pictures))]
 
 
-def _session(model, *, scale: int, overlap: int | None, soc: int | str, fixed: bool) -> EmulatorEngineSession:
+def _session(
+    model, *, scale: int, overlap: int | None, soc: int | str, fixed: bool, pictures: int
+) -> EmulatorEngineSession:
     """A graph on the emulator, of any size where it can be; pictures that need tiles get them."""
     from snpe_srgan.onnx_graphs.model import onnx_facts
     from snpe_srgan.runtimes.emulator import EmulatorEngineSession
@@ -163,7 +166,7 @@ def _session(model, *, scale: int, overlap: int | None, soc: int | str, fixed: b
     free = model if fixed else free_size(model)
     facts = onnx_facts(free, where="the .dlc's graph")
     known = replace(facts, scale=scale, overlap=overlap, because=None if overlap is not None else "an unknown path")
-    return EmulatorEngineSession(Source(Path("the .dlc's graph"), "onnx", free, known), chip=soc)
+    return EmulatorEngineSession(Source(Path("the .dlc's graph"), "onnx", free, known), chip=soc, pictures=pictures)
 
 
 def emulator_seconds(
