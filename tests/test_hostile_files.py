@@ -17,6 +17,7 @@ from helpers_fuzz_kinds import KINDS
 from helpers_networks import random_weights, zoo
 
 from snpe_srgan.artifacts.arrays import ArrayFile
+from snpe_srgan.confined import process
 from snpe_srgan.confined.worker import MARK
 from snpe_srgan.errors import InputError
 from snpe_srgan.models.graph import graph_from_json
@@ -194,6 +195,16 @@ def test_hdf5_is_read_in_a_child(tmp_path, monkeypatch):
     for reader in (check_keras, read_krasserm, lambda path: read_h5(vgg19(), path)):
         with pytest.raises(InputError):
             reader(tmp_path / "a.h5")
+
+
+def test_a_weight_file_that_never_ends_is_ended(tmp_path, monkeypatch):
+    """A copy that `scripts/fuzz` found: HDF5 1.14 turns in a circle in it, and answers no signal."""
+    monkeypatch.setattr(process, "QUICK", 2.0)
+    kind = KINDS["h5"]
+    ((_, data),) = copies(kind, kind.make(tmp_path), start=91, count=1, seed=6)
+    (tmp_path / "a.h5").write_bytes(data)
+    assert_error(snpe_srgan("import", tmp_path / "a.h5", "-o", tmp_path / "a.npz"), 1, "weight file")
+    assert not (tmp_path / "a.npz").exists()
 
 
 def needed_for(kind: str) -> None:
