@@ -290,3 +290,27 @@ def test_fake_quantize_is_onnxs_rounding(rng):
     onnx.checker.check_model(model)
     expected = session(model, integer_kernels=False)(["y"], {"x": x})[0]
     assert np.mean(expected != affine.fake_quantize(x, scale, zero, bits=8)) < 0.01  # ties of float32 division
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 0.75), (0.0, 6.0)])
+@pytest.mark.parametrize("recipe", ["w8a8", "w8a16", "w8a8-plain"])
+def test_a_clip_inside_is_done_by_the_ends_of_the_grid(bounds, recipe):
+    """The chip is off by up to two steps for a Clip between two grids, and a grid that holds what is cut is coarse."""
+    net = nets.Net(1)
+    x = net.conv(net.start(), 3, 12, gain=3.0)
+    for _ in range(2):
+        x = net.op("Clip", x, *(net.const(np.float32(b)) for b in bounds))
+        x = net.conv(x, 12, 12, gain=3.0)
+    x = net.op("Add", net.conv(net.op("Relu", x), 12, 48, gain=0.2), net.conv("transpose_1", 3, 48, 1))
+    x = net.op("Clip", x, net.const(np.float32(-1)), net.const(np.float32(1)))
+    model = free_size(net.model(net.op("DepthToSpace", x, blocksize=4, mode="DCR"), (12, 16)))
+    view, made = Network(model), plan(model, recipe)
+    clips = [node for node in view.nodes if node.kind == "Clip"]
+    for node in clips[:2]:
+        grid = made.encodings[node.output]
+        assert node.inputs[0] in view.fused and node.inputs[0] not in made.encodings
+        assert bounds[0] - grid.scale <= grid.low and grid.high <= bounds[1] + grid.scale
+    assert clips[2].inputs[0] not in view.fused  # of the picture: it lies on the picture's own grid
+    quantized = made.quantized()
+    assert "Clip" not in [node.op_type for node in quantized.graph.node]
+    assert psnr_to(model, quantized) > (60 if recipe == "w8a16" else 30)

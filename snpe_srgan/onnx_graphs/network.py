@@ -30,8 +30,9 @@ class Network:
         pooled: tensors of one pixel: a mean over the whole picture, and what is computed from that alone.
         makers: tensor -> the node that writes it.
         groups: tensor -> the first tensor of its group; a group shares one encoding.
-        fused: convolution outputs that are read by one ReLU only: the ReLU becomes part of the convolution
-            (the integer grid starts at 0), and the tensor between them never exists.
+        fused: outputs of convolutions and additions that are read by one ReLU or Clip only: it becomes part of the
+            operator (the integer grid lies within its bounds), and the tensor between them never exists. A clip of the
+            finished picture moves values: its grid is known.
         integer_tensors: every other activation, in execution order.
     """
 
@@ -66,7 +67,11 @@ class Network:
         for node in self.nodes:
             if node.kind == "GlobalAveragePool" or all(x in self.pooled for x in node.inputs):
                 self.pooled.add(node.output)
-        self.fused = {node.inputs[0] for node in self.nodes if node.kind == "Relu" and self._fusable(node.inputs[0])}
+        picture = self._finished()
+        self.fused = {
+            node.inputs[0] for node in self.nodes
+            if node.kind in ("Relu", "Clip") and node.output not in picture and self._fusable(node.inputs[0])
+        }  # fmt: skip
         self.integer_tensors = [x for x in [self.input, *(n.output for n in self.nodes)] if x not in self.fused]
         self.groups = self._group()
 
@@ -104,6 +109,20 @@ class Network:
         maker = self.makers.get(tensor)
         return maker is not None and maker.kind in ("Conv", "Add") and len(self.readers[tensor]) == 1
 
+    def _finished(self) -> set[str]:
+        """The output, and the tensors that hold the same values."""
+        found, waiting = set(), [self.output]
+        while waiting:
+            found.add(tensor := waiting.pop())
+            maker = self.makers.get(tensor)
+            if maker is not None and maker.kind in MOVES:
+                waiting += maker.inputs
+        return found
+
+    def moves(self, node: Node) -> bool:
+        """Whether a node only moves integers: its result lies on the grid of what it reads."""
+        return node.kind in MOVES and node.inputs[0] not in self.fused
+
     def _group(self) -> dict[str, str]:
         parent = {x: x for x in self.readers}
 
@@ -113,13 +132,13 @@ class Network:
             return x
 
         for node in self.nodes:
-            if node.kind in MOVES:
+            if self.moves(node):
                 for x in node.inputs:
                     parent[root(node.output)] = root(x)
         return {x: root(x) for x in parent}
 
     def stored(self, node: Node) -> str:
-        """The integer tensor that a node's result ends in: behind the ReLU where that is part of the node."""
+        """The integer tensor that a node's result ends in: behind the ReLU or Clip where that is part of the node."""
         return self.readers[node.output][0].output if node.output in self.fused else node.output
 
     def members(self, group: str) -> list[str]:
@@ -129,7 +148,7 @@ class Network:
     def sources(self, group: str) -> list[str]:
         """The members that are computed (not moved): between them they hold all the group's values."""
         made = self.makers
-        return [x for x in self.members(group) if x not in made or made[x].kind not in MOVES]
+        return [x for x in self.members(group) if x not in made or not self.moves(made[x])]
 
 
 SAME = (  # as many channels as the first tensor that they read

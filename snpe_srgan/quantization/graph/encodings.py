@@ -13,6 +13,7 @@ import numpy as np
 
 from snpe_srgan.onnx_graphs.layers import Grid
 from snpe_srgan.onnx_graphs.network import Network
+from snpe_srgan.onnx_graphs.operators import clip_bounds
 from snpe_srgan.quantization.kernels import ranges
 from snpe_srgan.quantization.kernels.affine import affine_range, unit_range
 from snpe_srgan.quantization.observe.calibration import Statistics
@@ -75,9 +76,19 @@ def activation_encodings(
         encoding = known_encoding(network, group, bits)
         if encoding is None:
             histograms = group_histogram([statistics[x] for x in network.sources(group)])
-            encoding = spanning(*estimate(*histograms, bits=bits, estimator=estimator), bits)
+            low, high = estimate(*histograms, bits=bits, estimator=estimator)
+            encoding = spanning(*within_clips(network, group, low, high), bits)
         encodings.update(dict.fromkeys(network.members(group), encoding))
     return {x: encodings[x] for x in network.integer_tensors}
+
+
+def within_clips(network: Network, group: str, low: float, high: float) -> tuple[float, float]:
+    """A range without what the clips in front of a group cut off: its ends then do what the clips do."""
+    sources = [network.makers.get(x) for x in network.sources(group)]
+    bounds = [clip_bounds(node) for node in sources if node is not None and node.kind == "Clip"]
+    if not bounds or len(bounds) < len(sources):
+        return low, high
+    return max(low, min(b[0] for b in bounds)), min(high, max(b[1] for b in bounds))
 
 
 def known_encoding(network: Network, group: str, bits: int) -> Encoding | None:

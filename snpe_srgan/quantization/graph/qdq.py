@@ -4,7 +4,8 @@
 
 Every engine reads this form: the Hexagon compiler turns each `DequantizeLinear -> operator -> QuantizeLinear` into one
 integer operator, OpenVINO and ONNX Runtime into 8-bit kernels. A ReLU behind a convolution stands inside such a group,
-because its grid starts at zero; a PReLU is an operator of its own, so its input is an integer tensor too.
+because its grid starts at zero; a Clip is done by the grid's own ends, as the chip's Clip between two grids is off by
+up to two steps. A PReLU is an operator of its own, so its input is an integer tensor too.
 
 Tensors may differ in width. The HTP has no operator with inputs and output of different widths, so each one computes in
 the width of its output, and an input of another width goes through a conversion first: a further pair, quantized to
@@ -164,7 +165,9 @@ def to_qdq(
         made.CopyFrom(nodes[node.output])
         del made.input[:]
         if _saturates(network, node, encodings):
-            read[node.output] = read[node.inputs[0]]  # the integers of the input are clipped already
+            part = node.inputs[0] in network.fused  # of the operator in front, whose result bears this one's name
+            x = read[node.inputs[0]]  # else the integers of the input are clipped already
+            read[node.output] = writer.pair(x, node.output) if part else x
             continue
         made.input.extend(writer.inputs(node, read))
         made.input.extend(writer.constants(node))
@@ -172,7 +175,10 @@ def to_qdq(
         made.output[0] = f"{node.output}_float" if is_output else node.output
         writer.nodes.append(made)
         if node.output in network.fused:
-            read[node.output] = node.output
+            (reader,) = network.readers[node.output]
+            if _saturates(network, reader, encodings):
+                made.output[0] = reader.output
+            read[node.output] = made.output[0]
         else:
             read[node.output] = writer.pair(made.output[0], node.output, final=node.output if is_output else None)
     graph = helper.make_graph(

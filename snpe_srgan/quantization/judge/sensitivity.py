@@ -18,7 +18,7 @@ from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.graph import copied
 from snpe_srgan.onnx_graphs.model import input_size
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import MOVES, Node, other_bias
+from snpe_srgan.onnx_graphs.operators import Node, other_bias
 from snpe_srgan.onnx_graphs.run import session, with_outputs
 from snpe_srgan.parallel import Jobs, ordered
 from snpe_srgan.quantization.graph.plan import Plan
@@ -144,7 +144,7 @@ def _entries(prepared: _Prepared, place: int) -> list[Sensitivity]:
         slopes = (quantize(node.constants[1], scale, zero, low=0, high=2**bits - 1) - zero) * scale
         changed = np.where(x > 0, x, x * slopes.astype(np.float32))
         rows.append(Sensitivity(node.name, "slopes", walk.error(out, changed)))
-    if node.kind not in MOVES and out not in network.fused:
+    if not network.moves(node) and out not in network.fused:
         rows.append(Sensitivity(out, node.kind, walk.error(out, _rounded(walk.values[out], plan.encodings[out]))))
     walk.forget()
     return rows

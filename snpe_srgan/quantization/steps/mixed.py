@@ -17,8 +17,8 @@ import numpy as np
 
 from snpe_srgan.artifacts.staging import Scratch
 from snpe_srgan.onnx_graphs.network import Network
-from snpe_srgan.onnx_graphs.operators import MOVES, enlarges
-from snpe_srgan.quantization.graph.encodings import MARGIN, Encoding, known_encoding, spanning
+from snpe_srgan.onnx_graphs.operators import enlarges
+from snpe_srgan.quantization.graph.encodings import MARGIN, Encoding, known_encoding, spanning, within_clips
 from snpe_srgan.quantization.graph.plan import Plan
 from snpe_srgan.quantization.graph.qdq import compute_bits, prelu_bits, read_encodings, slope_grids
 from snpe_srgan.quantization.kernels.ranges import range_error
@@ -68,7 +68,7 @@ def candidates(network: Network) -> dict[str, tuple[str, ...]]:
             network.groups[network.stored(reader)]
             for x in network.members(own)
             for reader in network.readers[x]
-            if reader.kind not in ("Conv", *MOVES)
+            if reader.kind != "Conv" and not network.moves(reader)
         ]
         groups = list(dict.fromkeys([own, *behind]))
         shared = next((entry for entry in found if set(entry[1]) & set(groups)), None)
@@ -104,10 +104,10 @@ def widened(plan: Plan, encodings: Encodings, tensors: Sequence[str], *, bits: i
 def _seen(network: Network, group: str, statistics: Mapping[str, Statistics] | None, old: Encoding, bits: int):
     seen = [statistics[x] for x in network.sources(group) if x in statistics] if statistics else []
     if not seen:
-        return spanning(UNSEEN * old.low, UNSEEN * old.high, bits)
+        return spanning(*within_clips(network, group, UNSEEN * old.low, UNSEEN * old.high), bits)
     low = min(float(s.low.min()) for s in seen)
     high = max(float(s.high.max()) for s in seen)
-    return spanning(MARGIN * low, MARGIN * high, bits)
+    return spanning(*within_clips(network, group, MARGIN * low, MARGIN * high), bits)
 
 
 def regrid(plan: Plan, encodings: Encodings) -> Plan:
@@ -265,7 +265,7 @@ def arithmetic_cost(network: Network, encodings: Encodings) -> float:
         area[node.output] = 0.0 if node.output in network.pooled else area[x] * enlarges(node) ** 2
     width = network.channels
     for node in network.nodes:
-        if node.kind in MOVES:
+        if network.moves(node):
             continue
         factor = compute_bits(network, node, encodings) // 8
         if node.kind == "Conv":

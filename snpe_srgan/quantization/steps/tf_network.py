@@ -82,7 +82,7 @@ class FakeQuantized:
         if node is None:
             return self.grids[self.network.input](inputs[0])
         if _saturates(self.network, node, self.start.encodings):
-            return inputs[0]
+            return self.grids[node.output](inputs[0]) if node.inputs[0] in self.network.fused else inputs[0]
         inputs = [
             self.converted[x, node.output](value) if (x, node.output) in self.converted else value
             for x, value in zip(node.inputs, inputs, strict=True)
