@@ -178,3 +178,39 @@ def test_what_is_no_model_is_a_picture(photos, typed, pictures):
 def test_what_is_missing_is_named_for_what_it_is(photos, rng, typed, code, words):
     save_model(photos / "runs" / "generator.npz", rng)
     assert_error(snpe_srgan("run", *typed), code, *words)
+
+
+VERBS = (
+    ("run", "{}", "p.png"), ("evaluate", "{}", "."), ("quantize", "{}", "-o", "o"), ("convert", "{}"),
+    ("compress", "{}", "--ssvd", "0.5"), ("benchmark", "{}"), ("inspect", "{}"), ("deploy", "{}", "-o", "b"),
+    ("compare", "{}", "mobile", "--picture", "p.png", "-o", "c"),
+    ("plan", "{}", "--chip", "SA8255P", "--output", "1920x1080"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "file, made",
+    [("a folder/saved", "saved.onnx"), ("net.keras", "net.onnx"), ("whole.h5", "whole.onnx"),
+     ("weights.h5", "weights.npz"), ("net.pth.tar", "net.npz"), ("net.safetensors", "net.npz")],
+)  # fmt: skip
+def test_what_only_import_takes_is_answered_with_the_command_that_takes_it(here, words, file, made):
+    h5py = pytest.importorskip("h5py")
+    Image.new("RGB", (8, 8)).save("p.png")
+    if file.endswith("saved"):
+        (here / file).mkdir(parents=True)
+        (here / file / "saved_model.pb").write_bytes(b"x")
+    elif file.endswith(".h5"):
+        with h5py.File(file, "w") as archive:
+            if made.endswith(".onnx"):
+                archive.attrs["model_config"] = "{}"
+    else:
+        (here / file).write_bytes(b"PK\x03\x04")
+    typed = f"'{file}'" if " " in file else file
+    assert_error(snpe_srgan(*(word.format(file) for word in words)), 1, f"snpe-srgan import {typed} -o {made}")
+
+
+def test_a_tflite_that_a_verb_cannot_take_is_imported(here):
+    (here / "net.tflite").write_bytes(b"x")
+    for words in (("quantize", "net.tflite"), ("convert", "net.tflite")):
+        assert_error(snpe_srgan(*words), 1, "snpe-srgan import net.tflite -o net.onnx")

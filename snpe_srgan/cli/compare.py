@@ -85,12 +85,12 @@ def _text(written) -> list[str]:
 
 def is_model(typed: str) -> bool:
     """Whether a word is a model: a name, a run folder, a file with a model's suffix."""
-    from snpe_srgan.zoo.resolve import RUNNABLE, WEIGHT_FILES, is_name
+    from snpe_srgan.zoo.resolve import IMPORTED, RUNNABLE, is_name
 
     path = Path(typed)
     if path.is_dir():
         return (path / "generator.npz").is_file() or (path / "saved_model.pb").is_file()
-    return is_name(typed) or path.suffix.lower().lstrip(".") in (*RUNNABLE, *WEIGHT_FILES)
+    return is_name(typed) or path.suffix.lower().lstrip(".") in (*RUNNABLE, *IMPORTED)
 
 
 def _default_names(typed: Sequence[str]) -> list[str]:

@@ -217,14 +217,14 @@ def split(typed: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     from snpe_srgan.imaging.kinds import KNOWN_SUFFIXES
     from snpe_srgan.video.kinds import is_video
     from snpe_srgan.zoo.named import model_names
-    from snpe_srgan.zoo.resolve import RUNNABLE, WEIGHT_FILES, is_name
+    from snpe_srgan.zoo.resolve import IMPORTED, RUNNABLE, is_name
 
     first, path, alone = typed[0], Path(typed[0]), len(typed) == 1
     suffix = path.suffix.lower()
     if path.is_dir():
         network = any((path / name).is_file() for name in ("generator.npz", "saved_model.pb"))
         is_model = network or (is_name(first) and not alone)
-    elif is_name(first) or suffix.lstrip(".") in (*RUNNABLE, *WEIGHT_FILES):
+    elif is_name(first) or suffix.lstrip(".") in (*RUNNABLE, *IMPORTED):
         is_model = True
     elif suffix in KNOWN_SUFFIXES or glob.has_magic(first) or is_video(first):
         is_model = False

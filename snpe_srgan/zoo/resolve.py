@@ -6,6 +6,7 @@ A model of that name in the current folder wins over the name; a folder that hol
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +14,18 @@ from snpe_srgan.artifacts.card import Card, card_path, read_card
 from snpe_srgan.artifacts.inputs import reading
 from snpe_srgan.errors import InputError, did_you_mean, nearest
 from snpe_srgan.onnx_graphs.boundary import OURS_SAID, Said
+from snpe_srgan.onnx_graphs.keras_files import is_keras_model
+from snpe_srgan.onnx_graphs.saved_model import NAME as SAVED_MODEL
+from snpe_srgan.onnx_graphs.saved_model import is_saved_model
 from snpe_srgan.zoo.named import WEIGHTS, find_named, model_names
 
 KINDS = ("npz", "pb", "onnx", "dlc")
-WEIGHT_FILES = {  # suffix -> what such a file is, of those that hold weights without the network around them
-    "pth": "PyTorch weights", "pt": "PyTorch weights", "ckpt": "a checkpoint", "safetensors": "PyTorch weights",
-    "h5": "Keras weights", "keras": "a Keras model",
+TORCH, KERAS = "a PyTorch weight file", "a Keras weight file"
+IMPORTED = {  # suffix -> what such a file is, of those that `import` makes a network of
+    "pth": TORCH, "pt": TORCH, "tar": TORCH, "safetensors": TORCH, "ckpt": "a checkpoint", "h5": KERAS, "hdf5": KERAS,
+    "keras": "a Keras model", "tflite": "a .tflite", "pb": "a frozen TensorFlow graph",
 }  # fmt: skip
+GRAPHS = ("keras", "tflite", "pb")  # of them: networks with their graph, which become an .onnx
 RUNNABLE = (*KINDS, "tflite")  # what an engine runs; a .tflite is the end of the way, nothing is made from it
 
 
@@ -91,16 +97,15 @@ def resolve(
     elif path.is_dir():
         path = path / "generator.npz"
         if not path.is_file():
-            if (path.parent / "saved_model.pb").is_file():
-                raise InputError(
-                    "a SavedModel is not taken as it is", where=path.parent,
-                    hint=f"snpe-srgan import {path.parent.name} -o {path.parent.name}.onnx, and use that",
-                )  # fmt: skip
+            if is_saved_model(path.parent):
+                raise _to_import(path.parent, "a SavedModel", kinds)
             raise InputError(
                 "the folder holds no generator.npz", where=path.parent, hint="snpe-srgan train -c CONFIG --run-dir DIR"
             )
     elif not path.exists():
         raise InputError("no such model file, run folder or named model", where=model, hint=_near(path))
+    if path.name == SAVED_MODEL and is_saved_model(path.parent):
+        raise _to_import(path.parent, "a SavedModel", kinds)
     kind = path.suffix.lower().lstrip(".")
     _require(path, kind, kinds)
     reading(path)
@@ -111,15 +116,25 @@ def resolve(
 
 
 def _require(path: Path, kind: str, kinds: tuple[str, ...]) -> None:
-    if kind in WEIGHT_FILES and kind not in kinds:
-        hint = f"snpe-srgan import {path.name} -o {path.stem}{'.onnx' if kind == 'keras' else '.npz'}, and use that"
-        raise InputError(f"{WEIGHT_FILES[kind]} (.{kind}): this command takes whole networks", where=path, hint=hint)
+    if kind in IMPORTED and kind not in kinds:
+        if kind in ("h5", "hdf5") and is_keras_model(path):
+            raise _to_import(path, IMPORTED["keras"], kinds)
+        raise _to_import(path, IMPORTED[kind], kinds if kind in GRAPHS else ("npz",))
     if kind not in kinds:
         raise InputError(
             f"a .{kind} file is no model this command takes" if kind else "a file without a suffix is no model",
             where=path,
             hint="one of " + ", ".join(f".{k}" for k in kinds),
         )
+
+
+def _to_import(path: Path, what: str, kinds: tuple[str, ...]) -> InputError:
+    """What is said of a file that `import` takes and this command does not: how it becomes one of `kinds`."""
+    typed, suffix = shlex.quote(str(path)), "onnx" if "onnx" in kinds else "npz"
+    made = shlex.quote(f"{path.name.partition('.')[0] or 'network'}.{suffix}")
+    return InputError(
+        f"{what} is not taken as it is", where=path, hint=f"snpe-srgan import {typed} -o {made}, and use that"
+    )
 
 
 def _near(path: Path) -> str:
