@@ -87,6 +87,25 @@ def old_unshuffle(size=(12, 16)):
     return g.model(size)
 
 
+def unshuffle_in_steps(size=(12, 16), reader="Conv"):
+    """As torch.onnx says it of pictures of free size: a side of 1, five dimensions, and a Squeeze behind."""
+    g, (h, w) = Graph(), (size[0] // 2, size[1] // 2)
+    g.op("Unsqueeze", g.const([3], np.int64))
+    g.op("Reshape", g.const([1, 3, h, 2, 2 * w], np.int64))
+    g.op("Reshape", g.const([1, 3, h, 2, w, 2], np.int64))
+    g.op("Transpose", perm=[0, 1, 3, 5, 2, 4])
+    g.op("Reshape", g.const([1, 12, 1, h, w], np.int64))
+    g.op("Squeeze", g.const([2], np.int64))
+    if reader != "Conv":
+        g.op(reader)
+    g.conv(12, 48)
+    g.op("Reshape", g.const([1, 3, 4, 4, h, w], np.int64))
+    g.op("Transpose", perm=[0, 1, 4, 2, 3, 5])  # in two turns
+    g.op("Transpose", perm=[0, 1, 2, 3, 5, 4])
+    g.op("Reshape", g.const([1, 3, 4 * h, 4 * w], np.int64))
+    return g.model(size)
+
+
 def transposed(kernel, stride, pad, extra=0):
     g = Graph()
     x = g.conv(3, 6)
@@ -148,6 +167,8 @@ CASES = {
     "old shuffle": (old_shuffle(), {"DepthToSpace": 1}, True),
     "old shuffle dcr": (old_shuffle("DCR"), {"DepthToSpace": 1}, True),
     "old unshuffle": (old_unshuffle(), {"SpaceToDepth": 1, "DepthToSpace": 1}, True),
+    "unshuffle in steps": (unshuffle_in_steps(), {"SpaceToDepth": 1, "DepthToSpace": 1, "Conv": 1}, True),
+    "unshuffle for others": (unshuffle_in_steps(reader="Relu"), {"SpaceToDepth": 1, "Relu": 1, "Conv": 2}, True),
     "transposed 2": (transposed(2, 2, 0), {"Conv": 2, "DepthToSpace": 1}, True),
     "transposed 4": (transposed(4, 2, 1), {"Conv": 2, "DepthToSpace": 1}, True),
     "transposed 9": (transposed(9, 3, 4, 2), {"Conv": 2, "DepthToSpace": 1}, True),

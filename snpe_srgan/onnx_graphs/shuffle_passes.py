@@ -5,14 +5,15 @@ fuse_shuffles(graph, shapes), unroll_transposed(graph, shapes), sink_transposes(
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snpe_srgan.onnx_graphs.boundary import TO_NCHW, TO_NHWC, perm_of
 from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
 
 Shapes = dict[str, list[int]]
-SHUFFLES = {(0, 1, 4, 2, 5, 3): "CRD", (0, 3, 4, 1, 5, 2): "DCR"}
-UNSHUFFLES = {(0, 1, 3, 5, 2, 4): "torch", (0, 3, 5, 1, 2, 4): "DCR"}
+MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")  # no number is changed or dropped
 UNARY = (
     "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Elu", "HardSigmoid", "HardSwish", "Gelu", "Neg", "Abs", "Sqrt",
     "Exp", "Softplus", "Erf", "Cast", "Identity",
@@ -21,39 +22,83 @@ BINARY = ("Add", "Mul", "Sub", "Div", "Max", "Min", "PRelu", "Pow")
 
 
 def fuse_shuffles(graph: OnnxGraph, shapes: Shapes) -> None:
-    """Reshape to six dimensions, Transpose, Reshape to four: DepthToSpace, or SpaceToDepth."""
-    for last in [n for n in graph.nodes if n.op_type == "Reshape"]:
-        turn = graph.makers().get(last.input[0])
-        first = graph.makers().get(turn.input[0]) if turn is not None and turn.op_type == "Transpose" else None
-        if turn is None or first is None or first.op_type != "Reshape":
+    """Reshapes and Transposes between two pictures that together move pixels as DepthToSpace or SpaceToDepth does, in
+    whatever words the exporter says it: that operator."""
+    for last in [n for n in graph.nodes if n.op_type in MOVING]:
+        makers, chain, sources = graph.makers(), [last], []
+        while chain[-1].op_type in MOVING and (maker := makers.get(chain[-1].input[0])) is not None:
+            if len(shapes.get(chain[-1].input[0], [])) == 4:
+                sources.append((chain[-1].input[0], list(chain)))
+            if maker.op_type not in MOVING:
+                break
+            chain.append(maker)
+        if len(shapes.get(last.output[0], [])) != 4:
             continue
-        six, before, after = (shapes.get(x, []) for x in (first.output[0], first.input[0], last.output[0]))
-        if len(six) == 6 and len(before) == len(after) == 4:
-            _fuse(graph, last, first.input[0], tuple(perm_of(turn)), six, before, after)
+        for source, steps in reversed(sources):
+            if any(n.op_type != "Transpose" for n in steps) and _fuse(graph, last, source, steps[::-1], shapes):
+                break
 
 
-def _fuse(graph: OnnxGraph, last, source: str, perm: tuple[int, ...], six, before, after) -> None:
+def _fuse(graph: OnnxGraph, last, source: str, steps: Sequence, shapes: Shapes) -> bool:
+    """Whether the steps from `source` to what `last` gives move pixels as one operator, which then takes its place."""
     from onnx import helper
 
-    _, channels, height, width = before
-    name = last.output[0]
-    for kind, mode in SHUFFLES.items():
-        at = (2, 3) if mode == "CRD" else (1, 2)
-        block = six[at[0]]
-        wanted = [1, channels // block**2, height * block, width * block]
-        if perm == kind and six[at[1]] == block and list(after) == wanted:
-            node = helper.make_node("DepthToSpace", [source], [name], blocksize=block, mode=mode)
-            graph.replace(last, node)
-            return
-    for kind, mode in UNSHUFFLES.items():
-        block = six[3]
-        wanted = [1, channels * block**2, height // block, width // block]
-        if perm != kind or six[5] != block or list(after) != wanted or six[1] != channels:
-            continue
-        if mode == "torch" and not _reorder_readers(graph, name, channels, block):
-            return
-        graph.replace(last, helper.make_node("SpaceToDepth", [source], [name], blocksize=block))
-        return
+    before, after, name = shapes[source], shapes[last.output[0]], last.output[0]
+    moved = pixels = np.arange(np.prod(before)).reshape(before)
+    for node in steps:
+        if node.op_type == "Transpose":
+            moved = moved.transpose(perm_of(node) or None)
+        elif np.prod(shapes.get(node.output[0], [0])) != moved.size:
+            return False
+        else:
+            moved = moved.reshape(shapes[node.output[0]])
+    up, down = after[2] // before[2], before[2] // max(after[2], 1)
+    if up > 1 and before[1] % up**2 == 0:
+        for mode in ("DCR", "CRD"):
+            if _same(moved, depth_to_space(pixels, up, mode)):
+                graph.replace(last, helper.make_node("DepthToSpace", [source], [name], blocksize=up, mode=mode))
+                return True
+    if down > 1 and not (before[2] % down or before[3] % down):
+        small, places = space_to_depth(pixels, down), _colours_first(before[1], down)
+        whole, by_colour = _same(moved, small), _same(moved, small[:, places])
+        inner = name if whole or (by_colour and _reorder_readers(graph, name, before[1], down)) else f"{name}/places"
+        if whole or by_colour:
+            node = helper.make_node("SpaceToDepth", [source], [inner], blocksize=down)
+            if inner == name:
+                graph.replace(last, node)
+                return True
+            kernel = graph.constant(f"{name}/order", np.eye(len(places))[places][:, :, None, None])
+            graph.nodes.insert(graph.place(last), node)
+            graph.replace(last, helper.make_node("Conv", [inner, kernel], [name], kernel_shape=[1, 1]))
+            return True
+    return False
+
+
+def _same(one: np.ndarray, two: np.ndarray) -> bool:
+    return one.shape == two.shape and bool(np.array_equal(one, two))
+
+
+def depth_to_space(x: np.ndarray, block: int, mode: str) -> np.ndarray:
+    """What ONNX's operator gives for (1, channels, h, w)."""
+    n, channels, height, width = x.shape
+    own = channels // block**2
+    if mode == "DCR":
+        x = x.reshape(n, block, block, own, height, width).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        x = x.reshape(n, own, block, block, height, width).transpose(0, 1, 4, 2, 5, 3)
+    return x.reshape(n, own, height * block, width * block)
+
+
+def space_to_depth(x: np.ndarray, block: int) -> np.ndarray:
+    """What ONNX's operator gives for (1, channels, h, w): (row, column, colour) are its channels."""
+    n, channels, height, width = x.shape
+    x = x.reshape(n, channels, height // block, block, width // block, block).transpose(0, 3, 5, 1, 2, 4)
+    return x.reshape(n, channels * block**2, height // block, width // block)
+
+
+def _colours_first(channels: int, block: int) -> np.ndarray:
+    """The places of ONNX's channels in PyTorch's order, (colour, row, column)."""
+    return np.arange(channels * block**2).reshape(block**2, channels).T.reshape(-1)
 
 
 def _reorder_readers(graph: OnnxGraph, tensor: str, channels: int, block: int) -> bool:
