@@ -5,11 +5,15 @@ import io
 import json
 import math
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from snpe_srgan import deploy
+from snpe_srgan.deploy.render import environment
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.side_by_side import Panel, busiest_box, nearest_enlarged, side_by_side
 from snpe_srgan.report import markdown, shown
@@ -17,7 +21,9 @@ from snpe_srgan.report.charts import HEIGHT, LEFT, WIDTH, Level, Line, draw, nic
 from snpe_srgan.report.curves import training_charts
 from snpe_srgan.report.page import Table, page
 from snpe_srgan.report.results import read_benchmark, read_compression, read_log, read_proof, read_scores
+from snpe_srgan.report.run import table3
 from snpe_srgan.report.shown import MAP_TOP, Item, compare
+from snpe_srgan.runtimes.benchmark import Benchmark, Estimate, ModelBenchmark
 
 
 def test_busiest_box_finds_the_detail(rng):
@@ -226,3 +232,24 @@ def test_pictures_of_several_sizes_are_an_error():
 
 def test_markdown_escapes_bars():
     assert markdown.table(["a", "b"], [["x|y", 1]]).splitlines()[-1] == "| x\\|y | 1 |"
+
+
+@pytest.mark.parametrize("remark", ["the cost model prices 16 bits wrongly", None])
+def test_what_is_wrong_with_an_estimate_stands_under_the_table(tmp_path, remark):
+    files = SimpleNamespace(**{k: tmp_path / name for k, name in (
+        ("pb", "g.pb"), ("onnx", "g.onnx"), ("dlc", "g.dlc"), ("quantized_onnx", "g_w8a16.onnx"),
+        ("quantized_dlc", "g_w8a16.dlc"),
+    )})  # fmt: skip
+    estimate = Estimate("estimate of a cost model", (8, 8), 1000, 900, 1100, remark)
+    timed = [ModelBenchmark(files.quantized_onnx, "onnx", 1, (), estimate, None)]
+    notes = table3(Benchmark((8, 8), 1, "a CPU", 1, None, tuple(timed)), files).notes
+    assert [note for note in notes if "wrongly" in note] == ([f"g_w8a16.dlc: {remark}."] if remark else [])
+
+
+def test_the_bundles_proof_says_what_is_wrong_with_an_estimate():
+    text = (Path(deploy.__file__).parent / "templates" / "proof.html.j2").read_text()
+    block = text[text.index("{% if estimate %}") : text.index("<h2>Pictures</h2>")]
+    estimate = {"microseconds": 1000, "lower": 900, "upper": 1100, "source": "model", "remark": "wrong <here>"}
+    template = environment().from_string(block)
+    assert "1.00 ms" in template.render(estimate=estimate) and "wrong" in template.render(estimate=estimate)
+    assert "None" not in template.render(estimate={**estimate, "remark": None})
