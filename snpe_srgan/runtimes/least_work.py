@@ -103,7 +103,7 @@ def products(layers: Sequence[Layer], size: tuple[int, int], kept: Spans | None)
         layers: what each costs, and how far beyond the kept part it is needed.
         size: (height, width).
         kept: rows and columns of the tile that the picture keeps, (first, end) each in LR pixels; None for all.
-        align: what is computed begins and ends at multiples of so many LR pixels.
+            What is computed begins and ends at multiples of ALIGN.
     """
     total = 0.0
     for layer in layers:
