@@ -6,6 +6,16 @@ import re
 
 from snpe_srgan.errors import ConfigError
 
+LARGEST_INPUT = 1 << 24  # pixels of a fixed LR input: 4096x4096
+
+
+def parse_input_size(text: str, *, where: str = "size") -> tuple[int, int]:
+    """As `parse_size`, of a network's fixed input: at most `LARGEST_INPUT` pixels, so that no work for hours begins."""
+    height, width = parse_size(text, where=where)
+    if height * width > LARGEST_INPUT:
+        raise ConfigError(f"{text} is larger than any fixed input: at most {LARGEST_INPUT:,} pixels", where=where)
+    return height, width
+
 
 def parse_size(text: str, *, where: str = "size") -> tuple[int, int]:
     """`HxW` or one number for a square.

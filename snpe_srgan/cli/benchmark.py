@@ -15,7 +15,9 @@ from snpe_srgan.cli.sessions import phone_options, sdk_option
 
 @click.command(cls=Verb)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--input-size", type=Size(), default="169x255", help="Height x width of the LR picture (the paper's).")
+@click.option(
+    "--input-size", type=Size(of_input=True), default="169x255", help="Height x width of the LR picture (the paper's)."
+)
 @click.option("--runs", type=Whole(1, 10000), default=10, help="Timed runs of each.")
 @click.option("--warmup", type=Whole(0, 1000), default=1, help="Warm-up runs, not counted.")
 @click.option(

@@ -12,7 +12,7 @@ from snpe_srgan.cli.options import Size, Verb, common, model_argument, output_op
 @click.command(cls=Verb)
 @model_argument
 @output_option("The .pb to write; beside the model by default.")
-@click.option("--input-size", type=Size(), help="Fix the LR height x width; any size by default.")
+@click.option("--input-size", type=Size(of_input=True), help="Fix the LR height x width; any size by default.")
 @overwrite_option
 @common
 def command(model, out, input_size, overwrite, output):

@@ -30,7 +30,7 @@ from snpe_srgan.console import table
 )  # fmt: skip
 @click.option("--picture", type=click.Path(), metavar="LR", help="With --on: an LR picture, of which the centre is "
               "taken.  [default: one that is drawn]")  # fmt: skip
-@click.option("--input-size", type=Size(), help="With --on: LR height x width.  [default: 32x32]")
+@click.option("--input-size", type=Size(of_input=True), help="With --on: LR height x width.  [default: 32x32]")
 @click.option("--chip", help="With --on emulator: the chip it computes as, or none for float32.  [default: SM8650]")
 @output_option("With --on: folder for MODEL.divergence.json, .png and .pictures.png.")
 @ends_options

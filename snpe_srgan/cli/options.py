@@ -21,14 +21,17 @@ class Size(click.ParamType):
 
     name = "HxW"
 
+    def __init__(self, *, of_input: bool = False) -> None:
+        self.of_input = of_input
+
     def convert(self, value, param, ctx):
         if isinstance(value, tuple):
             return value
         from snpe_srgan.errors import ConfigError
-        from snpe_srgan.sizes import parse_size
+        from snpe_srgan.sizes import parse_input_size, parse_size
 
         try:
-            return parse_size(str(value))
+            return parse_input_size(str(value)) if self.of_input else parse_size(str(value))
         except ConfigError as error:
             self.fail(error.what, param, ctx)
 
@@ -119,7 +122,7 @@ def input_size_option(default: str | None = None):
     """--input-size; without a default it is what the model is fixed to, else 128x128."""
     own = "" if default else "  [default: what the model is fixed to, else 128x128]"
     text = f"Height x width of the fixed LR input of the .dlc.{own}"
-    return click.option("--input-size", type=Size(), default=default, help=text)
+    return click.option("--input-size", type=Size(of_input=True), default=default, help=text)
 
 
 model_argument = click.argument("model", metavar="MODEL")

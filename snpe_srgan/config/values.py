@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, Strict
 
 from snpe_srgan.errors import ConfigError
-from snpe_srgan.sizes import parse_size
+from snpe_srgan.sizes import LARGEST_INPUT, parse_size
 
 NAME_BYTES = 100  # a name becomes part of file names, which may have 255 bytes
 
@@ -34,9 +34,11 @@ def _file_name(text: str) -> str:
 
 def _picture_size(text: str) -> str:
     try:
-        parse_size(text)
+        height, width = parse_size(text)
     except ConfigError as error:
         raise ValueError(f"must be a size like 169x255 (height x width), not {text[:40]!r}") from error
+    if height * width > LARGEST_INPUT:
+        raise ValueError(f"must be a size of at most {LARGEST_INPUT:,} pixels, not {text}")
     return text
 
 
