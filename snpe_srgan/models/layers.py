@@ -9,7 +9,7 @@ TensorLayer 2.2.5 is its last release. Four things need care, and all of them ar
 4. every layer walks the interpreter's stack, source lines included, to record its arguments for TensorLayer's own
    file format, which is not used here: switched off, a 16-block network is built in a tenth of the time.
 
-    from snpe_srgan.models.layers import tl, BatchNorm2d, Conv2d, Dense, ExpandedConv2d, FixedConv2d, Function, PReLU
+    from snpe_srgan.models.layers import tl, BatchNorm2d, Clip, Conv2d, Dense, ExpandedConv2d, FixedConv2d, PReLU
 
 Each layer's last operator carries the layer's name, so that frozen graphs and what is converted from them can be read.
 """
@@ -33,7 +33,9 @@ import tensorlayer as tl  # noqa: E402
 tl.logging.set_verbosity(tl.logging.ERROR)
 tl.layers.Layer._get_init_args = lambda self, skip=3: {}
 
-__all__ = ["BatchNorm2d", "Conv2d", "Dense", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU", "tl"]
+__all__ = [
+    "BatchNorm2d", "Clip", "Conv2d", "Dense", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU", "tl",
+]  # fmt: skip
 
 
 class BatchNorm2d(tl.layers.BatchNorm2d):
@@ -208,6 +210,31 @@ class LeakyReLU(tl.layers.Layer):
             return y, lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=self.slope)
 
         return leaky(inputs)
+
+
+class Clip(tl.layers.Layer):
+    """min(max(x, low), high).
+
+    In training the gradient is one comparison and one choice, not two of each: it passes where nothing was clipped.
+    """
+
+    def __init__(self, low: float, high: float, *, name: str):
+        super().__init__(name)
+        self.low, self.high = low, high
+
+    def __repr__(self):
+        return f"Clip(name={self.name!r})"
+
+    def build(self, inputs_shape):
+        pass
+
+    def forward(self, inputs):
+        @tf.custom_gradient
+        def clip(x):
+            y = tf.clip_by_value(x, self.low, self.high)
+            return y, lambda upstream: tf.where(tf.equal(x, y), upstream, 0.0)
+
+        return clip(inputs) if self.is_train else tf.clip_by_value(inputs, self.low, self.high, name=self.name)
 
 
 class Function(tl.layers.Layer):

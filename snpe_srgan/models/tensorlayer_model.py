@@ -23,6 +23,7 @@ from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.layers import (
     BatchNorm2d,
+    Clip,
     Conv2d,
     ExpandedConv2d,
     FixedConv2d,
@@ -117,6 +118,8 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         return PReLU(alpha_init=start("alpha"), name=name)
     if layer.kind == "leaky_relu":
         return LeakyReLU(attributes["slope"], name=name)
+    if layer.kind == "clip":
+        return Clip(attributes["low"], attributes["high"], name=name)
     compute = OPERATORS[layer.kind].tensorflow
     return Function(lambda x: compute(layer, {}, x if isinstance(x, list) else [x], name), name=name)
 
