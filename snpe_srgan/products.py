@@ -5,10 +5,11 @@
         y = conv2d(x, kernel)                 # multiplied in bfloat16; y and both gradients are float32
 
 Mixed precision is part of the graph that is traced inside `precision`: both operands are rounded to bfloat16, the
-kernel sums in float32, and its result is cast back to float32. The gradients are products too and are computed in the
-same way. Everything else (losses, sums, batch norm, the optimizer, the weights) sees float32 only, and a graph that is
-traced elsewhere in the process has no bfloat16 in it. TensorFlow's own rewrite of graphs is an option of the process
-that reaches every function and takes reductions along, so it is not used.
+kernel sums in float32, and its result is cast back to float32, unless nothing reads it but what rounds it again. The
+gradients are products too and are computed in the same way. Everything else (losses, sums, statistics, the optimizer,
+the weights) sees float32 only, and a graph that is traced elsewhere in the process has no bfloat16 in it. TensorFlow's
+own rewrite of graphs is an option of the process that reaches every function and takes reductions along, so it is not
+used.
 """
 
 from __future__ import annotations
@@ -39,20 +40,72 @@ def precision(wanted: Precision) -> Iterator[None]:
 
 
 def conv2d(
-    x: tf.Tensor, kernel: tf.Tensor, strides: int | Sequence[int] = 1, padding="SAME", *, name: str | None = None
-) -> tf.Tensor:
+    x: tf.Tensor, kernel: tf.Tensor, strides: int | Sequence[int] = 1, padding="SAME", *, keeps_narrow: bool = False,
+    name: str | None = None,
+) -> tf.Tensor:  # fmt: skip
     """`tf.nn.conv2d` of float32 (n, h, w, in) and (kh, kw, in, out); float32 whatever it is multiplied in.
 
     Args:
         strides, padding: as `tf.nn.conv2d` takes them.
+        keeps_narrow: what was multiplied in bfloat16 stays in it.
         name: of the operator that gives the result.
     """
     import tensorflow as tf
 
-    if _precision.get() == "float32":
+    if not narrow():
         return tf.nn.conv2d(x, kernel, strides, padding, name=name)
     y = tf.nn.conv2d(tf.cast(x, tf.bfloat16), tf.cast(kernel, tf.bfloat16), strides, padding)
-    return tf.cast(y, tf.float32, name=name)
+    return y if keeps_narrow else tf.cast(y, tf.float32, name=name)
+
+
+def narrow() -> bool:
+    """Whether products are multiplied in bfloat16 here."""
+    return _precision.get() == "bfloat16"
+
+
+def biased_conv2d(
+    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, strides: Sequence[int], padding: str, *,
+    slope: float | None = None,
+) -> tf.Tensor:  # fmt: skip
+    """Convolution, bias and perhaps an activation as oneDNN's one kernel for them: bfloat16, for `narrow()` only.
+
+    The kernel adds the bias to its float32 sums and rounds once. The gradients of kernel and bias are float32, x's is
+    of x's type; the bias' is the product of a row of ones with the gradient.
+
+    Args:
+        x: float32 or bfloat16 (n, h, w, in).
+        kernel, bias: float32 (kh, kw, in, out) and (out,).
+        strides, padding: as `tf.raw_ops.Conv2D` takes them.
+        slope: below 0, of the activation: 0 for a ReLU, more for a leaky one, None for none.
+    """
+    import tensorflow as tf
+
+    low, placed = tf.bfloat16, {"strides": list(strides), "padding": padding}
+
+    @tf.custom_gradient
+    def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
+        read, weights = tf.cast(x, low), tf.cast(kernel, low)
+        y = tf.nn.bias_add(tf.raw_ops.Conv2D(input=read, filter=weights, **placed), tf.cast(bias, low))
+        if slope is not None:
+            y = tf.nn.leaky_relu(y, slope) if slope else tf.nn.relu(y)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            if slope is not None:  # the result has the signs of what was activated
+                seen = {"gradients": upstream, "features": y}
+                upstream = tf.raw_ops.LeakyReluGrad(**seen, alpha=slope) if slope else tf.raw_ops.ReluGrad(**seen)
+            to_x = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(read), filter=weights, out_backprop=upstream, **placed
+            )
+            to_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                input=read, filter_sizes=tf.shape(weights), out_backprop=upstream, **placed
+            )
+            rows = tf.reshape(upstream, [-1, kernel.shape[-1]])
+            to_bias = tf.raw_ops.MatMul(a=tf.ones([1, tf.shape(rows)[0]], low), b=rows)
+            return tf.cast(to_x, x.dtype), tf.cast(to_kernel, tf.float32), tf.cast(to_bias[0], tf.float32)
+
+        return y, gradient
+
+    return convolve(x, kernel, bias)
 
 
 def matmul(a: tf.Tensor, b: tf.Tensor, *, transpose_b: bool = False) -> tf.Tensor:
@@ -67,7 +120,7 @@ def matmul(a: tf.Tensor, b: tf.Tensor, *, transpose_b: bool = False) -> tf.Tenso
     """
     import tensorflow as tf
 
-    low = _precision.get() == "bfloat16"
+    low = narrow()
     if low:
         a, b = tf.cast(a, tf.bfloat16), tf.cast(b, tf.bfloat16)
     if a.shape.rank == 2:

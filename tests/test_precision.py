@@ -17,12 +17,19 @@ tf = pytest.importorskip("tensorflow")
 PRODUCTS = {
     "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul", "BatchMatMul", "BatchMatMulV2",
 }  # fmt: skip
-WITHOUT_ARITHMETIC = {"Cast", "Shape", "ShapeN"}
+WITHOUT_ARITHMETIC = {"Cast", "Shape", "ShapeN", "Reshape", "StridedSlice", "Identity", "IdentityN", "Const", "Fill"}
+EPILOGUE = {"BiasAdd"}  # of a convolution, part of its kernel
+# Between two convolutions of the discriminator; what batch norm sums up is float32 all the same.
+NORMED = {"FusedBatchNormV3", "FusedBatchNormGradV3", "LeakyRelu", "LeakyReluGrad"}
+BETWEEN = EPILOGUE | {"Relu", "ReluGrad", "ConcatV2", "ConcatOffset", "Slice"}  # two convolutions: rounds nothing
 BATCH, CROP = 2, 16
+SRGAN, MOBILE = ("srgan", {"blocks": 1, "width": 4}), ("mobile", {"width": 4, "depth": 4})
 
 
-def make(rng, tmp_path, *, multiply_in, distribution=None, loss, attention=0, taps=(), expand=0, teacher=None):
-    """A step of a small SRGAN with every part that a loss can ask for, and the state that it changes."""
+def make(
+    rng, tmp_path, *, multiply_in, distribution=None, loss, attention=0, taps=(), expand=0, teacher=None, network=SRGAN
+):
+    """A step of a small network with every part that a loss can ask for, and the state that it changes."""
     from snpe_srgan.config import DiscriminatorConfig, FeatureConfig, LossConfig, StageConfig
     from snpe_srgan.losses.feature_networks import load_feature_network
     from snpe_srgan.models.registry import describe
@@ -39,7 +46,7 @@ def make(rng, tmp_path, *, multiply_in, distribution=None, loss, attention=0, ta
     stage = StageConfig(loss=LossConfig(**loss))
     discriminator = DiscriminatorConfig(width=4, dense=8, attention=attention)
     state = StageState(
-        describe("srgan", {"blocks": 1, "width": 4}), distribution, seed=0, beta1=0.9, crop=CROP, expand=expand,
+        describe(*network), distribution, seed=0, beta1=0.9, crop=CROP, expand=expand,
         metrics=len(metric_names(stage)), taps=taps,
         discriminator=discriminator if stage.loss.adversarial_weight else None,
     )  # fmt: skip
@@ -107,7 +114,8 @@ def test_only_convolutions_and_products_are_in_bfloat16(rng, tmp_path, adversari
     )
     found = operations(step, batch(rng, pictures=3))
     low = [operation for operation in found if in_bfloat16(operation)]
-    assert {operation.type for operation in low} <= PRODUCTS | WITHOUT_ARITHMETIC
+    assert {operation.type for operation in low} <= PRODUCTS | WITHOUT_ARITHMETIC | EPILOGUE | NORMED
+    assert all(o.get_attr("U") == tf.float32 for o in low if o.type.startswith("FusedBatchNorm"))
     multiplied = {operation.type for operation in low} & PRODUCTS - {"BatchMatMulV2"}  # which is in the gradient
     assert multiplied == {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul", "BatchMatMul"}
     # In float32 are only the products that merge an expanded kernel, which are weights and not pictures: forward, two
@@ -115,6 +123,73 @@ def test_only_convolutions_and_products_are_in_bfloat16(rng, tmp_path, adversari
     high = float32_products(found)
     expanded = sum(layer.kind == "conv" and layer.attributes["trainable"] for layer in state.graph.layers)
     assert {operation.type for operation in high} == {"MatMul"} and len(high) == 4 * expanded
+
+
+def test_activations_stay_in_bfloat16_between_convolutions_alone(rng, tmp_path):
+    """conv - ReLU - conv - ReLU - conv - ReLU, and a last one that reads the first and the last ReLU's results."""
+    step, state = make(rng, tmp_path, multiply_in="bfloat16", loss={"pixel": "l1"}, network=MOBILE)
+    assert [v.shape.rank for v in state.generator.trainable_weights] == [4, 1] * 4  # each is trained once
+    found = operations(step, batch(rng))
+    low = [operation for operation in found if in_bfloat16(operation)]
+    # The one sum: of the two gradients of the first ReLU, which is rounded for the next product anyway.
+    assert {operation.type for operation in low} <= PRODUCTS | WITHOUT_ARITHMETIC | BETWEEN | {"AddN"}
+    assert sum(operation.type == "AddN" for operation in low) == 1
+    count = {kind: sum(o.type == kind for o in low) for kind in ("Relu", "BiasAdd")}
+    assert count == {"Relu": 3, "BiasAdd": 4} and not any(o.type == "BiasAddGrad" for o in found)
+    # Kernels, their gradients and what the network reads are cast as ever; of its activations the last ones alone.
+    casts = [o.outputs[0] for o in found if o.type == "Cast" and in_bfloat16(o) and o.outputs[0].dtype == tf.float32]
+    widened = [x.shape[3] for x in casts if x.shape.rank == 4 and x.shape[1:3] == [CROP // 4, CROP // 4]]
+    assert [channels for channels in widened if channels != 3] == [3 * 4**2] * 2  # of conv4 and the anchor
+    wide, _ = make(rng, tmp_path, multiply_in="float32", loss={"pixel": "l1"}, network=MOBILE)
+    assert not any(in_bfloat16(operation) for operation in operations(wide, batch(rng)))
+
+
+def test_what_stays_narrow():
+    from snpe_srgan.models.narrow import activated_by, kept_narrow
+    from snpe_srgan.models.registry import describe
+
+    graph = describe("mobile", {"depth": 4})
+    relus = {f"relu{i}": f"conv{i}" for i in (1, 2, 3)}
+    assert activated_by(graph, ()) == relus
+    assert kept_narrow(graph, ()) == {*relus, *relus.values(), "skip"}
+    # A loss looks at one: it is float32, and so is all that is joined with it.
+    assert activated_by(graph, ["relu1"]) == relus
+    assert kept_narrow(graph, ["relu1"]) == {"relu2", "conv2"}
+    assert activated_by(graph, ["conv2"]) == {"relu1": "conv1", "relu3": "conv3"}
+    srgan = describe("srgan", {"blocks": 1})  # PReLU, batch norm and additions round
+    assert not activated_by(srgan, ()) and not kept_narrow(srgan, ())
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.2])
+@pytest.mark.parametrize(("strides", "padding"), [([1, 1, 1, 1], "SAME"), ([1, 2, 2, 1], "VALID")])
+def test_a_convolution_with_its_bias_is_near_its_float32(rng, slope, strides, padding):
+    from snpe_srgan.products import biased_conv2d
+
+    x, kernel, bias, seen = (
+        tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in ((2, 7, 6, 8), (3, 3, 8, 4), (4,), (4,))
+    )
+
+    # Values that bfloat16 holds: no sum near 0 has another sign then, which would be another derivative.
+    x, kernel, bias = (tf.cast(tf.cast(value, tf.bfloat16), tf.float32) for value in (x, kernel, bias))
+
+    def wanted(x, kernel, bias):
+        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides, padding), bias)
+        return y if slope is None else tf.nn.leaky_relu(y, slope)
+
+    def made(x, kernel, bias):
+        return biased_conv2d(x, kernel, bias, strides, padding, slope=slope)
+
+    def compute(function):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel, bias])
+            y = tf.cast(function(x, kernel, bias), tf.float32)
+            total = tf.reduce_sum(y * seen)
+        return y, *tape.gradient(total, [x, kernel, bias])
+
+    assert made(x, kernel, bias).dtype == tf.bfloat16
+    for low, high in zip(compute(tf.function(made)), compute(wanted), strict=True):
+        assert low.dtype == tf.float32
+        assert float(tf.norm(low - high) / tf.norm(high)) < 0.02  # eight bits
 
 
 def test_every_replica_is_in_bfloat16(rng, tmp_path):
@@ -127,7 +202,7 @@ def test_every_replica_is_in_bfloat16(rng, tmp_path):
     )
     found = operations(step, batch(rng))
     assert not float32_products(found)
-    assert {o.type for o in found if in_bfloat16(o)} <= PRODUCTS | WITHOUT_ARITHMETIC
+    assert {o.type for o in found if in_bfloat16(o)} <= PRODUCTS | WITHOUT_ARITHMETIC | EPILOGUE | NORMED
     assert any(o.type == "Conv2DBackpropFilter" for o in found)
 
 

@@ -52,26 +52,33 @@ def build_discriminator(
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         return lambda shape: tf.constant(kernel(rng, tuple(shape)))
 
-    def leaky(x, name: str):
-        return LeakyReLU(SLOPE, name=f"{name}_leaky")(x)
+    def leaky(x, name: str, convolution: Conv2d | None = None):
+        layer = LeakyReLU(SLOPE, name=f"{name}_leaky")
+        if convolution is not None:
+            convolution.slope, layer.done_before = SLOPE, True
+        return layer(x)
 
     x = inputs = tl.layers.Input([None, crop, crop, 3], name="hr")
     for i in range(2 * HALVINGS):
         name, stride = f"conv{i + 1}", 1 + i % 2
         normed = batch_norm and i > 0
-        x = Conv2d(
+        convolution = Conv2d(
             width * 2 ** (i // 2),
             (3, 3),
             (stride, stride),
             W_init=start(name, he),
             b_init=None if normed else tl.initializers.zeros(),
             name=name,
-        )(x)
+        )
+        attended = attention and i == 2 * attention - 1
+        # Batch norm and leaky ReLU take bfloat16 and give it to the next convolution, which rounds to it anyway.
+        convolution.keeps_narrow = not attended
+        x = convolution(x)
         if normed:
             ones, zeros = tl.initializers.ones(), tl.initializers.zeros()
             x = BatchNorm2d(gamma_init=ones, beta_init=zeros, moving_var_init=ones, name=f"{name}_bn")(x)
-        x = leaky(x, name)
-        if attention and i == 2 * attention - 1:
+        x = leaky(x, name, None if normed else convolution)
+        if attended:
             x = SelfAttention(seed=seed, name="attention")(x)
     x = tl.layers.Flatten(name="flatten")(x)
     x = leaky(Dense(dense, W_init=start("dense1", he), name="dense1")(x), "dense1")

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from snpe_srgan.models import expansion
-from snpe_srgan.products import conv2d, matmul
+from snpe_srgan.products import biased_conv2d, conv2d, matmul, narrow
 from snpe_srgan.replicas import batch_mean, replicas
 
 sys.modules.setdefault("tensorlayer.app", types.ModuleType("tensorlayer.app"))
@@ -34,13 +34,15 @@ tl.logging.set_verbosity(tl.logging.ERROR)
 tl.layers.Layer._get_init_args = lambda self, skip=3: {}
 
 __all__ = [
-    "BatchNorm2d", "Clip", "Conv2d", "Dense", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU", "tl",
+    "BatchNorm2d", "Clip", "Conv2d", "Dense", "ExpandedConv2d", "FixedConv2d", "Function", "LeakyReLU", "PReLU",
+    "ReLU", "tl",
 ]  # fmt: skip
 
 
 class BatchNorm2d(tl.layers.BatchNorm2d):
     """TensorLayer's batch norm with fused kernels and statistics that are assigned in place.
 
+    What a convolution left in bfloat16 it gives in bfloat16; mean and variance are computed in float32 all the same.
     Under `tf.distribute` mean and variance are those of the whole batch, over all replicas; the variables that hold
     them are of a kind of its own.
     """
@@ -91,6 +93,7 @@ class BatchNorm2d(tl.layers.BatchNorm2d):
             return tf.compat.v1.nn.fused_batch_norm(
                 inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
             )
+        inputs = tf.cast(inputs, tf.float32)
         mean = batch_mean(inputs, [0, 1, 2])
         variance = batch_mean(tf.square(inputs - mean), [0, 1, 2])
         outputs = tf.nn.batch_normalization(inputs, mean, variance, self.beta, self.gamma, self.epsilon)
@@ -99,7 +102,18 @@ class BatchNorm2d(tl.layers.BatchNorm2d):
 
 
 class Conv2d(tl.layers.Conv2d):
-    """TensorLayer's convolution, its two operators named after the layer."""
+    """TensorLayer's convolution, its two operators named after the layer.
+
+    Attributes:
+        slope: where products are in bfloat16, it gives what the ReLU (0) or leaky ReLU behind it makes of its result,
+            and that one has nothing to do: one kernel for both. None without one.
+        keeps_narrow: and its result stays bfloat16, for nothing reads it but what takes that.
+        adds_bias_narrow: and its kernel adds the bias.
+    """
+
+    slope: float | None = None
+    keeps_narrow = False
+    adds_bias_narrow = True
 
     def kernel(self) -> tf.Tensor:
         """(h, w, in, out), as it is now."""
@@ -111,15 +125,26 @@ class Conv2d(tl.layers.Conv2d):
 
     def forward(self, inputs):
         def convolve(name: str) -> tf.Tensor:
-            return conv2d(inputs, self.kernel(), self._strides, self.padding, name=name)
+            return conv2d(
+                inputs, self.kernel(), self._strides, self.padding, keeps_narrow=self.keeps_narrow, name=name
+            )
 
         if not self.b_init:
             return convolve(self.name)
+        if narrow() and self.adds_bias_narrow:
+            kernel, bias = self.kernel(), tf.convert_to_tensor(self.b)
+            y = biased_conv2d(inputs, kernel, bias, self._strides, self.padding, slope=self.slope)
+            return y if self.keeps_narrow else tf.cast(y, tf.float32)
         return tf.nn.bias_add(convolve(f"{self.name}/conv"), self.b, name=self.name)
 
 
 class FixedConv2d(Conv2d):
-    """A convolution whose weights are part of the design and never trained."""
+    """A convolution whose weights are part of the design and never trained.
+
+    It carries the enlarged picture past the others: its bias, which moves the range, is added in float32.
+    """
+
+    adds_bias_narrow = False
 
     def _get_weights(self, var_name, shape, init, trainable=False):
         return super()._get_weights(var_name, shape=shape, init=init, trainable=False)
@@ -188,7 +213,12 @@ class LeakyReLU(tl.layers.Layer):
     TensorFlow's own gradient reads the layer's input, which its remapper has fused away (it then gives the whole graph
     up with an error message); the output has the same signs and serves as well. The network that is frozen keeps the
     operator as it is.
+
+    Attributes:
+        done_before: the convolution in front of it does it along where products are in bfloat16 (`Conv2d.slope`).
     """
+
+    done_before = False
 
     def __init__(self, slope: float, *, name: str):
         super().__init__(name)
@@ -201,6 +231,8 @@ class LeakyReLU(tl.layers.Layer):
         pass
 
     def forward(self, inputs):
+        if self.done_before and narrow():
+            return inputs
         return self._trained(inputs) if self.is_train else tf.nn.leaky_relu(inputs, self.slope, name=self.name)
 
     def _trained(self, inputs):
@@ -210,6 +242,28 @@ class LeakyReLU(tl.layers.Layer):
             return y, lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=self.slope)
 
         return leaky(inputs)
+
+
+class ReLU(tl.layers.Layer):
+    """max(x, 0).
+
+    Attributes:
+        done_before: the convolution in front of it does it along where products are in bfloat16 (`Conv2d.slope`).
+    """
+
+    done_before = False
+
+    def __init__(self, *, name: str):
+        super().__init__(name)
+
+    def __repr__(self):
+        return f"ReLU(name={self.name!r})"
+
+    def build(self, inputs_shape):
+        pass
+
+    def forward(self, inputs):
+        return inputs if self.done_before and narrow() else tf.nn.relu(inputs, name=self.name)
 
 
 class Clip(tl.layers.Layer):

@@ -30,8 +30,10 @@ from snpe_srgan.models.layers import (
     Function,
     LeakyReLU,
     PReLU,
+    ReLU,
     tl,
 )
+from snpe_srgan.models.narrow import activated_by, kept_narrow
 from snpe_srgan.models.npz import check_weights
 from snpe_srgan.models.operators import COARSE, OPERATORS
 
@@ -72,12 +74,20 @@ def build(
     # TensorLayer calls each layer once with a picture of ones, of one pixel where a side is free: too small for some.
     coarse = graph.unit > 1 or any(layer.upscale == COARSE for layer in graph.layers)
     side = BUILT * graph.unit if coarse else None
+    activated, narrow = activated_by(graph, taps), kept_narrow(graph, taps)
+    convolutions: dict[str, Conv2d] = {}
     for layer in graph.layers:
         if layer.kind == "input":
             tensors[layer.name] = tl.layers.Input([None, side, side, layer.channels], name=layer.name)
             continue
         inputs = [tensors[x] for x in layer.inputs]
-        tensors[layer.name] = _layer(layer, weights, expand, seed)(inputs[0] if len(inputs) == 1 else inputs)
+        made = _layer(layer, weights, expand, seed)
+        if isinstance(made, Conv2d):
+            convolutions[layer.name], made.keeps_narrow = made, layer.name in narrow
+        elif isinstance(made, (ReLU, LeakyReLU)) and layer.name in activated:
+            convolutions[activated[layer.name]].slope = layer.attributes.get("slope", 0.0)
+            made.done_before = True
+        tensors[layer.name] = made(inputs[0] if len(inputs) == 1 else inputs)
     # TensorLayer wants model names to be unique in a process.
     unique = f"{name or graph.network}_{next(_serial)}"
     outputs = [tensors[name] for name in (graph.output, *taps)]
@@ -118,6 +128,8 @@ def _layer(layer: Layer, weights: Mapping[str, np.ndarray], expand: int, seed: i
         return PReLU(alpha_init=start("alpha"), name=name)
     if layer.kind == "leaky_relu":
         return LeakyReLU(attributes["slope"], name=name)
+    if layer.kind == "relu":
+        return ReLU(name=name)
     if layer.kind == "clip":
         return Clip(attributes["low"], attributes["high"], name=name)
     compute = OPERATORS[layer.kind].tensorflow
