@@ -66,18 +66,20 @@ def pictures(scale: int, *, crop: int, batch: int) -> tuple[np.ndarray, np.ndarr
     return lr, rng.integers(0, 256, (batch, crop, crop, 3), dtype=np.uint8)
 
 
-def in_turns(ways: dict, scale: int, *, crop: int, batch: int, steps: int, rounds: int) -> dict[str, float]:
+def in_turns(
+    ways: dict, scale: int, *, crop: int, batch: int, steps: int, rounds: int, clock=time.perf_counter
+) -> dict[str, float]:
     """Images a second of each, medians over rounds of `steps` steps and one wait; a busy machine slows all alike."""
     lr, hr = pictures(scale, crop=crop, batch=batch)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, step in ways.items():
-            start = time.perf_counter()
+            start = clock()
             for _ in range(steps if number else 2):  # round 0 traces, compiles and warms up
                 step(lr, hr)
             step.wait()
             if number:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: batch * steps / statistics.median(seconds) for name, seconds in times.items()}
 
 
