@@ -17,7 +17,8 @@ from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.imaging.picture import Picture
 from snpe_srgan.imaging.pictures import read_picture, write_picture
 from snpe_srgan.onnx_graphs.adapt import adapt
-from snpe_srgan.onnx_graphs.boundary import RANGES, Boundary, Said, bicubic_taps, chroma, find_boundary
+from snpe_srgan.onnx_graphs.boundary import RANGES, Boundary, Said, bicubic_taps, chroma
+from snpe_srgan.onnx_graphs.finding import find_boundary
 from snpe_srgan.onnx_graphs.model import onnx_facts
 from snpe_srgan.onnx_graphs.our_form import in_our_form
 from snpe_srgan.onnx_graphs.run import runner
@@ -42,9 +43,9 @@ def stranger(b: Boundary, *, scale=2, size=None, seed=0, block=1) -> onnx.ModelP
             for c in range(inside):  # DepthToSpace's own order: place, then channel
                 cell = (i // scale * block + j // scale) * inside + c
                 last[(i * scale * block + j) * inside + c, cell, 1, 1] = gain
-    last[:, wide:] = rng.normal(0, 0.02 * gain, (out, 4, 3, 3))
+    last[:, wide:] = rng.normal(0, 0.004 * gain, (out, 4, 3, 3))
     kind = np.float16 if "float16" in b.dtypes else np.float32
-    offset = low - black * gain + rng.normal(0, 0.01 * (high - low), out)  # small in the network's own numbers alone
+    offset = low - black * gain + rng.normal(0, 0.003 * (high - low), out)  # small in the network's own numbers alone
     arrays = {"k": first, "s": rng.uniform(0.7, 0.9, (wide + 4, 1, 1)), "l": last, "o": offset}
     arrays["s"][:wide] = 1
     constants = [numpy_helper.from_array(v.astype(kind), name) for name, v in arrays.items()]
@@ -251,7 +252,8 @@ def test_sizes_that_are_no_multiple_are_continued_by_the_mirror_image_and_cut(fo
     assert onnx_facts(adapt(model, where="x")[0]).multiple == 4
     pixels = photo(27, 30)
     write_picture(folder / "odd.png", Picture(pixels))
-    assert snpe_srgan("run", folder / "theirs.onnx", folder / "odd.png", "-o", folder / "big.png").code == 0
+    run = ("run", folder / "theirs.onnx", folder / "odd.png", "-o", folder / "big.png", "--values", "0..1")
+    assert snpe_srgan(*run).code == 0
     wanted = draws(model, b, np.pad(pixels, ((0, 1), (0, 2), (0, 0)), mode="symmetric"))[:54, :60]
     assert dB(read_picture(folder / "big.png").rgb, wanted) > 55
 
@@ -263,7 +265,7 @@ def test_tiles_of_an_unshuffling_network_are_exact(folder):
     pixels = photo(90, 84)
     write_picture(folder / "large.png", Picture(pixels))
     run = ("run", folder / "theirs.onnx", folder / "large.png", "--json", "-o", folder / "big.png")
-    done = snpe_srgan(*run, "--tile", "40x40")
+    done = snpe_srgan(*run, "--tile", "40x40", "--values", "0..1")
     assert done.code == 0 and done.json["pictures"][0]["tiles"] > 4, done
     assert dB(read_picture(folder / "big.png").rgb, draws(model, b, pixels)) > 55
 

@@ -39,7 +39,7 @@ def command(source, out, said, blend, share, overwrite, output):
     and gives is found out with a test picture and reported with the evidence, and the graph is written in our form as
     .onnx (NHWC, [0, 1] to [-1, 1]).
     """
-    from snpe_srgan.onnx_graphs.boundary import RESEMBLES
+    from snpe_srgan.onnx_graphs.finding import RESEMBLES
     from snpe_srgan.zoo.foreign import import_model
     from snpe_srgan.zoo.foreign_graph import import_graph, is_graph
 

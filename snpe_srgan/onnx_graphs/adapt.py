@@ -28,13 +28,13 @@ from snpe_srgan.onnx_graphs.boundary import (
     Boundary,
     Found,
     Said,
-    find_boundary,
     is_ours,
     looks_like_ours,
     probe_picture,
     size_of,
 )
 from snpe_srgan.onnx_graphs.compiled import is_compiled
+from snpe_srgan.onnx_graphs.finding import find_boundary
 from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends, inputs_of
 from snpe_srgan.onnx_graphs.model import MAX_BYTES, checked, onnx_facts, survived
 from snpe_srgan.onnx_graphs.our_form import check_in_our_form, in_our_form
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import onnx
 
 SAME, NEARLY = 55.0, 35.0  # dB between the rewritten graph and the network: float32 alone, and with 16 or 8 bits
-SECONDS = 120.0  # of work for the probe: up to four inferences
+SECONDS = 120.0  # of work for the probe
 _known: dict[tuple[bytes, Said], dict[str, Any] | None] = {}  # SHA-256 and what was said -> what a child found out
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from snpe_srgan.onnx_graphs.boundary import OURS, SIDE, Boundary, Found, find_ranges, probe_picture
+from snpe_srgan.onnx_graphs.boundary import OURS, SIDE, Boundary, Found
+from snpe_srgan.onnx_graphs.finding import find_ranges
 from snpe_srgan.runtimes.session import Session
 from snpe_srgan.zoo.resolve import ModelFile
 
@@ -38,6 +39,6 @@ def in_our_numbers(session: Session, file: ModelFile) -> Session:
         takes, gives = ranges[0]
         found = Found(replace(plain, takes=takes, gives=gives), ("as the user says",))
     else:
-        picture = probe_picture(*(session.input_size or (SIDE, SIDE)))
-        found = find_ranges(session._infer, plain, ranges, picture=picture, first=("0..1", "-1..1"), where=where)
+        size = session.input_size or (SIDE, SIDE)
+        found = find_ranges(session._infer, plain, ranges, size=size, first=("0..1", "-1..1"), where=where)
     return session if found.boundary == OURS and found.certain else AdaptedSession(session, found)

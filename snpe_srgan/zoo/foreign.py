@@ -26,7 +26,7 @@ from snpe_srgan.artifacts.staging import unfinished
 from snpe_srgan.errors import InputError, MissingToolError, UsageError, did_you_mean
 from snpe_srgan.models.graph import Graph
 from snpe_srgan.models.npz import check_weights, save_npz
-from snpe_srgan.onnx_graphs.boundary import resemblance
+from snpe_srgan.onnx_graphs.finding import resemblance
 from snpe_srgan.onnx_graphs.from_layers import to_onnx
 from snpe_srgan.opener import open_regular
 from snpe_srgan.zoo.model_card import model_card
