@@ -248,6 +248,16 @@ def test_a_picture_that_is_too_small_is_said(tmp_path):
     assert_error(snpe_srgan("inspect", a, a, "--on", "host", "--picture", tmp_path / "small.png"), 1, "smaller than")
 
 
+def test_operators_that_onnx_does_not_know_are_named(tmp_path):
+    node = helper.make_node("QLinearAdd", ["lr"], ["sr"], domain="com.microsoft")
+    sizes = {"lr": [1, 8, 8, 3], "sr": [1, "h", "w", 3]}
+    ports = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)] for name, size in sizes.items()]
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(helper.make_graph([node], "g", *ports), opset_imports=domains, ir_version=9)
+    path = written(tmp_path / "a.onnx", model)
+    assert_error(snpe_srgan("inspect", path, "--on", "emulator"), 1, "com.microsoft.QLinearAdd", "QDQ")
+
+
 # ---- the chip ----
 
 

@@ -208,13 +208,22 @@ def onnx_facts(model: onnx.ModelProto, *, where: object = None) -> Facts:
     if dims and len(dims) != 4 and len(out) == len(dims):
         raise InputError(f"the model's output '{sr.name}' is {out}, not one RGB picture", where=where)
     if len(out) != 4 or len(dims) != 4:
-        raise InputError("the model does not say the size of its output", where=where)
+        raise _unsized(inferred.graph, where)
     steps, cell = _steps(inferred.graph, shapes, lr.name)
     scale, overlap, memory, because, whole = walk(
         steps, lr=lr.name, sr=sr.name, lr_size=size, sr_size=(out[1], out[2], out[3]), where=where
     )
     multiple = 1 if fixed else cell
     return Facts(lr.name, sr.name, scale, fixed, overlap, memory, because, whole, multiple)
+
+
+def _unsized(graph: onnx.GraphProto, where: object) -> InputError:
+    """The error for an output without a size, with the operators that ONNX itself does not know."""
+    foreign = sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain not in ("", "ai.onnx")})
+    said = f": ONNX does not know {', '.join(foreign[:3])}" if foreign else ""
+    quantized = any("QLinear" in name for name in foreign)
+    return InputError(f"the model does not say the size of its output{said}", where=where,
+                      hint="quantize it in QDQ form (QuantFormat.QDQ)" if quantized else None)  # fmt: skip
 
 
 def _steps(graph, shapes: dict, lr: str) -> tuple[list[Step], int]:
