@@ -297,7 +297,7 @@ def test_help_of_every_verb_into_a_full_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_verbs_exit_code_without_standard_error(tmp_path, monkeypatch):
+def test_every_verbs_exit_code_without_streams(tmp_path, monkeypatch):
     runs = [given(words, "missing") for words in VERBS]
     (tmp_path / "usual").mkdir()
     monkeypatch.chdir(tmp_path / "usual")
@@ -305,9 +305,13 @@ def test_every_verbs_exit_code_without_standard_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words, code, _ in ends_with(tmp_path, runs, {1: "/dev/null", 2: "/dev/full"}):
         assert code == usual[tuple(words)], (words, code)
-    for words, code, _ in ends_with(tmp_path, runs, {0: None, 1: None, 2: None}):
-        # A result that nobody can get is an error.
-        assert code == usual[tuple(words)] or (usual[tuple(words)], code) == (0, 1), (words, code)
+    for words, code, _ in ends_with(tmp_path, runs, {0: None, 1: "/dev/null", 2: "/dev/null"}):
+        assert code == usual[tuple(words)], (words, code)
+    for streams in ({1: None, 2: "said"}, {0: None, 1: None, 2: None}):
+        for words, code, said in ends_with(tmp_path, runs, streams):
+            # A result that nobody can get is an error.
+            assert code == usual[tuple(words)] or (usual[tuple(words)], code) == (0, 1), (words, code, said)
+            assert not said or (said.count("error: ") == (code != 0) and "Traceback" not in said), (words, said)
 
 
 # --- files that are none, and names that are odd
