@@ -9,6 +9,7 @@ worker dies is made again; one that three workers died of is an error.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextlib
 import itertools
@@ -31,6 +32,8 @@ from snpe_srgan.errors import SnpeSrganError
 from snpe_srgan.machine import share_memory
 from snpe_srgan.parallel import Answer, Call, Prepared, cores_of, remarks_of
 
+LATE = (TimeoutError, NotYet, asyncio.TimeoutError)  # three errors in Python 3.10, later one
+
 
 @contextlib.contextmanager
 def crew_of(text: str) -> Iterator[DaskCrew]:
@@ -45,7 +48,7 @@ def crew_of(text: str) -> Iterator[DaskCrew]:
         if wanted.kind == "address":
             try:
                 client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            except (TimeoutError, NotYet) as error:
+            except LATE as error:
                 raise SnpeSrganError("the scheduler has no workers", where=text, hint="dask worker ADDRESS") from error
         yield DaskCrew(client, wanted)
 
@@ -116,7 +119,7 @@ class DaskCrew:
         while True:
             try:
                 return future.result(timeout=TICK)
-            except (TimeoutError, NotYet):
+            except LATE:
                 if self.client.status != "running":
                     raise CancelledError from None
 
