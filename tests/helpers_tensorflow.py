@@ -15,7 +15,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 def handing_on(shape: tuple[int, ...], rng: np.random.Generator, *, phases: int = 1) -> np.ndarray:
     """(h, w, in, out): the first three channels of each phase pass the first three inputs on, beside small noise."""
-    kernel = rng.normal(0, 0.02, shape)
+    kernel = rng.normal(0, 0.004, shape)
     outputs = shape[3] // phases
     for phase in range(phases):
         for c in range(min(3, shape[2], outputs)):
@@ -63,7 +63,7 @@ def keras_network(kind: str, rng, *, side: int | None = None):
         elif isinstance(layer, L.Conv2D):
             phases = 4 if layer.filters == 12 and kind != "resize" else 1
             layer.kernel.assign(handing_on(tuple(layer.kernel.shape), rng, phases=phases))
-            layer.bias.assign(np.full(layer.filters, 0.02))  # which tells 0..255 from 0..1
+            layer.bias.assign(np.full(layer.filters, 0.008))  # which tells 0..255 from 0..1
     return model
 
 
