@@ -284,7 +284,7 @@ def test_weights_and_saved_models_are_named_for_what_they_are(tmp_path):
     with zipfile.ZipFile(tmp_path / "real.pth", "w") as archive:
         archive.writestr("archive/data.pkl", b"")
     assert_error(snpe_srgan("import", tmp_path / "real.pth", "-o", tmp_path / "x.npz"), 1, "PyTorch")
-    assert_error(snpe_srgan("run", tmp_path / "real.pth", "x.png"), 1, "PyTorch weights", "snpe-srgan import")
+    assert_error(snpe_srgan("run", tmp_path / "real.pth", "x.png"), 1, "PyTorch weight file", "snpe-srgan import")
     folder = tmp_path / "saved"
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(field(1, 1) + field(2, PICTURE))

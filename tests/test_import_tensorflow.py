@@ -250,6 +250,6 @@ def test_a_damaged_saved_model_is_one_plain_error(data, tmp_path):
 
 def test_other_verbs_say_how_such_files_come_in(tmp_path):
     folder = saved(tmp_path / "theirs", nodes=(node(b"out", b"Const"),))
-    assert_error(snpe_srgan("inspect", folder), 1, "snpe-srgan import theirs -o theirs.onnx")
+    assert_error(snpe_srgan("inspect", folder), 1, f"snpe-srgan import {folder} -o theirs.onnx")
     path = keras_archive(tmp_path / "net.keras", layers())
-    assert_error(snpe_srgan("convert", path, "-o", tmp_path / "out"), 1, "snpe-srgan import net.keras -o net.onnx")
+    assert_error(snpe_srgan("convert", path, "-o", tmp_path / "out"), 1, f"snpe-srgan import {path} -o net.onnx")

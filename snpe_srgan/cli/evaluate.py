@@ -67,6 +67,7 @@ def command(
     from snpe_srgan.metrics.dataset import find_evaluation_set
     from snpe_srgan.metrics.evaluate import evaluate
     from snpe_srgan.metrics.protocol import Protocol
+    from snpe_srgan.runtimes.source import settled
     from snpe_srgan.video.kinds import is_video
 
     datasets = datasets if mix is None else (model, *datasets)
@@ -101,6 +102,8 @@ def command(
             raise UsageError("--detail is between two networks, and bicubic is none")
         if model != "bicubic":
             file = find_model(model, detail, runs=True, said=said, output=output)
+            if many or where["on"] == "emulator":
+                file = settled(file)  # once, not in each process
             processes = _processes(many, file, where)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale
@@ -182,6 +185,7 @@ def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, jobs,
     """`--niqe`: one table a folder."""
     from snpe_srgan.console import table
     from snpe_srgan.metrics.no_reference import evaluate_without_reference
+    from snpe_srgan.runtimes.source import settled
 
     results = []
     with contextlib.ExitStack() as stack:
@@ -189,6 +193,8 @@ def _unpaired(output, model, folders, *, detail, said, scale, limit, tile, jobs,
         session, processes = None, Processes(many or 1, _reopened)
         if model != "bicubic":
             file = find_model(model, detail, runs=True, said=said, output=output)
+            if many or where["on"] == "emulator":
+                file = settled(file)  # once, not in each process
             processes = _processes(many, file, where)
             session = stack.enter_context(open_model(file, **where, say=output.say))
             scale = session.scale

@@ -31,7 +31,7 @@ TRIED = (  # (takes, gives): of those that draw the same the first is taken, so 
     ("-1..1", "0..1"), ("0..255", "0..1"), ("-1..1", "0..255"), ("0..255", "-1..1"),
 )  # fmt: skip
 SIDE = 48  # LR pixels of a probe, where the size is free
-LARGE = 128 * 128  # LR pixels of a fixed input above which a smaller probe is tried
+LARGE = 128 * 128  # LR pixels of a fixed input above which one picture is probed, and a smaller one where that goes
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601 over the whole range, as Pillow's and OpenCV's YCbCr have it
 TAPS = 2  # LR pixels that bicubic reads to each side
@@ -229,7 +229,18 @@ def scale_of(shape: Sequence[int], picture: np.ndarray, boundary: Boundary, wher
 
 
 def layout_of(model: onnx.ModelProto, where: object, said: Said) -> tuple[str, int | None]:
-    """The layout and the channels, from the input's shape, or, where that leaves a choice, from who reads it."""
+    """The layout and the channels, from the input's shape, or, where that leaves a choice, from who reads it.
+
+    Args:
+        where: the file, for errors.
+        said: what the user said of the ends; its `layout` decides.
+
+    Returns:
+        "NHWC" or "NCHW", and the number of channels, None where it is free.
+
+    Raises:
+        InputError: the input is not one picture, or has not the channels of one.
+    """
     lr, _ = ends(model, where=where)
     dims = dims_of(lr)
     shown = ", ".join("?" if d is None else str(d) for d in dims)
@@ -254,6 +265,11 @@ def layout_of(model: onnx.ModelProto, where: object, said: Said) -> tuple[str, i
 
 
 def channels_of(count: int | None, said: Said, where: object) -> str:
+    """"Y", "RGB" or "BGR", of a network of `count` channels (None: a free number), as `said` or RGB.
+
+    Raises:
+        InputError: the channels that were said are not as many; `where` is the file.
+    """
     if count == 1:
         if said.channels not in (None, "Y"):
             raise InputError(f"the network has one channel: not {said.channels}", where=where, hint="--channels Y")
@@ -264,6 +280,11 @@ def channels_of(count: int | None, said: Said, where: object) -> str:
 
 
 def dtypes_of(model: onnx.ModelProto, where: object) -> tuple[str, str]:
+    """The types of the input's and the output's numbers, by their names in `KINDS`.
+
+    Raises:
+        InputError: a picture's numbers are of no such type.
+    """
     names = {number: name for name, number in KINDS.items()}
     kinds = [names.get(value.type.tensor_type.elem_type) for value in ends(model, where=where)]
     if kinds[0] is None or kinds[1] is None:

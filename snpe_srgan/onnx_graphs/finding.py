@@ -21,7 +21,6 @@ import numpy as np
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.decibel import decibel
 from snpe_srgan.onnx_graphs.boundary import (
-    LARGE,
     OURS,
     RANGES,
     SIDE,
@@ -42,6 +41,7 @@ from snpe_srgan.onnx_graphs.probing import BORDER, Pair, Probe
 if TYPE_CHECKING:
     import onnx
 
+ENOUGH = 64 * 64  # LR pixels of a fixed input above which a smaller probe is tried: nine ranges are many runs
 ASSUMED: Pair = ("0..1", "0..1")  # where no range makes an enlargement that resembles the picture
 RESEMBLES = 18.0  # dB between the pictures and their enlargements made small: the worst that enlarge lie above 24
 AS_GOOD = 3.0  # dB: a network that bears our names may draw as well in another range
@@ -81,7 +81,7 @@ def find_boundary(
     if len(ranges) == 1 and said:
         return Found(replace(plain, takes=ranges[0][0], gives=ranges[0][1]), ("as the user says",))
     size = size_of(model, layout) or (SIDE, SIDE)
-    if size[0] * size[1] > LARGE and run is None and (small := _smaller(model, plain, where)) is not None:
+    if size[0] * size[1] > ENOUGH and run is None and (small := _smaller(model, plain, where)) is not None:
         size, run = (SIDE, SIDE), small
     first = ("0..1", "-1..1") if looks_like_ours(model) else None
     return find_ranges(

@@ -99,7 +99,12 @@ class Probe:
 
 def probe_pictures(height: int, width: int, *, scale: int = 1) -> tuple[np.ndarray, ...]:
     """(1, height * scale, width * scale, 3) in [0, 1] each, the same scenes at any scale: one of all tones with edges
-    and lines, the same in the dark and in the light, and black, white and grey."""
+    and lines, the same in the dark and in the light, and black, white and grey.
+
+    Args:
+        height: of the LR picture in pixels; `width` likewise.
+        scale: 1 for what the network is given, its own scale for what its enlargement should look like.
+    """
     finer = max(1, FINEST // scale)
     rows, columns = height * scale * finer, width * scale * finer
     y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")

@@ -79,7 +79,13 @@ def _same(one: np.ndarray, two: np.ndarray) -> bool:
 
 
 def depth_to_space(x: np.ndarray, block: int, mode: str) -> np.ndarray:
-    """What ONNX's operator gives for (1, channels, h, w)."""
+    """What ONNX's DepthToSpace gives.
+
+    Args:
+        x: (n, channels, h, w) of any type; `channels` is a multiple of block * block.
+        block: the factor by which height and width grow.
+        mode: "DCR" or "CRD", as ONNX names the order of the channels.
+    """
     n, channels, height, width = x.shape
     own = channels // block**2
     if mode == "DCR":

@@ -83,7 +83,12 @@ def activation_encodings(
 
 
 def within_clips(network: Network, group: str, low: float, high: float) -> tuple[float, float]:
-    """A range without what the clips in front of a group cut off: its ends then do what the clips do."""
+    """A range without what the clips in front of a group cut off: its ends then do what the clips do.
+
+    Args:
+        group: the name of tensors that share a grid.
+        low: the least value that was observed there; `high` the largest.
+    """
     sources = [network.makers.get(x) for x in network.sources(group)]
     bounds = [clip_bounds(node) for node in sources if node is not None and node.kind == "Clip"]
     if not bounds or len(bounds) < len(sources):
