@@ -126,7 +126,7 @@ def test_tiles_of_a_fixed_size_become_those_that_are_done_first(lanes):
 
 
 @needs_qnn
-@pytest.mark.parametrize(("make", "bits"), [(srgan, 8), (srgan, 16), (mobile, 8)])
+@pytest.mark.parametrize(("make", "bits"), [(srgan, 8), pytest.param(srgan, 16, marks=pytest.mark.slow), (mobile, 8)])
 def test_the_bits_are_those_of_tiles_of_the_fixed_size(tmp_path, rng, monkeypatch, make, bits):
     """A picture smaller than the fixed size in one direction, and one that needs tiles; narrowed graphs, and whole."""
     path = tmp_path / "fixed.onnx"

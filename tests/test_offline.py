@@ -137,6 +137,7 @@ def test_quantize_is_offline(place):
     place.assert_offline()
 
 
+@pytest.mark.slow
 def test_a_networks_file_of_others_is_read_offline(place):
     """The children that read strangers' files, by the libraries of each: .onnx, .pb, and weights of PyTorch."""
     place.does("convert", "mobile", "--onnx-only", "-o", "c")

@@ -78,7 +78,9 @@ def test_4_bit_weights_stay_off_the_sums_that_would_shift_the_picture_on_the_chi
 
 
 @needs_qnn
-@pytest.mark.parametrize(("name", "recipe"), [("mobile", "w8a8"), ("srgan", "w8a8"), ("srgan", "w8a16")])
+@pytest.mark.parametrize(
+    ("name", "recipe"), [("mobile", "w8a8"), ("srgan", "w8a8"), pytest.param("srgan", "w8a16", marks=pytest.mark.slow)]
+)
 def test_the_dlc_holds_the_network_and_the_emulator_agrees(folder, tmp_path, name, recipe):
     options = QuantizeOptions(
         recipe=recipe, calibration=[folder / "photos"], count=2, input_size=(16, 16), judge="emulator",

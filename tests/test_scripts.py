@@ -101,7 +101,7 @@ SMALLEST = {
                         needs=("onnxruntime_qnn",), slow=True),
     "kill_runs": Smallest(("--rounds", "1", "run"), "run ", slow=True),  # test_kills.py has it among the fast ones
     "make_degraded": Smallest(("{data}/photos", "-o", "{out}/degraded"), "3 pairs"),
-    "matrix": Smallest(("tests/test_rounding.py",), " passed in "),
+    "matrix": Smallest(("tests/test_rounding.py",), " passed in ", slow=True),
     "small_pictures": Smallest(("mobile", "{data}/photos", "--side", "96", "--count", "1"), "levels"),
     "train_cluster": Smallest(("--help",), "--slurm"),  # test_distribution.py trains by it
     "test": Smallest(("tests/test_rounding.py",), " passed in ", needs=("ruff", "importlinter", "mypy"), slow=True),
@@ -216,6 +216,7 @@ def test_bench_gpu_without_a_card_says_why(environment_folder):
     assert done.returncode == 3 and "sees no GPU" in done.stderr and "[cuda]" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["eager", "torch"])
 def test_bench_train_compares_in_the_same_run(environment_folder, other):
     if other == "torch":
