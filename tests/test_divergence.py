@@ -248,6 +248,7 @@ def test_a_picture_that_is_too_small_is_said(tmp_path):
     assert_error(snpe_srgan("inspect", a, a, "--on", "host", "--picture", tmp_path / "small.png"), 1, "smaller than")
 
 
+@needs_wheel
 def test_operators_that_onnx_does_not_know_are_named(tmp_path):
     node = helper.make_node("QLinearAdd", ["lr"], ["sr"], domain="com.microsoft")
     sizes = {"lr": [1, 8, 8, 3], "sr": [1, "h", "w", 3]}
