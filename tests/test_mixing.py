@@ -73,9 +73,43 @@ def test_each_tile_is_one_networks_picture(halves, dtype):
 def test_the_large_network_sees_hard_tiles_only(halves):
     session = mixed(20)
     upscale_pixels(session, halves)
-    side = PATCH + 2 * 9
+    side = PATCH + 2 * 9 + 2  # a multiple of 4
     hard = round(session.share * len(session.plan(*halves.shape[:2]).parts))
     assert session._large.pixels == hard * side * side and session._small.pixels == halves.shape[0] * halves.shape[1]
+
+
+class Choosy(Smear):
+    """An engine that computes no width but 96, and says with each tile which part of it must be right."""
+
+    def plan(self, height, width, *, tile=None):
+        return super().plan(height, width, tile=(96, 96))
+
+    def run_parts(self, arrays, plan, parts):
+        assert plan.run_size == (96, 96) and all(part in plan.parts for part in parts)
+        return super().run_parts(arrays, plan, parts)
+
+    def check_input(self, lr):
+        assert lr.shape[1:3] == (96, 96)
+
+
+def test_the_large_networks_engine_chooses_its_tiles(halves):
+    session = MixedSession(Smear("small.npz", 2), Choosy("large.npz", 9), above=0)
+    noise = slice(300, None)  # flat tiles are the small network's
+    wanted = upscale_pixels(mixed(0), halves).pixels
+    assert np.array_equal(upscale_pixels(session, halves).pixels[:, noise], wanted[:, noise])
+    assert session.share > 0
+
+
+def test_tiles_overlap_by_what_the_farther_sighted_network_sees(halves):
+    far, near = Smear("far.npz", 9), Smear("near.npz", 2)
+    enlarger = FrameEnlarger(MixedSession(far, near, above=20), halves.shape[:2])
+    assert enlarger.plan.overlap == 9
+    enlarger(halves)
+    moved = halves.copy()
+    moved[40:60, 60:70] = 0
+    assert np.array_equal(
+        enlarger(moved), upscale_pixels(MixedSession(Smear("far.npz", 9), Smear("n", 2), above=20), moved).pixels
+    )
 
 
 @pytest.mark.parametrize(("above", "which"), [(1000.0, 0), (0.0, 1)])

@@ -11,7 +11,7 @@ one's: a tile overlaps by as far as the networks see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,8 +59,9 @@ class MixedSession(Session):
             if description.reads_all or description.radius is None:
                 raise UsageError("networks that see the whole picture do not mix: a tile of it looks different to them",
                                  where=description.path)  # fmt: skip
-        radius = max(mine.radius or 0, other.radius or 0)
-        super().__init__(replace(mine, radius=radius, remarks=tuple(dict.fromkeys((*mine.remarks, *other.remarks)))))
+        large.description = replace(mine, radius=max(mine.radius or 0, other.radius or 0))  # its tiles serve both
+        remarks = tuple(dict.fromkeys((*mine.remarks, *other.remarks)))
+        super().__init__(replace(large.description, remarks=remarks))
         self._small, self._large, self._above = small, large, above
         self._hard, self._tiles = 0, 0
 
@@ -78,8 +79,8 @@ class MixedSession(Session):
         if tile is None and self.input_size is None:
             overlap = overlap_for(self.description, None)
             side = max(PATCH, OVERLAPS * overlap) + 2 * overlap
-            tile = (side, side)
-        plan = super().plan(height, width, tile=tile)
+            tile = (side + -side % 4,) * 2
+        plan = self._large.plan(height, width, tile=tile)  # an engine knows widths that it computes wrongly
         easy = self._small.plan(height, width)
         if _WORSE.index(easy.tiling) > _WORSE.index(plan.tiling):
             plan = replace(plan, tiling=easy.tiling, reason=easy.reason)
@@ -101,8 +102,11 @@ class MixedSession(Session):
         kept = pixels[part.kept(plan.size, plan.offset)]
         return kept.size > 0 and difficulty(kept) > self._above
 
-    def run_all(self, arrays):
+    def run_all(self, arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return self._large.run_all(arrays)
+
+    def run_parts(self, arrays: Iterable[np.ndarray], plan: TilePlan, parts: Sequence[Tile]) -> Iterator[np.ndarray]:
+        return self._large.run_parts(arrays, plan, parts)
 
     def _infer(self, lr: np.ndarray) -> np.ndarray:
         return self._large.run(lr)
