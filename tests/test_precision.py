@@ -145,7 +145,7 @@ def test_activations_stay_in_bfloat16_between_convolutions_alone(rng, tmp_path):
 
 
 def test_what_stays_narrow():
-    from snpe_srgan.models.narrow import activated_by, kept_narrow
+    from snpe_srgan.models.bfloat16 import activated_by, kept_narrow
     from snpe_srgan.models.registry import describe
 
     graph = describe("mobile", {"depth": 4})

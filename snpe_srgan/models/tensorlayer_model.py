@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from snpe_srgan.models.bfloat16 import activated_by, kept_narrow
 from snpe_srgan.models.graph import Graph, Layer
 from snpe_srgan.models.initialize import initial_weights
 from snpe_srgan.models.layers import (
@@ -33,7 +34,6 @@ from snpe_srgan.models.layers import (
     ReLU,
     tl,
 )
-from snpe_srgan.models.narrow import activated_by, kept_narrow
 from snpe_srgan.models.npz import check_weights
 from snpe_srgan.models.operators import COARSE, OPERATORS
 
