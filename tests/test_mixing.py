@@ -165,6 +165,18 @@ def test_run_says_what_made_the_tiles(photo, tmp_path):
     assert (tmp_path / "s.png").read_bytes() == (tmp_path / "m.png").read_bytes()
 
 
+@pytest.mark.parametrize("how", [["--jobs", "2"], ["--cluster", "local:1"]])
+def test_other_processes_have_both_networks(tmp_path, halves, how):
+    if "--cluster" in how:
+        pytest.importorskip("distributed", reason="Dask is not installed")
+    (tmp_path / "HR").mkdir()
+    for name in "ab":
+        Image.fromarray(halves[:, 100:].repeat(2, 0).repeat(2, 1)).save(tmp_path / "HR" / f"{name}.png")
+    words = ["evaluate", "--mix", "mobile,mobile-l", tmp_path / "HR", "--json"]
+    means = [snpe_srgan(*words, *more).json["datasets"][0]["mean"] for more in ([], how)]
+    assert means[0] == means[1]
+
+
 def test_evaluate_takes_two_networks_too(tmp_path, halves):
     (tmp_path / "HR").mkdir()
     Image.fromarray(halves[:, 100:].repeat(2, 0).repeat(2, 1)).save(tmp_path / "HR" / "a.png")

@@ -165,6 +165,8 @@ def _refuse(wanted: Wanted, where, pictures, out) -> None:
         raise UsageError(f"--cluster does not go with --on {where['on']}: a phone or an SDK is one machine's")
     if where["precision"] == "auto":
         refuse_auto_precision()
+    if where["mix"] is not None:
+        raise UsageError("--mix does not go with --cluster, which sends one network to each worker")
     if out is None:
         raise UsageError("--cluster needs a folder for the results", hint="-o FOLDER")
     if films := [word for word in pictures if is_video(word)]:

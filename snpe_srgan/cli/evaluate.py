@@ -71,7 +71,7 @@ def command(
     from snpe_srgan.video.kinds import is_video
 
     datasets = datasets if mix is None else (model, *datasets)
-    model, where["mix"] = model_of(model if mix is None else None, mix, mix_above, detail, cluster)
+    model, where["mix"] = model_of(model if mix is None else None, mix, mix_above, detail)
     if not datasets:
         raise UsageError("Missing argument 'DATASET...'.", hint=f"snpe-srgan evaluate {model} path/to/Set5")
     if unpaired:

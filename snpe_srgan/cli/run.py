@@ -67,7 +67,7 @@ def command(
         raise UsageError("--dry-run prints the SDK's commands: it goes with --on sdk or --on device")
     start = time.perf_counter()
     model, pictures = split(typed)
-    model, where["mix"] = model_of(model, mix, mix_above, detail, cluster)
+    model, where["mix"] = model_of(model, mix, mix_above, detail)
     if not pictures:
         _refuse_no_picture(model)
     file = find_model(model or DEFAULT, detail, runs=True, said=said, output=output)

@@ -63,7 +63,7 @@ def mix_options(function):
     )(function)  # fmt: skip
 
 
-def model_of(model: str | None, mix: str | None, above: float | None, detail: float | None, cluster: str | None):
+def model_of(model: str | None, mix: str | None, above: float | None, detail: float | None):
     """The name of MODEL, and the `Mix` that goes with it, for `open_model`.
 
     Args:
@@ -84,8 +84,6 @@ def model_of(model: str | None, mix: str | None, above: float | None, detail: fl
         raise UsageError(f"--mix takes two networks, not '{mix}'", hint="--mix mobile,mobile-l")
     if model is not None:
         raise UsageError(f"--mix names both networks: leave out {model}")
-    if cluster is not None:
-        raise UsageError("--mix does not go with --cluster, which sends one network to each worker")
     if detail is not None:
         raise UsageError("--detail is of one network: it does not go with --mix")
     return names[1], Mix(resolve(names[0], kinds=RUNNABLE), ABOVE if above is None else above)
