@@ -15,9 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from snpe_srgan.calibration.crops import Crops
 from snpe_srgan.errors import InputError
 from snpe_srgan.imaging.decibel import decibel
+from snpe_srgan.onnx_graphs.graph import OnnxGraph
 from snpe_srgan.onnx_graphs.model import fix_size, onnx_facts
 from snpe_srgan.onnx_graphs.network import Network
 from snpe_srgan.onnx_graphs.run import runner
+from snpe_srgan.onnx_graphs.shuffle_passes import fuse_shuffles
 from snpe_srgan.onnx_graphs.tidy import tidy
 from snpe_srgan.quantization.recipe import parse_recipe
 from snpe_srgan.quantization.steps.run import make_plan
@@ -262,6 +264,16 @@ def test_operators_of_places_are_quantized(kind):
     crops = Crops(tuple(smooth_crops(3, 24)), "drawn")
     made = make_plan(model, parse_recipe("w8a8-eq-bc"), scale=2, crops=crops)
     assert psnr(model, made.plan.quantized(), crops.arrays) > 26
+
+
+@pytest.mark.parametrize("before", [[1, 1 << 20, 1 << 20, 1 << 20], [1, 0, 4, 4], [1, None, 4, 4], [1, 4, -1, 4]])
+def test_sizes_that_a_file_only_claims_take_no_memory(before):
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"]), helper.make_node("Reshape", ["y", "s"], ["z"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 4, 4]) for name in "xz"]
+    constants = [numpy_helper.from_array(np.array([1, 4, 4, 4]), "s")]
+    graph = OnnxGraph(helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], constants)))
+    fuse_shuffles(graph, {name: list(before) for name in "xyz"})
+    assert [node.op_type for node in graph.nodes] == ["Reshape", "Reshape"]
 
 
 def test_a_size_that_stays_in_the_graph_stays_the_networks_own():

@@ -5,6 +5,7 @@ fuse_shuffles(graph, shapes), unroll_transposed(graph, shapes), sink_transposes(
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from snpe_srgan.onnx_graphs.graph import OnnxGraph, attributes_of
 
 Shapes = dict[str, list[int]]
 MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")  # no number is changed or dropped
+MOST = 1 << 27  # numbers of a tensor whose way is followed: 0.5 GB, and as much for what it becomes
 UNARY = (
     "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Elu", "HardSigmoid", "HardSwish", "Gelu", "Neg", "Abs", "Sqrt",
     "Exp", "Softplus", "Erf", "Cast", "Identity",
@@ -44,11 +46,13 @@ def _fuse(graph: OnnxGraph, last, source: str, steps: Sequence, shapes: Shapes) 
     from onnx import helper
 
     before, after, name = shapes[source], shapes[last.output[0]], last.output[0]
-    moved = pixels = np.arange(np.prod(before)).reshape(before)
+    if not 0 < _count(before) <= MOST or _count(after) != _count(before):
+        return False
+    moved = pixels = np.arange(_count(before), dtype=np.int32).reshape(before)
     for node in steps:
         if node.op_type == "Transpose":
             moved = moved.transpose(perm_of(node) or None)
-        elif np.prod(shapes.get(node.output[0], [0])) != moved.size:
+        elif _count(shapes.get(node.output[0], [])) != moved.size:
             return False
         else:
             moved = moved.reshape(shapes[node.output[0]])
@@ -72,6 +76,11 @@ def _fuse(graph: OnnxGraph, last, source: str, steps: Sequence, shapes: Shapes) 
             graph.replace(last, helper.make_node("Conv", [inner, kernel], [name], kernel_shape=[1, 1]))
             return True
     return False
+
+
+def _count(shape: Sequence[int | None]) -> int:
+    """How many numbers a tensor has; 0 where a side is not known or a file claims one that cannot be."""
+    return math.prod(side if side is not None and side > 0 else 0 for side in shape)
 
 
 def _same(one: np.ndarray, two: np.ndarray) -> bool:
