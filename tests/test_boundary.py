@@ -8,6 +8,7 @@ import pytest
 from helpers_cli import assert_error, snpe_srgan
 from helpers_networks import run_onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from snpe_srgan.errors import InputError
 from snpe_srgan.onnx_graphs.boundary import LAYOUTS, RANGES, TRIED, Boundary, is_ours
@@ -168,3 +169,18 @@ def test_a_size_that_is_no_multiple_is_continued_and_cut(rng, tmp_path):
     whole = run_onnx(model, (padded / 255.0)[None].transpose(0, 3, 1, 2).astype(np.float32))[0].transpose(1, 2, 0)
     expected = np.clip(whole[:26, :22] * 255, 0, 255)
     assert np.abs(read_picture(tmp_path / "big.png").rgb - expected).max() < 1
+
+
+@pytest.mark.parametrize("kind", ["Clip", "Identity", "Min"])
+def test_a_network_that_does_not_look_at_its_picture_is_refused(tmp_path, kind):
+    reads = {"Clip": ["c"], "Identity": ["c"], "Min": ["c", "d"]}[kind]
+    nodes = [helper.make_node("Relu", ["lr"], ["seen"]), helper.make_node(kind, reads, ["sr"])]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, s, s, 3]) for n, s in (("lr", 16), ("sr", 64))]
+    constants = [numpy_helper.from_array(np.zeros((1, 64, 64, 3), np.float32), name) for name in "cd"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], constants)
+    path = tmp_path / "blind.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    Image.new("RGB", (16, 16)).save(tmp_path / "p.png")
+    for verb, *more in (("run", tmp_path / "p.png"), ("quantize", "--onnx-only")):
+        assert_error(snpe_srgan(verb, path, *more), 1, "does not depend on its input")
+    assert "does not depend on its input" in snpe_srgan("inspect", path).out

@@ -35,7 +35,7 @@ from snpe_srgan.onnx_graphs.boundary import (
 )
 from snpe_srgan.onnx_graphs.compiled import is_compiled
 from snpe_srgan.onnx_graphs.finding import find_boundary
-from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends, inputs_of
+from snpe_srgan.onnx_graphs.graph import copied, dims_of, ends, inputs_of, refuse_blind
 from snpe_srgan.onnx_graphs.model import MAX_BYTES, checked, onnx_facts, survived
 from snpe_srgan.onnx_graphs.our_form import check_in_our_form, in_our_form
 from snpe_srgan.opener import read_regular
@@ -187,7 +187,10 @@ def find_out(model: onnx.ModelProto, *, where: object, said: Said) -> Found | No
         InputError: the graph cannot be run, its ends are no pictures, or the rewritten graph is further from the
             network than `SAME` dB (`NEARLY` for one that is quantized or not of float32).
     """
-    if is_compiled(model) or (is_ours(model) and said in (Said(), OURS_SAID)):
+    if is_compiled(model):
+        return None
+    refuse_blind(model, where=where)
+    if is_ours(model) and said in (Said(), OURS_SAID):
         return None
     try:
         found = find_boundary(model, where=where, said=said)

@@ -47,6 +47,24 @@ def ends(model: onnx.ModelProto, *, where: object) -> tuple[onnx.ValueInfoProto,
     return inputs[0], outputs[0]
 
 
+def refuse_blind(model: onnx.ModelProto, *, where: object) -> None:
+    """Raises `InputError` for a graph whose output does not depend on its input: it draws the same for every picture.
+
+    Args:
+        model: of one input and one output, its operators in an order in which they can be computed.
+        where: the file, for the error.
+    """
+    lr, sr = ends(model, where=where)
+    wanted = {sr.name}
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            if any(attribute.g.node or attribute.graphs for attribute in node.attribute):
+                return  # a graph inside, which may read whatever is outside
+    if lr.name not in wanted:
+        raise InputError("not a super-resolution model: its output does not depend on its input", where=where)
+
+
 def dims_of(value: onnx.ValueInfoProto) -> list[int | None]:
     """The sizes of a tensor's axes, None where one is free."""
     return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
